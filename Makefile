@@ -1,0 +1,64 @@
+# Everything runs in .venv; `make demo` and `make test` set it up themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATASET ?= sample
+DATA ?=
+OUT ?= runs/$(DATASET)
+SOURCES := CMakeLists.txt setup.py pyproject.toml $(shell find csrc -type f)
+
+# Torch first and pinned: a CPU build is taken where one is offered, the stock wheel elsewhere. The
+# build then uses that torch (no isolated build environment, which would fetch another).
+$(VENV)/installed: requirements.txt requirements-torch.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-torch.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	touch $@
+
+# The CUDA library is built by `make cuda`, and by `make build` where torch has CUDA.
+$(VENV)/built: $(VENV)/installed $(SOURCES)
+	PATH="$(abspath $(BIN)):$$PATH" HASHGCN_CUDA=$${HASHGCN_CUDA:-$$($(BIN)/python tools/cuda_default.py)} \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
+
+.PHONY: build demo test test-slow test-cuda lint format bench sanitize cuda clean
+
+build: $(VENV)/built
+
+demo: build
+	$(BIN)/python tools/demo.py $(DATASET) $(if $(DATA),--data $(DATA)) --out $(OUT)
+
+test: build
+	$(BIN)/python -m pytest
+
+test-slow: build
+	$(BIN)/python -m pytest -m slow
+
+test-cuda: build
+	$(BIN)/python -m pytest -m cuda
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh')
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh')
+
+bench: build
+	$(BIN)/python -m pytest benchmarks -m "not cuda" --benchmark-only --benchmark-columns=min,median,stddev,rounds
+
+# Both architectures, warnings as errors; needs nvcc, not a GPU.
+cuda: $(VENV)/installed
+	PATH="$(abspath $(BIN)):$$PATH" cmake -G Ninja -S . -B build/cuda -DHASHGCN_CUDA=1 -DHASHGCN_WERROR=ON \
+	  -DPython_EXECUTABLE=$(abspath $(BIN))/python > build/cuda.log 2>&1 || { cat build/cuda.log; exit 1; }
+	PATH="$(abspath $(BIN)):$$PATH" cmake --build build/cuda --target hashgcn_cuda
+
+# The CPU ops' tests with address and undefined-behaviour sanitizers.
+sanitize: build
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/sanitize.py
+
+clean:
+	rm -rf build hashgcn/lib hashgcn/_numpy*.so $(VENV)/built

@@ -1,0 +1,38 @@
+// Bits of a device's error flag: what kernels found wrong with values, where they cannot raise.
+#pragma once
+
+namespace hashgcn::core {
+
+enum Error : unsigned {
+  kNan = 1u << 0,
+  kNotSigns = 1u << 1,
+  kBadRows = 1u << 2,
+  kBadCandidates = 1u << 3,
+  kNotFinite = 1u << 4,
+  kBadOffsets = 1u << 5,
+  kBadTail = 1u << 6,
+  kBadExclusion = 1u << 7,
+  kBadGraph = 1u << 8,
+  kBadTemperature = 1u << 9,
+};
+
+// What was expected, by bit.
+constexpr const char* kErrorTexts[] = {
+    "x without NaN, got NaN",
+    "codes to hold only +1 and -1, got another value",
+    "users that exist or are -1, with rows of ptr and ids that do not decrease, lie inside ids and "
+    "hold strictly increasing items that exist, got others",
+    "candidate_ptr to rise from 0 to the number of candidate_ids, candidate_ids that exist, finite "
+    "candidate_weight and a candidate_order that sorts the ids, got others",
+    "embeddings and scale finite, got NaN or infinity",
+    "offsets that rise by each row's number of positives, to at most the number of ranks, got "
+    "others",
+    "words with zero bits past code_length, got bits of a longer code",
+    "exclude_ptr to rise from 0 to the number of exclude_ids, and exclude_ids that exist, got "
+    "others",
+    "user_ptr and item_ptr that do not decrease and lie inside their ids, and ids that exist, got "
+    "others",
+    "tau finite and positive, got another value",
+};
+
+}  // namespace hashgcn::core

@@ -1,0 +1,66 @@
+// Rows of a batch: the CSR of positives, the optional candidate lists, and searching in them.
+#pragma once
+
+#include "macros.h"
+
+namespace hashgcn::core {
+
+struct Span {
+  const int64_t* begin;
+  const int64_t* end;
+};
+
+// The users of a batch, their positives (CSR over all users, ids strictly increasing in a row) and,
+// if `candidate_ptr` is not null, a list of candidate items for each row of the batch.
+template <class T>
+struct Rows {
+  int64_t batch, num_users, num_items, num_pairs;
+  const int64_t* users;  // [batch]; -1 is padding: a row without positives and without candidates
+  const int64_t* ptr;    // [num_users + 1]
+  const int64_t* ids;    // [num_pairs]
+  const int64_t* candidate_ptr = nullptr;  // [batch + 1]
+  const int64_t* candidate_ids = nullptr;  // ids in any order; a repeated id counts each time
+  const T* candidate_weight = nullptr;     // one weight for each candidate id, or null for 1
+  int64_t num_candidates = 0;
+};
+
+// Never reaches outside the CSR, whatever the values are: a bad row reads as empty.
+template <class T>
+HASHGCN_HD Span positives(const Rows<T>& rows, int64_t row) {
+  const int64_t user = rows.users[row];
+  if (user < 0 || user >= rows.num_users) return {rows.ids, rows.ids};
+  const int64_t begin = rows.ptr[user], end = rows.ptr[user + 1];
+  if (begin < 0 || end < begin || end > rows.num_pairs) return {rows.ids, rows.ids};
+  return {rows.ids + begin, rows.ids + end};
+}
+
+// Positions of a row's candidates, clamped to the list's end.
+template <class T>
+HASHGCN_HD int64_t candidate_begin(const Rows<T>& rows, int64_t row) {
+  const int64_t at = rows.candidate_ptr[row];
+  return at < 0 ? 0 : at < rows.num_candidates ? at : rows.num_candidates;
+}
+template <class T>
+HASHGCN_HD int64_t candidate_end(const Rows<T>& rows, int64_t row) {
+  return candidate_begin(rows, row + 1);
+}
+
+// First element not below `id` of a sorted span.
+HASHGCN_HD const int64_t* lower_bound(Span span, int64_t id) {
+  while (span.begin < span.end) {
+    const int64_t* middle = span.begin + (span.end - span.begin) / 2;
+    if (*middle < id) {
+      span.begin = middle + 1;
+    } else {
+      span.end = middle;
+    }
+  }
+  return span.begin;
+}
+
+HASHGCN_HD bool contains(Span span, int64_t id) {
+  const int64_t* found = lower_bound(span, id);
+  return found < span.end && *found == id;
+}
+
+}  // namespace hashgcn::core

@@ -1,0 +1,174 @@
+#include "score_tables.h"
+
+namespace hashgcn::cpu::HASHGCN_ISA {
+
+constexpr int64_t kTable = core::kMaxTableLength + 1;
+
+// How many items lie at each distance of one user. Neighbouring items are counted in four tables:
+// codes of one user cluster around half the length, and a counter that was just written is slow to
+// read back.
+template <int kWords>
+static void count_distances(const uint64_t* user, const uint64_t* items, int64_t num_items,
+                            int64_t words, uint32_t (*counts)[kTable]) {
+  const int64_t row = kWords > 0 ? kWords : words;
+  int64_t j = 0;
+  for (; j + 4 <= num_items; j += 4) {
+    for (int64_t c = 0; c < 4; ++c) counts[c][core::hamming(user, items + (j + c) * row, row)]++;
+  }
+  for (; j < num_items; ++j) counts[0][core::hamming(user, items + j * row, row)]++;
+}
+
+template <class T>
+static void count_all_items(const core::ScoreTables<T>& tables, int64_t row, T* counts) {
+  const int64_t f = tables.code_length, words = core::words_per_code(f);
+  const uint64_t* user = tables.user_words + row * words;
+  uint32_t distances[4][kTable];
+  for (auto& table : distances) fill<uint32_t>(table, f + 1, 0);
+  const int64_t n = tables.rows.num_items;
+  switch (words) {
+    case 1: count_distances<1>(user, tables.item_words, n, words, distances); break;
+    case 2: count_distances<2>(user, tables.item_words, n, words, distances); break;
+    case 4: count_distances<4>(user, tables.item_words, n, words, distances); break;
+    default: count_distances<0>(user, tables.item_words, n, words, distances); break;
+  }
+  for (int64_t w = 0; w <= f; ++w) {
+    int64_t count = 0;
+    for (auto& table : distances) count += table[f - w];
+    counts[w] = T(count);
+  }
+}
+
+template <class T>
+void score_tables(const core::ScoreTables<T>& tables, T* v_neg, T* v_pos, T* neg, T* pos,
+                  int64_t begin, int64_t end) {
+  const core::Rows<T>& rows = tables.rows;
+  const int64_t f = tables.code_length;
+  for (int64_t row = begin; row < end; ++row) {
+    T* row_neg = neg + row * (f + 1);
+    T* row_pos = pos + row * (f + 1);
+    for (int64_t w = 0; w <= f; ++w) {
+      v_neg[row * (f + 1) + w] = v_pos[row * (f + 1) + w] = T(2 * w - f);
+      row_neg[w] = row_pos[w] = 0;
+    }
+    if (rows.users[row] < 0) continue;
+    const core::Span liked = core::positives(rows, row);
+    for (const int64_t* id = liked.begin; id < liked.end; ++id) {
+      row_pos[core::level(tables, row, *id)] += 1;
+    }
+    if (rows.candidate_ptr == nullptr) {
+      count_all_items(tables, row, row_neg);
+      for (int64_t w = 0; w <= f; ++w) row_neg[w] -= row_pos[w];
+    } else {
+      for (int64_t c = rows.candidate_ptr[row]; c < rows.candidate_ptr[row + 1]; ++c) {
+        const int64_t item = rows.candidate_ids[c];
+        if (core::contains(liked, item)) continue;
+        row_neg[core::level(tables, row, item)] +=
+            rows.candidate_weight ? rows.candidate_weight[c] : T(1);
+      }
+    }
+  }
+}
+
+// dL/ds of the pairs of a tile, [kTileUsers, kTileItems]: the share of each score's level.
+template <int kWords, class T>
+static void score_gradients(const core::ScoreTables<T>& tables, const T* share_neg,
+                            const T* share_pos, int64_t row_begin, int64_t num_rows,
+                            int64_t item_begin, int64_t num_items, T* gradients) {
+  const int64_t f = tables.code_length;
+  const int64_t words = kWords > 0 ? kWords : core::words_per_code(f);
+  for (int64_t r = 0; r < num_rows; ++r) {
+    const int64_t row = row_begin + r;
+    T* out = gradients + r * kTileItems;
+    if (tables.rows.users[row] < 0) {
+      fill<T>(out, kTileItems, 0);
+      continue;
+    }
+    const uint64_t* user = tables.user_words + row * words;
+    const uint64_t* items = tables.item_words + item_begin * words;
+    const T* shares = share_neg + row * (f + 1) + f;
+    for (int64_t j = 0; j < num_items; ++j) {
+      out[j] = shares[-core::hamming(user, items + j * words, words)];
+    }
+    for (int64_t j = num_items; j < kTileItems; ++j) out[j] = 0;
+    const core::Span liked = core::positives(tables.rows, row);
+    for (const int64_t* id = core::lower_bound(liked, item_begin);
+         id < liked.end && *id < item_begin + num_items; ++id) {
+      out[*id - item_begin] = share_pos[row * (f + 1) + core::level(tables, row, *id)];
+    }
+  }
+  fill<T>(gradients + num_rows * kTileItems, (kTileUsers - num_rows) * kTileItems, 0);
+}
+
+template <class T>
+static void backward_candidates(const core::ScoreTables<T>& tables, const T* user_codes,
+                                const T* item_codes, const T* share_neg, const T* share_pos,
+                                T* user_grad, T* item_grad, int64_t begin, int64_t end) {
+  const core::Rows<T>& rows = tables.rows;
+  const int64_t f = tables.code_length, stride = padded_width<T>(f);
+  const auto add = [&](int64_t row, int64_t item, T gradient) {
+    add_scaled(f, gradient, item_codes + item * f, user_grad + row * stride);
+    add_scaled(f, gradient, user_codes + row * stride, item_grad + item * f);
+  };
+  fill<T>(item_grad + begin * f, (end - begin) * f, 0);
+  for (int64_t row = 0; row < rows.batch; ++row) {
+    if (rows.users[row] < 0) continue;
+    const core::Span liked = core::positives(rows, row);
+    for (const int64_t* id = core::lower_bound(liked, begin); id < liked.end && *id < end; ++id) {
+      add(row, *id, share_pos[row * (f + 1) + core::level(tables, row, *id)]);
+    }
+    for (int64_t c = rows.candidate_ptr[row]; c < rows.candidate_ptr[row + 1]; ++c) {
+      const int64_t item = rows.candidate_ids[c];
+      if (item < begin || item >= end || core::contains(liked, item)) continue;
+      const T weight = rows.candidate_weight ? rows.candidate_weight[c] : T(1);
+      add(row, item, weight * share_neg[row * (f + 1) + core::level(tables, row, item)]);
+    }
+  }
+}
+
+template <class T>
+void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_codes,
+                           const T* item_codes, const T* share_neg, const T* share_pos, T* user_grad,
+                           T* item_grad, T* scratch, int64_t begin, int64_t end) {
+  const int64_t f = tables.code_length, stride = padded_width<T>(f), batch = tables.rows.batch;
+  fill<T>(user_grad, padded_rows(batch) * stride, 0);
+  if (tables.rows.candidate_ptr != nullptr) {
+    backward_candidates(tables, user_codes, item_codes, share_neg, share_pos, user_grad, item_grad,
+                        begin, end);
+    return;
+  }
+  T* tile_codes = scratch;
+  T* tile_grad = tile_codes + kTileItems * stride;
+  T* gradients = tile_grad + kTileItems * stride;
+  for (int64_t item = begin; item < end; item += kTileItems) {
+    const int64_t items = end - item < kTileItems ? end - item : kTileItems;
+    fill<T>(tile_codes, kTileItems * stride, 0);
+    fill<T>(tile_grad, kTileItems * stride, 0);
+    for (int64_t j = 0; j < items; ++j) {
+      for (int64_t k = 0; k < f; ++k) tile_codes[j * stride + k] = item_codes[(item + j) * f + k];
+    }
+    for (int64_t row = 0; row < batch; row += kTileUsers) {
+      const int64_t rows = batch - row < kTileUsers ? batch - row : kTileUsers;
+      if (f <= 64) {
+        score_gradients<1>(tables, share_neg, share_pos, row, rows, item, items, gradients);
+      } else {
+        score_gradients<0>(tables, share_neg, share_pos, row, rows, item, items, gradients);
+      }
+      add_product<T>(kTileUsers, stride, items, gradients, kTileItems, 1, tile_codes, stride,
+                     user_grad + row * stride, stride);
+      add_product<T>(kTileItems, stride, rows, gradients, 1, kTileItems, user_codes + row * stride,
+                     stride, tile_grad, stride);
+    }
+    for (int64_t j = 0; j < items; ++j) {
+      for (int64_t k = 0; k < f; ++k) item_grad[(item + j) * f + k] = tile_grad[j * stride + k];
+    }
+  }
+}
+
+#define HASHGCN_INSTANTIATE(T)                                                                 \
+  template void score_tables<T>(const core::ScoreTables<T>&, T*, T*, T*, T*, int64_t, int64_t); \
+  template void score_tables_backward<T>(const core::ScoreTables<T>&, const T*, const T*,       \
+                                         const T*, const T*, T*, T*, T*, int64_t, int64_t);
+HASHGCN_INSTANTIATE(float)
+HASHGCN_INSTANTIATE(double)
+
+}  // namespace hashgcn::cpu::HASHGCN_ISA

@@ -1,0 +1,36 @@
+#include "sign_swish.h"
+
+#include "../core/sign_swish.h"
+
+namespace hashgcn::cpu::HASHGCN_ISA {
+
+template <class T>
+bool sign_swish(const T* x, T* out, int64_t begin, int64_t end) {
+  const T plus = core::store<T>(1), minus = core::store<T>(-1);
+  int nan = 0;
+  for (int64_t i = begin; i < end; ++i) {
+    const auto value = core::load(x[i]);
+    nan |= value != value;
+    out[i] = core::is_plus(x[i]) ? plus : minus;
+  }
+  return !nan;
+}
+
+template <class T>
+void sign_swish_backward(const T* grad, const T* x, core::compute_t<T> beta, T* out, int64_t begin,
+                         int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    const auto slope = core::sign_swish_slope(core::load(x[i]), beta);
+    out[i] = core::store<T>(core::load(grad[i]) * (beta * slope));
+  }
+}
+
+#define HASHGCN_INSTANTIATE(T)                                     \
+  template bool sign_swish<T>(const T*, T*, int64_t, int64_t);     \
+  template void sign_swish_backward<T>(const T*, const T*, core::compute_t<T>, T*, int64_t, int64_t);
+HASHGCN_INSTANTIATE(float)
+HASHGCN_INSTANTIATE(double)
+HASHGCN_INSTANTIATE(core::float16)
+HASHGCN_INSTANTIATE(core::bfloat16)
+
+}  // namespace hashgcn::cpu::HASHGCN_ISA

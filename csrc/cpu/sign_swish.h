@@ -1,0 +1,12 @@
+#pragma once
+
+#include "../core/scalar.h"
+#include "isa.h"
+
+// out = +1 where x >= 0, else -1, over [begin, end). Returns false if an x is NaN.
+HASHGCN_KERNEL(template <class T> bool sign_swish(const T* x, T* out, int64_t begin, int64_t end))
+
+// out = grad * SS'_beta(x) over [begin, end).
+HASHGCN_KERNEL(template <class T> void sign_swish_backward(const T* grad, const T* x,
+                                                           core::compute_t<T> beta, T* out,
+                                                           int64_t begin, int64_t end))

@@ -1,0 +1,270 @@
+// The NumPy face of the CPU kernels: arrays in, arrays out, no torch.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "../core/require.h"
+#include "../cpu/checks.h"
+#include "../cpu/hamming_topk.h"
+#include "../cpu/pack_codes.h"
+
+namespace py = pybind11;
+
+namespace hashgcn {
+namespace {
+
+constexpr int64_t kElementGrain = 32768;
+
+std::string shape(const py::array& array) {
+  std::ostringstream text;
+  text << "[";
+  for (py::ssize_t d = 0; d < array.ndim(); ++d) text << (d ? ", " : "") << array.shape(d);
+  text << "]";
+  return text.str();
+}
+
+template <class T>
+bool has_dtype(const py::array& array) {
+  return py::isinstance<py::array_t<T, 0>>(array);
+}
+
+py::array as_array(const char* op, const char* argument, const py::object& object) {
+  require(py::isinstance<py::array>(object), op, argument, " as a NumPy array, got ",
+          std::string(py::str(py::type::of(object).attr("__name__"))));
+  return py::reinterpret_borrow<py::array>(object);
+}
+
+std::string dtype(const py::array& array) { return py::str(array.dtype()); }
+
+// The array itself where a kernel can read it, else a copy of it.
+py::array contiguous(const py::array& array) {
+  const int flags = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  py::array result = py::array::ensure(array, flags);
+  if (!result) throw py::error_already_set();
+  return result;
+}
+
+template <class T>
+const T* data(const py::array& array) {
+  return static_cast<const T*>(array.data());
+}
+
+void require_code_length(const char* op, int64_t code_length) {
+  require(code_length >= 1 && code_length <= core::kMaxCodeLength, op, "code_length in [1, ",
+          core::kMaxCodeLength, "], got ", code_length);
+}
+
+py::array words(const char* op, const char* argument, const py::object& object,
+                int64_t code_length) {
+  const py::array array = as_array(op, argument, object);
+  require(has_dtype<int64_t>(array) || has_dtype<uint64_t>(array), op, argument,
+          " of dtype int64 or uint64, got ", dtype(array));
+  const int64_t width = core::words_per_code(code_length);
+  require(array.ndim() == 2 && array.shape(1) == width, op, argument, " of shape [*, ", width,
+          "] (codes of ", code_length, " bits), got ", shape(array));
+  return contiguous(array);
+}
+
+template <class T>
+py::array vector(const char* op, const char* argument, const char* type, const py::object& object,
+                 int64_t size) {
+  const py::array array = as_array(op, argument, object);
+  require(has_dtype<T>(array), op, argument, " of dtype ", type, ", got ", dtype(array));
+  require(array.ndim() == 1 && (size < 0 || array.shape(0) == size), op, argument, " of shape [",
+          size < 0 ? std::string("*") : std::to_string(size), "], got ", shape(array));
+  return contiguous(array);
+}
+
+int64_t thread_count(const char* op, int64_t num_threads) {
+  require(num_threads >= 0, op, "num_threads >= 0, got ", num_threads);
+  // An unknown instruction set throws: here, since no exception may leave a thread.
+  cpu::has_avx2();
+  return num_threads > 0 ? num_threads : std::max(1u, std::thread::hardware_concurrency());
+}
+
+// How many parts [0, count) is split into: one for each thread, of at least `grain`.
+int64_t part_count(int64_t threads, int64_t count, int64_t grain) {
+  return std::min(threads, (count + grain - 1) / grain);
+}
+
+// Runs `work(part, begin, end)` over contiguous parts of [0, count) and says whether every one
+// returned true. The last part, and any for which the system gives no thread, runs here.
+template <class Work>
+bool run_parts(int64_t parts, int64_t count, const Work& work) {
+  std::atomic<bool> good{true};
+  const auto run = [&](int64_t part) {
+    // Not count * part / parts: the product could overflow.
+    const auto start = [&](int64_t p) { return count / parts * p + std::min(p, count % parts); };
+    if (!work(part, start(part), start(part + 1))) good = false;
+  };
+  std::vector<std::thread> threads;
+  threads.reserve(size_t(std::max<int64_t>(parts, 1)));
+  for (int64_t part = 0; part < parts; ++part) {
+    if (part + 1 < parts) {
+      try {
+        threads.emplace_back(run, part);
+        continue;
+      } catch (const std::exception&) {
+      }
+    }
+    run(part);
+  }
+  for (std::thread& thread : threads) thread.join();
+  return good;
+}
+
+void require_zero_tails(const char* op, const char* argument, const uint64_t* words, int64_t rows,
+                        int64_t code_length, int64_t threads) {
+  if (code_length % 64 == 0) return;
+  const int64_t parts = part_count(threads, rows, kElementGrain);
+  require(run_parts(parts, rows,
+                    [&](int64_t, int64_t begin, int64_t end) {
+                      return HASHGCN_RUN(tails_are_zero(words, code_length, begin, end));
+                    }),
+          op, argument, " with zero bits past code_length ", code_length,
+          ", got bits of a longer code");
+}
+
+template <class T>
+py::array pack_as(const char* op, const py::array& x, int64_t threads) {
+  const int64_t rows = x.shape(0), code_length = x.shape(1);
+  py::array_t<int64_t> result({rows, core::words_per_code(code_length)});
+  // NumPy's half is the bit pattern that the kernel's element type has.
+  const T* in = data<T>(x);
+  uint64_t* out = reinterpret_cast<uint64_t*>(result.mutable_data());
+  {
+    py::gil_scoped_release release;
+    const int64_t parts = part_count(threads, rows, 1 + kElementGrain / code_length);
+    require(run_parts(parts, rows,
+                      [&](int64_t, int64_t begin, int64_t end) {
+                        return HASHGCN_RUN(pack_codes(in, out, code_length, begin, end));
+                      }),
+            op, "x without NaN, got NaN");
+  }
+  return result;
+}
+
+py::array pack_codes(const py::object& x_in, int64_t num_threads) {
+  const char* op = "pack_codes";
+  const int64_t threads = thread_count(op, num_threads);
+  const py::array given = as_array(op, "x", x_in);
+  require(given.ndim() == 2 && given.shape(1) >= 1 && given.shape(1) <= core::kMaxCodeLength, op,
+          "x of shape [rows, code_length >= 1], got ", shape(given));
+  const bool half = given.dtype().equal(py::dtype("float16"));
+  require(half || has_dtype<float>(given) || has_dtype<double>(given), op,
+          "x of dtype float32, float64 or float16, got ", dtype(given));
+  const py::array x = contiguous(given);
+  if (half) return pack_as<core::float16>(op, x, threads);
+  return has_dtype<float>(x) ? pack_as<float>(op, x, threads) : pack_as<double>(op, x, threads);
+}
+
+py::array unpack_codes(const py::object& words_in, int64_t code_length, int64_t num_threads) {
+  const char* op = "unpack_codes";
+  const int64_t threads = thread_count(op, num_threads);
+  require_code_length(op, code_length);
+  const py::array checked = words(op, "words", words_in, code_length);
+  const int64_t rows = checked.shape(0);
+  py::array_t<float> x({rows, code_length});
+  const uint64_t* in = data<uint64_t>(checked);
+  float* out = x.mutable_data();
+  {
+    py::gil_scoped_release release;
+    require_zero_tails(op, "words", in, rows, code_length, threads);
+    const int64_t parts = part_count(threads, rows, 1 + kElementGrain / code_length);
+    run_parts(parts, rows, [&](int64_t, int64_t begin, int64_t end) {
+      HASHGCN_RUN(unpack_codes(in, out, code_length, begin, end));
+      return true;
+    });
+  }
+  return x;
+}
+
+std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
+                                             const py::object& items_in, int64_t k,
+                                             int64_t code_length, const py::object& exclude_ptr_in,
+                                             const py::object& exclude_ids_in,
+                                             const py::object& allow_in, int64_t num_threads) {
+  const char* op = "hamming_topk";
+  const int64_t threads = thread_count(op, num_threads);
+  require(k >= 1 && k <= INT32_MAX, op, "k in [1, ", INT32_MAX, "], got ", k);
+  require_code_length(op, code_length);
+  const py::array queries = words(op, "queries", queries_in, code_length);
+  const py::array items = words(op, "items", items_in, code_length);
+  const int64_t num_queries = queries.shape(0), num_items = items.shape(0);
+  require(exclude_ptr_in.is_none() == exclude_ids_in.is_none(), op,
+          "exclude_ptr and exclude_ids together, got one of them");
+  std::optional<py::array> exclude_ptr, exclude_ids, allow;
+  if (!exclude_ptr_in.is_none()) {
+    exclude_ptr = vector<int64_t>(op, "exclude_ptr", "int64", exclude_ptr_in, num_queries + 1);
+    exclude_ids = vector<int64_t>(op, "exclude_ids", "int64", exclude_ids_in, -1);
+  }
+  if (!allow_in.is_none()) allow = vector<bool>(op, "allow", "bool", allow_in, num_items);
+  const core::HammingTopk problem = {
+      num_queries,
+      num_items,
+      code_length,
+      k,
+      data<uint64_t>(queries),
+      data<uint64_t>(items),
+      exclude_ptr ? data<int64_t>(*exclude_ptr) : nullptr,
+      exclude_ids ? data<int64_t>(*exclude_ids) : nullptr,
+      allow ? data<bool>(*allow) : nullptr,
+  };
+  const int64_t num_excluded = exclude_ids ? exclude_ids->shape(0) : 0;
+  py::array_t<int32_t> distances({num_queries, k});
+  py::array_t<int64_t> ids({num_queries, k});
+  int32_t* distance_out = distances.mutable_data();
+  int64_t* id_out = ids.mutable_data();
+  {
+    py::gil_scoped_release release;
+    require_zero_tails(op, "queries", problem.queries, num_queries, code_length, threads);
+    require_zero_tails(op, "items", problem.items, num_items, code_length, threads);
+    if (problem.exclude_ptr != nullptr) {
+      require(problem.exclude_ptr[0] == 0 && problem.exclude_ptr[num_queries] == num_excluded &&
+                  HASHGCN_RUN(non_decreasing(problem.exclude_ptr, 0, num_queries)),
+              op, "exclude_ptr to rise from 0 to ", num_excluded,
+              " (the number of exclude_ids), got one that does not");
+      require(HASHGCN_RUN(all_in_range(problem.exclude_ids, num_items, 0, num_excluded)), op,
+              "exclude_ids in [0, ", num_items, "), got one outside");
+    }
+    const int64_t parts = part_count(threads, num_queries, 1);
+    // Allocated before the threads start: a failure becomes a MemoryError of the caller.
+    const size_t scratch_words = size_t(cpu::topk_scratch(problem) / 8 + 1);
+    std::vector<std::unique_ptr<int64_t[]>> scratch(static_cast<size_t>(parts));
+    for (auto& one : scratch) one.reset(new int64_t[scratch_words]);
+    run_parts(parts, num_queries, [&](int64_t part, int64_t begin, int64_t end) {
+      HASHGCN_RUN(hamming_topk(problem, distance_out, id_out, scratch[part].get(), begin, end));
+      return true;
+    });
+  }
+  return {distances, ids};
+}
+
+const char* instruction_set() { return cpu::has_avx2() ? "avx2" : "baseline"; }
+
+}  // namespace
+}  // namespace hashgcn
+
+PYBIND11_MODULE(_numpy, m) {
+  m.doc() = "The CPU kernels over NumPy arrays; hashgcn.retrieval is their public face.";
+  m.def("pack_codes", &hashgcn::pack_codes, py::arg("x"), py::arg("num_threads") = 0);
+  m.def("unpack_codes", &hashgcn::unpack_codes, py::arg("words"), py::arg("code_length"),
+        py::arg("num_threads") = 0);
+  m.def("hamming_topk", &hashgcn::hamming_topk, py::arg("queries"), py::arg("items"), py::arg("k"),
+        py::arg("code_length"), py::arg("exclude_ptr") = py::none(),
+        py::arg("exclude_ids") = py::none(), py::arg("allow") = py::none(),
+        py::arg("num_threads") = 0);
+  m.def("instruction_set", &hashgcn::instruction_set);
+}

@@ -1,0 +1,129 @@
+// What the CPU glue shares: threads, dtype dispatch, checks of values.
+#pragma once
+
+#include <atomic>
+#include <vector>
+
+#include "../core/scalar.h"
+#include "../cpu/checks.h"
+#include "../cpu/tiles.h"
+#include "checks.h"
+
+namespace hashgcn {
+
+// Runs `work(begin, end)` over parts of [0, count) of at least `grain`, on torch's threads, and says
+// whether every part returned true. Kernels report bad input this way: no exception may leave a thread.
+template <class Work>
+bool parallel_all(int64_t count, int64_t grain, const Work& work) {
+  cpu::has_avx2();  // may throw, so not for the first time on another thread
+  std::atomic<bool> good{true};
+  torch::stable::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
+    if (!work(begin, end)) good = false;
+  });
+  return good;
+}
+
+template <class Work>
+void parallel(int64_t count, int64_t grain, const Work& work) {
+  cpu::has_avx2();
+  torch::stable::parallel_for(0, count, grain, work);
+}
+
+constexpr int64_t kElementGrain = 32768;
+
+// Items are split into the same parts whatever the number of threads: the users' gradient is summed
+// part by part in a fixed order. Sixteen keep the parts' buffers at 16 copies of it.
+constexpr int64_t kItemParts = 16;
+
+struct ItemPart {
+  int64_t begin, end;
+};
+
+inline ItemPart item_part(int64_t num_items, int64_t part) {
+  const int64_t size = cpu::round_up((num_items + kItemParts - 1) / kItemParts, cpu::kTileItems);
+  const int64_t begin = part * size < num_items ? part * size : num_items;
+  return {begin, begin + size < num_items ? begin + size : num_items};
+}
+
+// Sums the parts' [padded_rows, stride] gradients into `out` [batch, width].
+template <class T>
+void sum_parts(const T* parts, int64_t batch, int64_t width, T* out) {
+  const int64_t stride = cpu::padded_width<T>(width), size = cpu::padded_rows(batch) * stride;
+  parallel(batch, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t k = 0; k < width; ++k) {
+        T sum = 0;
+        for (int64_t p = 0; p < kItemParts; ++p) sum += parts[p * size + row * stride + k];
+        out[row * width + k] = sum;
+      }
+    }
+  });
+}
+
+// Rows padded with zeros as the tile kernels want them.
+template <class T>
+std::vector<T> padded_copy(const T* x, int64_t batch, int64_t width) {
+  const int64_t stride = cpu::padded_width<T>(width);
+  std::vector<T> copy(size_t(cpu::padded_rows(batch) * stride));
+  for (int64_t row = 0; row < batch; ++row) {
+    for (int64_t k = 0; k < width; ++k) copy[size_t(row * stride + k)] = x[row * width + k];
+  }
+  return copy;
+}
+
+// Runs `body` with a null pointer of the kernel's element type.
+template <class Body>
+void with_element_type(ScalarType type, const char* op, const char* argument,
+                       const Body& body) {
+  switch (type) {
+    case ScalarType::Float: return body(static_cast<float*>(nullptr));
+    case ScalarType::Double: return body(static_cast<double*>(nullptr));
+    case ScalarType::Half: return body(static_cast<core::float16*>(nullptr));
+    case ScalarType::BFloat16: return body(static_cast<core::bfloat16*>(nullptr));
+    default: require(false, op, argument, " of dtype float32, float64, float16 or bfloat16, got ",
+                     name(type));
+  }
+}
+
+template <class T>
+void check_row_values(const char* op, const core::Rows<T>& rows) {
+  require(parallel_all(rows.batch, 256,
+                       [&](int64_t begin, int64_t end) {
+                         return HASHGCN_RUN(rows_are_valid(rows, begin, end));
+                       }),
+          op, "users in [0, ", rows.num_users, ") or -1, with rows of ptr and ids that do not decrease, ",
+          "lie inside ids [", rows.num_pairs, "] and hold strictly increasing items in [0, ",
+          rows.num_items, "), got others");
+  if (rows.candidate_ptr == nullptr) return;
+  require(rows.candidate_ptr[0] == 0 && rows.candidate_ptr[rows.batch] == rows.num_candidates &&
+              HASHGCN_RUN(non_decreasing(rows.candidate_ptr, 0, rows.batch)),
+          op, "candidate_ptr to rise from 0 to ", rows.num_candidates,
+          " (the number of candidate_ids), got one that does not");
+  require(HASHGCN_RUN(all_in_range(rows.candidate_ids, rows.num_items, 0, rows.num_candidates)), op,
+          "candidate_ids in [0, ", rows.num_items, "), got one outside");
+  if (rows.candidate_weight == nullptr) return;
+  require(HASHGCN_RUN(all_finite(rows.candidate_weight, 0, rows.num_candidates)), op,
+          "candidate_weight finite, got NaN or infinity");
+}
+
+template <class T>
+void check_finite(const char* op, const char* argument, const T* x, int64_t count) {
+  require(parallel_all(count, kElementGrain,
+                       [&](int64_t begin, int64_t end) {
+                         return HASHGCN_RUN(all_finite(x, begin, end));
+                       }),
+          op, argument, " finite, got NaN or infinity");
+}
+
+inline void check_tails(const char* op, const char* argument, const uint64_t* words, int64_t rows,
+                        int64_t code_length) {
+  if (code_length % 64 == 0) return;
+  require(parallel_all(rows, kElementGrain,
+                       [&](int64_t begin, int64_t end) {
+                         return HASHGCN_RUN(tails_are_zero(words, code_length, begin, end));
+                       }),
+          op, argument, " with zero bits past code_length ", code_length,
+          ", got bits of a longer code");
+}
+
+}  // namespace hashgcn

@@ -1,0 +1,74 @@
+// What the CUDA glue shares: device and stream, error flag, dtype dispatch.
+#pragma once
+
+#include <cuda_runtime.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/accelerator.h>
+
+#include "../core/scalar.h"
+#include "../cuda/errors.h"
+#include "checks.h"
+
+namespace hashgcn {
+
+// Raises what kernels found wrong so far, if HASHGCN_CHECK is 1 and the stream is not being
+// captured.
+void raise_errors(const char* op, unsigned int* errors, cudaStream_t stream);
+
+// An op's device, current while this lives, and the stream that torch uses there.
+class Device {
+ public:
+  Device(const char* op, const Tensor& anchor)
+      : op_(checked(op, anchor)), guard_(anchor.get_device_index()), errors(cuda::error_flag()) {
+    void* current = nullptr;
+    STABLE_TORCH_ERROR_CODE_CHECK(
+        aoti_torch_get_current_cuda_stream(anchor.get_device_index(), &current));
+    stream = static_cast<cudaStream_t>(current);
+  }
+
+  // To be called after the op's launches.
+  void finish() const { raise_errors(op_, errors, stream); }
+
+ private:
+  static const char* checked(const char* op, const Tensor& anchor) {
+    require(anchor.is_cuda(), op, "all tensors on one device, got some on another");
+    return op;
+  }
+
+  const char* op_;
+  torch::stable::accelerator::DeviceGuard guard_;
+
+ public:
+  unsigned int* const errors;
+  cudaStream_t stream;
+};
+
+// Runs `body` with a null pointer of the kernel's element type.
+template <class Body>
+void with_element_type(ScalarType type, const char* op, const char* argument, const Body& body) {
+  switch (type) {
+    case ScalarType::Float:
+      return body(static_cast<float*>(nullptr));
+    case ScalarType::Double:
+      return body(static_cast<double*>(nullptr));
+    case ScalarType::Half:
+      return body(static_cast<core::float16*>(nullptr));
+    case ScalarType::BFloat16:
+      return body(static_cast<core::bfloat16*>(nullptr));
+    default:
+      require(false, op, argument, " of dtype float32, float64, float16 or bfloat16, got ",
+              name(type));
+  }
+}
+
+// The order of candidates by item, which gradients of candidate lists need.
+inline std::optional<Tensor> check_order(const Checker& check,
+                                         const std::optional<Tensor>& candidate_ids,
+                                         const std::optional<Tensor>& candidate_order) {
+  require(candidate_ids.has_value() == candidate_order.has_value(), check.op,
+          "candidate_order if there are candidate_ids, got one of them");
+  if (!candidate_order.has_value()) return std::nullopt;
+  return check.rows(*candidate_order, "candidate_order", candidate_ids->size(0));
+}
+
+}  // namespace hashgcn

@@ -1,0 +1,54 @@
+#include <torch/csrc/stable/library.h>
+
+#include "../cpu/sign_swish.h"
+#include "cpu.h"
+
+namespace hashgcn {
+
+static Tensor sign_swish(const Tensor& x_in, const Tensor& beta) {
+  const char* op = "sign_swish";
+  const Checker check{op, x_in};
+  check.scalar(beta, "beta", compute_type(x_in.scalar_type()));
+  const Tensor x = torch::stable::contiguous(x_in);
+  Tensor out = torch::stable::new_empty(x, x.sizes());
+  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    const T* in = data<T>(x);
+    T* result = mutable_data<T>(out);
+    require(parallel_all(x.numel(), kElementGrain,
+                         [&](int64_t begin, int64_t end) {
+                           return HASHGCN_RUN(sign_swish(in, result, begin, end));
+                         }),
+            op, "x without NaN, got NaN");
+  });
+  return out;
+}
+
+static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in, const Tensor& beta) {
+  const char* op = "sign_swish_backward";
+  const Checker check{op, x_in};
+  check.scalar(beta, "beta", compute_type(x_in.scalar_type()));
+  const Tensor grad = check.tensor(grad_in, "grad", x_in.dim(), x_in.scalar_type());
+  require(grad_in.numel() == x_in.numel() && shape(grad_in) == shape(x_in), op, "grad of shape ",
+          shape(x_in), ", got ", shape(grad_in));
+  const Tensor x = torch::stable::contiguous(x_in);
+  Tensor out = torch::stable::new_empty(x, x.sizes());
+  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    const auto slope = *data<core::compute_t<T>>(beta);
+    const T* upstream = data<T>(grad);
+    const T* in = data<T>(x);
+    T* result = mutable_data<T>(out);
+    parallel(x.numel(), kElementGrain, [&](int64_t begin, int64_t end) {
+      HASHGCN_RUN(sign_swish_backward(upstream, in, slope, result, begin, end));
+    });
+  });
+  return out;
+}
+
+}  // namespace hashgcn
+
+STABLE_TORCH_LIBRARY_IMPL(hashgcn, CPU, m) {
+  m.impl("sign_swish", TORCH_BOX(&hashgcn::sign_swish));
+  m.impl("sign_swish_backward", TORCH_BOX(&hashgcn::sign_swish_backward));
+}

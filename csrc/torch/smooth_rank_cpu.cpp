@@ -1,0 +1,155 @@
+#include <torch/csrc/stable/library.h>
+
+#include <tuple>
+
+#include "../cpu/smooth_rank.h"
+#include "cpu.h"
+
+namespace hashgcn {
+
+template <class T>
+struct RankInput {
+  CheckedRows<T> rows;
+  Tensor item_emb, offsets;
+  std::vector<T> users;  // padded
+  std::vector<T> scores;
+  T tau;
+  core::SmoothRank<T> problem;
+};
+
+template <class T>
+static RankInput<T> check_rank(const char* op, const Tensor& user_emb, const Tensor& item_emb,
+                               const Tensor& users, const Tensor& ptr, const Tensor& ids,
+                               const Tensor& offsets, int64_t size, const Tensor& tau,
+                               const std::optional<Tensor>& candidate_ptr,
+                               const std::optional<Tensor>& candidate_ids,
+                               const std::optional<Tensor>& candidate_weight, bool exclude_positives) {
+  const Checker check{op, user_emb};
+  const ScalarType type = float_type(user_emb, op, "user_emb");
+  const Tensor emb = check.matrix(user_emb, "user_emb", type, -1, -1);
+  const int64_t batch = user_emb.size(0), width = user_emb.size(1);
+  require(width >= 1, op, "user_emb with at least one column, got shape ", shape(user_emb));
+  require(size >= 0, op, "size >= 0, got ", size);
+  RankInput<T> input;
+  input.item_emb = check.matrix(item_emb, "item_emb", type, -1, width);
+  input.rows = check_rows<T>(check, batch, item_emb.size(0), users, ptr, ids, candidate_ptr,
+                             candidate_ids, candidate_weight);
+  input.offsets = check.rows(offsets, "offsets", batch + 1);
+  input.tau = *data<T>(check.scalar(tau, "tau", type));
+  require(input.tau > 0 && input.tau - input.tau == 0, op, "tau finite and positive, got ", input.tau);
+  check_row_values(op, input.rows.rows);
+  check_finite(op, "user_emb", data<T>(emb), emb.numel());
+  check_finite(op, "item_emb", data<T>(input.item_emb), input.item_emb.numel());
+  const int64_t* at = data<int64_t>(input.offsets);
+  bool offsets_fit = at[0] == 0 && at[batch] <= size;
+  for (int64_t row = 0; row < batch; ++row) {
+    const core::Span liked = core::positives(input.rows.rows, row);
+    offsets_fit &= at[row + 1] - at[row] == liked.end - liked.begin;
+  }
+  require(offsets_fit, op, "offsets that rise by each row's number of positives, to at most size ", size,
+          ", got others");
+  input.problem = {input.rows.rows, at, size, width, exclude_positives};
+  input.users = padded_copy(data<T>(emb), batch, width);
+  input.scores.resize(size_t(size));
+  parallel(batch, 64, [&](int64_t begin, int64_t end) {
+    HASHGCN_RUN(positive_scores(input.problem, input.users.data(),
+                                data<T>(input.item_emb), input.scores.data(),
+                                begin, end));
+  });
+  return input;
+}
+
+template <class T>
+static Tensor forward(const RankInput<T>& input) {
+  const core::SmoothRank<T>& problem = input.problem;
+  std::vector<double> ranks(size_t(problem.size), 1.0);
+  const int64_t batch = problem.rows.batch;
+  const int64_t tiles = (batch + cpu::kTileUsers - 1) / cpu::kTileUsers;
+  parallel(tiles, 1, [&](int64_t begin, int64_t end) {
+    std::vector<T> scratch(size_t(cpu::rank_scratch<T>(problem.width)));
+    const int64_t last = end * cpu::kTileUsers < batch ? end * cpu::kTileUsers : batch;
+    HASHGCN_RUN(smooth_rank(problem, input.users.data(), data<T>(input.item_emb),
+                            input.scores.data(), input.tau, ranks.data(), scratch.data(),
+                            begin * cpu::kTileUsers, last));
+  });
+  Tensor out = torch::stable::new_empty(input.item_emb, {problem.size});
+  T* result = mutable_data<T>(out);
+  for (int64_t i = 0; i < problem.size; ++i) result[i] = T(ranks[size_t(i)]);
+  return out;
+}
+
+template <class T>
+static std::tuple<Tensor, Tensor> backward(const RankInput<T>& input, const Tensor& grad_in) {
+  const core::SmoothRank<T>& problem = input.problem;
+  const Checker check{"smooth_rank_backward", input.item_emb};
+  const Tensor grad = check.tensor(grad_in, "grad", 1, input.item_emb.scalar_type());
+  const int64_t batch = problem.rows.batch, num_items = problem.rows.num_items;
+  const int64_t width = problem.width, size = problem.size;
+  Tensor user_grad = torch::stable::new_empty(input.item_emb, {batch, width});
+  Tensor item_grad = torch::stable::new_empty(input.item_emb, {num_items, width});
+  const T* items = data<T>(input.item_emb);
+  T* user_out = mutable_data<T>(user_grad);
+  T* item_out = mutable_data<T>(item_grad);
+  const size_t padded = input.users.size();
+  const Tensor buffer = torch::stable::new_empty(input.item_emb, {kItemParts, int64_t(padded)});
+  T* parts = mutable_data<T>(buffer);
+  std::vector<double> score_parts(size_t(size * kItemParts));
+  parallel(kItemParts, 1, [&](int64_t first, int64_t last) {
+    std::vector<T> scratch(size_t(cpu::rank_scratch<T>(width)));
+    for (int64_t p = first; p < last; ++p) {
+      const ItemPart part = item_part(num_items, p);
+      HASHGCN_RUN(smooth_rank_backward(
+          problem, input.users.data(), items, input.scores.data(), input.tau, data<T>(grad),
+          parts + size_t(p) * padded, item_out, score_parts.data() + p * size, scratch.data(),
+          part.begin, part.end));
+    }
+  });
+  for (int64_t p = 1; p < kItemParts; ++p) {
+    for (int64_t i = 0; i < size; ++i) score_parts[size_t(i)] += score_parts[size_t(p * size + i)];
+  }
+  sum_parts(parts, batch, width, user_out);
+  parallel(batch, 64, [&](int64_t begin, int64_t end) {
+    HASHGCN_RUN(add_positive_user_grad(problem, items, score_parts.data(), user_out, begin, end));
+  });
+  parallel(kItemParts, 1, [&](int64_t first, int64_t last) {
+    HASHGCN_RUN(add_positive_item_grad(problem, input.users.data(), score_parts.data(), item_out,
+                                       item_part(num_items, first).begin,
+                                       item_part(num_items, last - 1).end));
+  });
+  return {user_grad, item_grad};
+}
+
+static Tensor smooth_rank(const Tensor& user_emb, const Tensor& item_emb, const Tensor& users,
+                          const Tensor& ptr, const Tensor& ids, const Tensor& offsets, int64_t size,
+                          const Tensor& tau, const std::optional<Tensor>& candidate_ptr,
+                          const std::optional<Tensor>& candidate_ids,
+                          const std::optional<Tensor>& candidate_weight, bool exclude_positives) {
+  const auto run = [&](auto zero) {
+    return forward(check_rank<decltype(zero)>("smooth_rank", user_emb, item_emb, users, ptr, ids,
+                                              offsets, size, tau, candidate_ptr, candidate_ids,
+                                              candidate_weight, exclude_positives));
+  };
+  return user_emb.scalar_type() == ScalarType::Double ? run(0.0) : run(0.f);
+}
+
+static std::tuple<Tensor, Tensor> smooth_rank_backward(
+    const Tensor& grad, const Tensor& user_emb, const Tensor& item_emb, const Tensor& users,
+    const Tensor& ptr, const Tensor& ids, const Tensor& offsets, const Tensor& tau,
+    const std::optional<Tensor>& candidate_ptr, const std::optional<Tensor>& candidate_ids,
+    const std::optional<Tensor>& candidate_weight, const std::optional<Tensor>& /*candidate_order*/,
+    bool exclude_positives) {
+  const auto run = [&](auto zero) {
+    return backward(check_rank<decltype(zero)>("smooth_rank_backward", user_emb, item_emb, users, ptr,
+                                               ids, offsets, grad.numel(), tau, candidate_ptr,
+                                               candidate_ids, candidate_weight, exclude_positives),
+                    grad);
+  };
+  return user_emb.scalar_type() == ScalarType::Double ? run(0.0) : run(0.f);
+}
+
+}  // namespace hashgcn
+
+STABLE_TORCH_LIBRARY_IMPL(hashgcn, CPU, m) {
+  m.impl("smooth_rank", TORCH_BOX(&hashgcn::smooth_rank));
+  m.impl("smooth_rank_backward", TORCH_BOX(&hashgcn::smooth_rank_backward));
+}

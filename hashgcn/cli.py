@@ -1,0 +1,234 @@
+"""Command line: train, evaluate, recommend."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hashgcn import __version__
+from hashgcn.run import Run, read_json, write_json
+
+app = typer.Typer(
+    help="Graph hashing for recommendation: binary codes for users and items.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    dataset: Annotated[
+        str, typer.Argument(help="sample, gowalla, yelp2018, or a folder in LightGCN's format.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the run's files.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that holds the folder gowalla or yelp2018.")
+    ] = None,
+    code_length: Annotated[int, typer.Option(help="Bits of a code, in all.")] = 64,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Of initial values, order and split.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated."),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Continue from the run's checkpoint.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
+) -> None:
+    """Train codes, evaluate them once on test, and save everything to a folder.
+
+    The number of epochs is chosen on a part of train; the model is then refitted on all of it.
+
+    Example: hashgcn train gowalla --data data --code-length 64 --out runs/gowalla
+    """
+    given = {"code_length": code_length, "seed": seed} | _settings(settings or [])
+    run = Run(out)
+    if run.metrics.exists() and not resume:
+        raise ValueError(f"--out: expected a new folder, got {out}, which holds a finished run")
+    if run.checkpoint.exists() and not resume:
+        raise ValueError(
+            f"--out: expected a new folder, got {out}, which holds an unfinished run; "
+            "continue it with --resume"
+        )
+
+    import torch
+
+    from hashgcn.data import load
+    from hashgcn.models import RecallHash
+    from hashgcn.report import metrics_table
+
+    if threads:
+        torch.set_num_threads(threads)
+    model = RecallHash(**given)
+    interactions = load(dataset, data)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(
+        run.settings,
+        {
+            "method": type(model).__name__,
+            "dataset": dataset,
+            "data": None if data is None else str(data.resolve()),
+            "settings": model.settings.model_dump(mode="json"),
+            "version": __version__,
+        },
+    )
+    model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
+    metrics = model.metrics or {}
+    columns = {"popularity": metrics["popularity_ranking"], "test": metrics["test"]}
+    typer.echo(metrics_table(columns))
+    typer.echo(
+        f"{metrics['epochs']} epochs in {metrics['train_seconds']:.1f} s, selected in "
+        f"{metrics['selection_seconds']:.1f} s; peak memory {metrics['peak_rss_mb']:.0f} MB"
+    )
+    typer.echo(f"saved to {out}")
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    data: Annotated[Path | None, typer.Option(help="Data folder, if it has moved.")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Rank all items for all users of a run with its codes, and print the test metrics.
+
+    Example: hashgcn evaluate runs/gowalla
+    """
+    import time
+
+    import numpy as np
+    import torch
+
+    from hashgcn import data as datasets
+    from hashgcn import evaluation
+    from hashgcn.report import metrics_table, ties_table
+    from hashgcn.retrieval.recommender import Recommender
+    from hashgcn.settings import Settings
+
+    if threads:
+        torch.set_num_threads(threads)
+    recommender = Recommender.load(Run(run).codes)
+    asked = read_json(Run(run).settings)
+    root = data if data is not None else asked["data"]
+    interactions = datasets.load(asked["dataset"], root)
+    for name, mine, theirs in (
+        ("users", recommender.user_ids, interactions.user_ids),
+        ("items", recommender.index.ids, interactions.item_ids),
+    ):
+        if not np.array_equal(mine, theirs):
+            raise ValueError(f"{asked['dataset']}: expected the {name} of the run, got others")
+    settings = Settings(**asked["settings"])
+    codes = (
+        torch.from_numpy(recommender.user_codes),
+        torch.from_numpy(recommender.index.codes),
+        settings.code_length,
+    )
+    started = time.perf_counter()
+    test = evaluation.evaluate(
+        *codes,
+        interactions.train,
+        interactions.test,
+        settings.cutoffs,
+        batch_users=settings.eval_users,
+    )
+    seconds = time.perf_counter() - started
+    original = evaluation.evaluate_original_order(*codes, interactions, settings.cutoffs)
+    ties = evaluation.evaluate_ties(*codes, interactions, settings.cutoffs)
+    popularity = evaluation.popularity_ranking(interactions, settings.cutoffs)
+    if as_json:
+        content: dict[str, Any] = {
+            "test": test,
+            "test_original_order": original,
+            "test_ties": ties,
+            "popularity_ranking": popularity,
+            "evaluation_seconds": round(seconds, 3),
+        }
+        typer.echo(json.dumps(content, indent=2))
+        return
+    columns = {"popularity": popularity, "test": test, "original order": original}
+    typer.echo(metrics_table(columns | ties_table(ties)))
+    users = int((interactions.test.degrees() > 0).sum())
+    typer.echo(
+        f"{users} users, {len(recommender.index)} items, ranked and scored in {seconds:.2f} s "
+        f"({torch.get_num_threads()} threads)"
+    )
+
+
+@app.command()
+def recommend(
+    run: RunArgument,
+    user: Annotated[list[str], typer.Option(help="Raw id of a user; may be repeated.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="Items for each user.")] = 10,
+    popularity: Annotated[
+        float, typer.Option(min=-1, max=1, help="Weight of popularity; 1 as trained.")
+    ] = 1.0,
+    keep_seen: Annotated[bool, typer.Option(help="Also items the user already has.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Best items of users, from a run's codes.
+
+    Example: hashgcn recommend runs/gowalla --user 0 --user 7 -k 20
+    """
+    from hashgcn.retrieval.recommender import Recommender
+
+    recommender = Recommender.load(Run(run).codes)
+    wanted: list[Any] = list(user)
+    if recommender.user_ids.dtype.kind == "i":
+        for at, text in enumerate(wanted):
+            try:
+                wanted[at] = int(text)
+            except ValueError:
+                raise ValueError(f"--user: expected an integer id, got {text!r}") from None
+    ids, scores = recommender.recommend(
+        wanted, k, filter_already_liked_items=not keep_seen, popularity=popularity
+    )
+    length = recommender.index.code_length
+    for row, raw in enumerate(wanted):
+        found = scores[row] >= -length
+        items, values = ids[row][found].tolist(), scores[row][found].tolist()
+        if as_json:
+            typer.echo(json.dumps({"user": raw, "items": items, "scores": values}))
+        else:
+            typer.echo(f"{raw}: " + "  ".join(f"{i} ({s:+d})" for i, s in zip(items, values, strict=True)))
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    """--set KEY=VALUE as keyword arguments; the settings convert and check the values."""
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise ValueError(f"--set: expected KEY=VALUE, got {pair!r}")
+        given[key] = value.split(",") if key in ("cutoffs", "train_cutoffs") else value
+    return given
+
+
+def main() -> None:
+    """Entry point: errors of the user's making are one line on stderr, not a traceback."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"hashgcn: {error}")
+    except KeyboardInterrupt:
+        sys.exit("hashgcn: interrupted; continue with --resume")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Files that persist: atomic writes, and named arrays in safetensors."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+_VERSION = 1
+_DTYPES = {
+    "bool": "BOOL",
+    "uint8": "U8",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+}
+
+
+def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], None]) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees the old file or the new one.
+
+    Args:
+        path: the file to create or replace; its folder exists.
+        writer: writes the whole content to the path it is given, in the same folder.
+
+    Raises:
+        FileNotFoundError: no such folder. Whatever writer raises: the old file is then untouched
+            and nothing is left beside it.
+
+    Content and name are on disk (fsync) on return.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: no such folder: {path.parent}")
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        # Created here for the permissions that the umask gives; a writer may replace the file.
+        with open(temporary, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+        writer(temporary)
+        os.chmod(temporary, mode)
+        _sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def save_arrays(
+    path: str | os.PathLike[str], arrays: dict[str, np.ndarray], metadata: dict[str, str]
+) -> None:
+    """Save named arrays and text as a safetensors file, atomically.
+
+    Args:
+        path: the file to create or replace.
+        arrays: bool, int8 to int64, uint8 or float16 to float64, of any shape and layout.
+        metadata: text by name; "format" says what the file is. "version" is added here.
+
+    Raises:
+        ValueError: a dtype that the format lacks, metadata without "format", with "version" or
+            not text.
+        FileNotFoundError: no such folder.
+
+    Equal content gives equal bytes. Peak extra memory: one copy of the largest array.
+    """
+    if "format" not in metadata or "version" in metadata:
+        raise ValueError(f"metadata: expected 'format' and no 'version', got {sorted(metadata)}")
+    if "__metadata__" in arrays:
+        raise ValueError(
+            "arrays: expected no array named '__metadata__', which the format reserves"
+        )
+    for name, text in metadata.items():
+        if not isinstance(text, str):
+            raise ValueError(f"metadata: expected text for {name!r}, got {type(text).__name__}")
+
+    # Not safetensors.numpy.save_file: it writes the buffer of a transposed array as it lies, and
+    # metadata in an order that differs from run to run.
+    header: dict[str, dict] = {
+        "__metadata__": dict(sorted({**metadata, "version": str(_VERSION)}.items()))
+    }
+    # Wide types first, so that every array starts at a multiple of its item size.
+    ordered = sorted(
+        ((name, np.asarray(array)) for name, array in arrays.items()),
+        key=lambda entry: (-entry[1].itemsize, entry[0]),
+    )
+    end = 0
+    for name, array in ordered:
+        if array.dtype.name not in _DTYPES:
+            raise ValueError(
+                f"arrays: expected one of {list(_DTYPES)} for {name!r}, got {array.dtype}"
+            )
+        begin, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": _DTYPES[array.dtype.name],
+            "shape": array.shape,
+            "data_offsets": (begin, end),
+        }
+    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded += b" " * (-len(encoded) % 8)
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            file.write(len(encoded).to_bytes(8, "little") + encoded)
+            for _, array in ordered:
+                file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+
+    write_atomic(path, write)
+
+
+def load_arrays(
+    path: str | os.PathLike[str], expected_format: str
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and text of a file that save_arrays wrote; nothing in it is executed.
+
+    Args:
+        path: the file.
+        expected_format: what metadata["format"] has to be.
+
+    Returns:
+        arrays, metadata (with "format" and "version").
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file that is damaged, foreign, of another format or of a newer version; the
+            message names it and says which.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a file, got a folder or a device")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            _check_metadata(path, metadata, expected_format)
+            names = list(file.keys())
+            for name in names:
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in _DTYPES.values():
+                    raise ValueError(
+                        f"{path}: expected one of {list(_DTYPES)} for array {name!r}, got {dtype}"
+                    )
+            return {name: file.get_tensor(name) for name in names}, metadata
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
+
+
+def encode_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Raw ids as arrays that a file can hold.
+
+    Args:
+        ids: int64 or str [N].
+
+    Returns:
+        {"ids": int64 [N]} for integers; {"text": uint8, "offsets": int64 [N + 1]} for strings, in
+        UTF-8, id i being text[offsets[i]:offsets[i + 1]].
+
+    Raises:
+        ValueError: another dtype or shape.
+    """
+    ids = np.asarray(ids)
+    if ids.ndim == 1 and ids.dtype == np.int64:
+        return {"ids": ids}
+    if ids.ndim != 1 or ids.dtype.kind != "U":
+        raise ValueError(f"ids: expected int64 or str [N], got {ids.dtype} of shape {ids.shape}")
+    encoded = [text.encode() for text in ids.tolist()]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    return {"text": np.frombuffer(b"".join(encoded), dtype=np.uint8), "offsets": offsets}
+
+
+def decode_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """The raw ids that encode_ids encoded, int64 or str [N]; ValueError if they are damaged."""
+    layout = {name: (array.dtype.name, array.ndim) for name, array in arrays.items()}
+    if layout == {"ids": ("int64", 1)}:
+        return arrays["ids"]
+    if layout != {"text": ("uint8", 1), "offsets": ("int64", 1)}:
+        raise ValueError(
+            f"arrays: expected ids int64 [N], or text uint8 and offsets int64 [N + 1], got {layout}"
+        )
+    text, offsets = arrays["text"].tobytes(), arrays["offsets"]
+    if (
+        not len(offsets)
+        or offsets[0] != 0
+        or offsets[-1] != len(text)
+        or (np.diff(offsets) < 0).any()
+    ):
+        raise ValueError(
+            f"offsets: expected a non-decreasing array from 0 to {len(text)}, the bytes of text"
+        )
+    bounds = offsets.tolist()
+    try:
+        decoded = [text[a:b].decode() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"text: expected UTF-8 between offsets, got {error}") from error
+    return np.array(decoded, dtype=np.str_)
+
+
+def _check_metadata(path: Path, metadata: dict[str, str], expected_format: str) -> None:
+    found, version = metadata.get("format"), metadata.get("version")
+    if found != expected_format:
+        raise ValueError(f"{path}: expected format {expected_format!r}, got {found!r}")
+    if version is None or not version.isdecimal():
+        raise ValueError(f"{path}: expected a version number, got {version!r}")
+    if int(version) > _VERSION:
+        raise ValueError(f"{path}: expected version {_VERSION} or older, got {version}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,77 @@
+"""The bipartite graph of users and items, and candidate lists: CSR tensors that ops take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from hashgcn.data import Interactions
+
+
+@dataclass(frozen=True)
+class BipartiteGraph:
+    """Both CSR halves of the user-item graph and its symmetric normalisation.
+
+    The normalised adjacency is D^-1/2 A D^-1/2, so one number a node describes it: a propagation
+    step multiplies by `scale`, sums over neighbours and multiplies by `scale` again.
+
+    Attributes:
+        user_ptr: int64 [m + 1]; user u's items are user_items[user_ptr[u]:user_ptr[u + 1]].
+        user_items: int64 [pairs], strictly increasing inside a row.
+        item_ptr: int64 [n + 1], item_users: int64 [pairs]: the other half.
+        scale: float64 [m + n]: degree^-1/2 of users, then items; 0 for degree 0.
+    """
+
+    user_ptr: Tensor
+    user_items: Tensor
+    item_ptr: Tensor
+    item_users: Tensor
+    scale: Tensor
+
+    @classmethod
+    def from_interactions(cls, interactions: Interactions) -> BipartiteGraph:
+        """The graph of a set of interactions, on the CPU; cost O(pairs log pairs)."""
+        order = np.argsort(interactions.ids, kind="stable")
+        item_degrees = np.bincount(interactions.ids, minlength=interactions.num_items)
+        degrees = np.concatenate([np.diff(interactions.ptr), item_degrees])
+        scale = np.zeros(len(degrees))
+        np.divide(1, np.sqrt(degrees), out=scale, where=degrees > 0)
+        return cls(
+            user_ptr=torch.tensor(interactions.ptr),
+            user_items=torch.tensor(interactions.ids),
+            item_ptr=torch.tensor(np.concatenate([[0], np.cumsum(item_degrees)])),
+            item_users=torch.tensor(interactions.users()[order]),
+            scale=torch.tensor(scale),
+        )
+
+    @property
+    def num_users(self) -> int:
+        return self.user_ptr.shape[0] - 1
+
+    @property
+    def num_items(self) -> int:
+        return self.item_ptr.shape[0] - 1
+
+    def to(self, device: torch.device | str) -> BipartiteGraph:
+        """The same graph on another device."""
+        return BipartiteGraph(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+class Candidates(NamedTuple):
+    """A list of candidate items for each row of a batch, instead of the whole catalogue.
+
+    Attributes:
+        ptr: int64 [b + 1]; row r's candidates are ids[ptr[r]:ptr[r + 1]].
+        ids: int64, in any order; a repeated id counts each time.
+        weight: float [ids], how much each candidate counts, e.g. n / len(list) for a uniform
+            sample; None for 1.
+    """
+
+    ptr: Tensor
+    ids: Tensor
+    weight: Tensor | None = None

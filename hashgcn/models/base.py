@@ -1,0 +1,117 @@
+"""What every method shares: fit, recommend, index, files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hashgcn.graph import BipartiteGraph
+from hashgcn.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+    from typing_extensions import Self
+
+    from hashgcn.data import Dataset
+    from hashgcn.retrieval import HammingIndex
+    from hashgcn.retrieval.recommender import Recommender
+
+
+class Network(nn.Module):
+    """The trainable part of a method: what `training` needs of it.
+
+    Subclasses draw initial values from `generator` on the CPU, so that devices start alike.
+    """
+
+    def __init__(self, graph: BipartiteGraph, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.generator = torch.Generator().manual_seed(settings.seed)
+
+    def loss(self, graph: BipartiteGraph, users: Tensor, progress: float) -> Tensor:
+        """Loss of a batch of user rows (-1 is padding); progress in [0, 1) drives schedules."""
+        raise NotImplementedError
+
+    def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
+        """Packed codes of users and items."""
+        raise NotImplementedError
+
+    def learning_rates(self) -> dict[str, float]:
+        """Peak learning rate of each parameter, by name."""
+        return {name: self.settings.learning_rate for name, _ in self.named_parameters()}
+
+
+class HashModel:
+    """A method that turns interactions into codes.
+
+    Args:
+        settings: by name, see hashgcn.settings.Settings.
+    """
+
+    network: ClassVar[type[Network]]
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.recommender: Recommender | None = None
+        self.metrics: dict[str, Any] | None = None
+
+    def fit(
+        self,
+        data: Dataset,
+        *,
+        device: str | torch.device = "cpu",
+        run: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        progress: bool = True,
+    ) -> Self:
+        """Choose the number of epochs on a part of train, refit on all of it, evaluate test once.
+
+        Args:
+            data: train and test interactions, see hashgcn.data.
+            device: any torch device that the ops are built for.
+            run: folder for settings, metrics, codes, curves and checkpoints; None keeps nothing.
+            resume: continue from the checkpoint in `run`, bit for bit.
+            progress: show a progress bar.
+
+        Returns:
+            self, with `metrics` (what metrics.json holds) and ready to recommend.
+
+        Raises:
+            ValueError: settings or data that do not fit, a run that holds another one.
+            KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
+
+        The same seed gives the same codes, for any number of threads.
+        """
+        from hashgcn.training import train
+
+        result = train(
+            self.network,
+            data,
+            self.settings,
+            device=torch.device(device),
+            run=None if run is None else Path(run),
+            resume=resume,
+            progress=progress,
+        )
+        self.recommender, self.metrics = result.recommender, result.metrics
+        return self
+
+    def recommend(
+        self, users: ArrayLike, k: int = 10, **options: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Raw ids and scores of each user's k best items; see Recommender.recommend."""
+        return self._fitted().recommend(users, k, **options)
+
+    def index(self) -> HammingIndex:
+        """The items' codes, to be searched or saved."""
+        return self._fitted().index
+
+    def _fitted(self) -> Recommender:
+        if self.recommender is None:
+            raise ValueError(f"{type(self).__name__} is not fitted yet: call fit first")
+        return self.recommender

@@ -1,0 +1,20 @@
+"""Torch ops on CPU and CUDA: the gradient of the hash layer, losses' tables, top-N, propagation."""
+
+from hashgcn.ops.fixed_order_mm import fixed_order_mm
+from hashgcn.ops.hamming_topk import hamming_topk
+from hashgcn.ops.pack_codes import pack_codes, unpack_codes
+from hashgcn.ops.propagate import propagate
+from hashgcn.ops.score_tables import score_tables
+from hashgcn.ops.sign_swish import sign_swish
+from hashgcn.ops.smooth_rank import smooth_rank
+
+__all__ = [
+    "fixed_order_mm",
+    "hamming_topk",
+    "pack_codes",
+    "propagate",
+    "score_tables",
+    "sign_swish",
+    "smooth_rank",
+    "unpack_codes",
+]

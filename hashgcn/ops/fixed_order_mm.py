@@ -1,0 +1,50 @@
+"""A matrix product whose bits do not depend on the number of threads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hashgcn.ops._library import ops
+
+
+def fixed_order_mm(x: Tensor, matrix: Tensor) -> Tensor:
+    """x @ matrix, each element summed in the order of the inner index.
+
+    For training code that must give the same bits with any number of threads: BLAS libraries choose
+    their order of summation by it. Meant for small matrices, such as a loss's tables of levels.
+
+    Args:
+        x: float32 or float64 [b, k].
+        matrix: the same dtype, [k, l]; gets no gradient.
+
+    Returns:
+        Tensor [b, l], differentiable in x.
+
+    Raises:
+        ValueError: shapes or dtypes that do not fit; `matrix` requires a gradient.
+
+    Deterministic. Cost b k l multiply-adds, no extra memory.
+    """
+    if matrix.requires_grad:
+        raise ValueError("hashgcn::fixed_order_mm: expected matrix without gradient, got one with it")
+    return ops.fixed_order_mm.default(x, matrix)
+
+
+@torch.library.register_fake("hashgcn::fixed_order_mm")
+def _(x: Tensor, matrix: Tensor) -> Tensor:
+    return x.new_empty((x.shape[0], matrix.shape[1]))
+
+
+def _setup_context(ctx, inputs, output):
+    ctx.save_for_backward(inputs[1])
+
+
+def _backward(ctx, grad):
+    (matrix,) = ctx.saved_tensors
+    return ops.fixed_order_mm.default(grad, matrix.T), None
+
+
+torch.library.register_autograd(
+    "hashgcn::fixed_order_mm", _backward, setup_context=_setup_context
+)

@@ -1,0 +1,51 @@
+"""Exact top-N in Hamming space."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hashgcn.ops._library import ops
+
+
+def hamming_topk(
+    queries: Tensor,
+    items: Tensor,
+    k: int,
+    *,
+    code_length: int,
+    exclude_ptr: Tensor | None = None,
+    exclude_ids: Tensor | None = None,
+    allow: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The k nearest items of each query by Hamming distance, smaller row first among equals.
+
+    Args:
+        queries: int64 [Q, ceil(f / 64)], packed codes (see pack_codes).
+        items: int64 [n, ceil(f / 64)].
+        k: number of results, any k >= 1.
+        code_length: f >= 1, the number of bits of a code.
+        exclude_ptr: int64 [Q + 1] and exclude_ids: int64: item rows that query q must not get are
+            exclude_ids[exclude_ptr[q]:exclude_ptr[q + 1]], in any order, repeats allowed.
+        allow: bool [n], False for items that no query may get.
+
+    Returns:
+        distances int32 [Q, k] and ids int64 [Q, k], in rising order of (distance, row). Where fewer
+        than k candidates are left: id -1, distance 2^31 - 1. No gradient.
+
+    Raises:
+        ValueError: shapes or dtypes that do not fit, k < 1, a code packed for another length, an
+            excluded row out of range. On CUDA values are checked on the device.
+
+    Deterministic, identical on every device, for any batch and number of threads. Cost: Q n popcounts
+    of f bits. Peak extra memory for each thread: 8 (2k + 512) pairs of 12 bytes; never Q x n.
+    """
+    return ops.hamming_topk.default(
+        queries, items, k, code_length, exclude_ptr, exclude_ids, allow
+    )
+
+
+@torch.library.register_fake("hashgcn::hamming_topk")
+def _(queries, items, k, code_length, exclude_ptr, exclude_ids, allow):
+    shape = (queries.shape[0], k)
+    return queries.new_empty(shape, dtype=torch.int32), queries.new_empty(shape)

@@ -1,0 +1,58 @@
+"""Codes as bits: packing by the sign rule and its inverse."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hashgcn.ops._library import ops
+
+
+def pack_codes(x: Tensor) -> Tensor:
+    """Bits of the signs of x: bit j of word w is 1 iff x[:, 64 w + j] >= 0.
+
+    The sign rule is sign_swish's (0 and -0 count as +1). Bits past the code length are 0. On a
+    little-endian machine the rows are byte-identical to faiss's binary vectors where the code length
+    is a multiple of 64.
+
+    Args:
+        x: float32, float64, bfloat16 or float16 [N, f], f >= 1; codes or real values.
+
+    Returns:
+        int64 [N, ceil(f / 64)]; no gradient.
+
+    Raises:
+        ValueError: x holds NaN, is not two-dimensional, or has another dtype.
+
+    Deterministic, the same words on every device. Cost O(N f), no extra memory.
+    """
+    return ops.pack_codes.default(x.detach())
+
+
+def unpack_codes(words: Tensor, code_length: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The +1 and -1 of packed codes; the inverse of pack_codes.
+
+    Args:
+        words: int64 [N, ceil(f / 64)].
+        code_length: f >= 1, the number of bits of a code.
+        dtype: float32, float64, bfloat16 or float16.
+
+    Returns:
+        Tensor [N, f] of `dtype`; no gradient.
+
+    Raises:
+        ValueError: words has another shape or dtype, or bits past the code length.
+
+    Deterministic. Cost O(N f), no extra memory.
+    """
+    return ops.unpack_codes.default(words, code_length, dtype)
+
+
+@torch.library.register_fake("hashgcn::pack_codes")
+def _(x: Tensor) -> Tensor:
+    return x.new_empty((x.shape[0], (x.shape[1] + 63) // 64), dtype=torch.int64)
+
+
+@torch.library.register_fake("hashgcn::unpack_codes")
+def _(words: Tensor, code_length: int, dtype: torch.dtype) -> Tensor:
+    return words.new_empty((words.shape[0], code_length), dtype=dtype)

@@ -1,0 +1,149 @@
+"""Plain-torch oracle of every op: unfused, differentiated by autograd, for any float dtype.
+
+Each function materialises what the op avoids (scores of all pairs), so it is for small inputs: tests,
+gradcheck and benchmarks. Positives and candidate lists are CSR tensors, as the ops' schemas take them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sign(x: Tensor) -> Tensor:
+    """+1 where x >= 0, else -1."""
+    return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+
+def smooth_sign_swish(x: Tensor, beta: float) -> Tensor:
+    """SS_beta(x) = 2 sigma(beta x)(1 + beta x (1 - sigma(beta x))) - 1, to be differentiated."""
+    s = torch.sigmoid(beta * x)
+    return 2 * s * (1 + beta * x * (1 - s)) - 1
+
+
+def sign_swish(x: Tensor, beta: float) -> Tensor:
+    """The sign in the forward pass, SS_beta in the backward pass."""
+    smooth = smooth_sign_swish(x, beta)
+    return sign(x) + (smooth - smooth.detach())
+
+
+def pack_codes(x: Tensor) -> Tensor:
+    """Bits of x >= 0, least significant first, in int64 words."""
+    rows, code_length = x.shape
+    bits = torch.zeros(rows, (code_length + 63) // 64 * 64, dtype=torch.int64)
+    bits[:, :code_length] = x >= 0
+    return (bits.view(rows, -1, 64) << torch.arange(64)).sum(2)
+
+
+def unpack_codes(words: Tensor, code_length: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    bits = (words[:, :, None] >> torch.arange(64)) & 1
+    return (2 * bits.view(len(words), -1)[:, :code_length] - 1).to(dtype)
+
+
+def positive_mask(users: Tensor, ptr: Tensor, ids: Tensor, num_items: int) -> Tensor:
+    """bool [b, n]: item j is a positive of users[r]; none for the padding -1."""
+    mask = torch.zeros(len(users), num_items, dtype=torch.bool)
+    for row, user in enumerate(users.tolist()):
+        if user >= 0:
+            mask[row, ids[ptr[user] : ptr[user + 1]]] = True
+    return mask
+
+
+def candidate_weights(
+    users: Tensor, num_items: int, dtype: torch.dtype, ptr=None, ids=None, weight=None
+) -> Tensor:
+    """[b, n]: how much item j counts for row r; 1 everywhere without candidate lists."""
+    if ptr is None:
+        counts = torch.ones(len(users), num_items, dtype=dtype)
+    else:
+        counts = torch.zeros(len(users), num_items, dtype=dtype)
+        rows = torch.repeat_interleave(torch.arange(len(users)), ptr.diff())
+        values = torch.ones(len(ids), dtype=dtype) if weight is None else weight
+        counts.index_put_((rows, ids), values, accumulate=True)
+    return counts * (users >= 0)[:, None]
+
+
+def score_tables(
+    user_codes: Tensor, item_codes: Tensor, users: Tensor, ptr: Tensor, ids: Tensor, *candidates
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The tables from the scores of all pairs.
+
+    A level's value is the weighted mean of the scores that sit there: v_w, with an equal share of the
+    gradient for each of them.
+    """
+    batch, width = user_codes.shape
+    scores = user_codes @ item_codes.T
+    levels = ((scores.detach() + width) / 2).round().long()
+    mask = positive_mask(users, ptr, ids, len(item_codes))
+    weights = candidate_weights(users, len(item_codes), scores.dtype, *candidates)
+    tables = []
+    for counts in (weights * ~mask, mask.to(scores.dtype)):
+        empty = scores.new_zeros(batch, width + 1)
+        total = empty.scatter_add(1, levels, counts)
+        values = torch.arange(-width, width + 1, 2, dtype=scores.dtype).repeat(batch, 1)
+        mean = empty.scatter_add(1, levels, counts * scores) / total.clamp(min=1e-300)
+        tables.append((torch.where(total > 0, mean, values), total))
+    (v_neg, neg), (v_pos, pos) = tables
+    return v_neg, v_pos, neg, pos
+
+
+def smooth_rank(
+    user_emb: Tensor,
+    item_emb: Tensor,
+    users: Tensor,
+    ptr: Tensor,
+    ids: Tensor,
+    tau: float,
+    candidates=(),
+    exclude_positives: bool = True,
+) -> Tensor:
+    """Ranks from the scores of all pairs, one row of n sigmoids for each positive."""
+    scores = user_emb @ item_emb.T
+    mask = positive_mask(users, ptr, ids, len(item_emb))
+    weights = candidate_weights(users, len(item_emb), scores.dtype, *candidates)
+    if exclude_positives:
+        weights = weights * ~mask
+    row, item = mask.nonzero(as_tuple=True)
+    above = torch.sigmoid((scores[row] - scores[row, item, None]) / tau) * weights[row]
+    itself = torch.zeros_like(above, dtype=torch.bool).scatter(1, item[:, None], True)
+    return 1 + above.masked_fill(itself, 0).sum(1)
+
+
+def hamming_topk(
+    queries: Tensor,
+    items: Tensor,
+    k: int,
+    code_length: int,
+    exclude_ptr: Tensor | None = None,
+    exclude_ids: Tensor | None = None,
+    allow: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """All distances, sorted stably."""
+    q, d = (unpack_codes(words, code_length) for words in (queries, items))
+    distances = ((code_length - q @ d.T) / 2).round().int()
+    nothing = 2**31 - 1
+    if allow is not None:
+        distances[:, ~allow] = nothing
+    if exclude_ptr is not None:
+        rows = torch.repeat_interleave(torch.arange(len(q)), exclude_ptr.diff())
+        distances[rows, exclude_ids] = nothing
+    distances = torch.nn.functional.pad(distances, (0, max(k - len(d), 0)), value=nothing)
+    distances, ids = distances.sort(dim=1, stable=True)
+    ids = ids.masked_fill(distances == nothing, -1)
+    return distances[:, :k], ids[:, :k]
+
+
+def propagate(x: Tensor, user_ptr: Tensor, user_items: Tensor, layers: int) -> Tensor:
+    """Mean of layers by products with the dense normalised adjacency."""
+    num_users = len(user_ptr) - 1
+    users = torch.repeat_interleave(torch.arange(num_users), user_ptr.diff())
+    adjacency = x.new_zeros(len(x), len(x))
+    adjacency[users, num_users + user_items] = 1
+    adjacency = adjacency + adjacency.T
+    scale = adjacency.sum(1).clamp(min=1).rsqrt()
+    adjacency = scale[:, None] * adjacency * scale
+    total = layer = x
+    for _ in range(layers):
+        layer = adjacency @ layer
+        total = total + layer
+    return total / (layers + 1)

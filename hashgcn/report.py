@@ -1,0 +1,57 @@
+"""Pictures and tables of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hashgcn.files import write_atomic
+
+
+def plot_curves(history: list[dict[str, Any]], metric: str, path: Path) -> None:
+    """Loss of both phases and the validation metric by epoch, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for phase, style in (("selection", "o--"), ("refit", "s-")):
+        entries = [entry for entry in history if entry["phase"] == phase]
+        epochs = [entry["epoch"] for entry in entries]
+        if entries:
+            left.plot(epochs, [entry["loss"] for entry in entries], style, label=phase)
+        if phase == "selection" and entries:
+            scores = [entry["validation"][metric] for entry in entries]
+            right.plot(epochs, scores, "o--", label="validation")
+            best = max(scores)
+            at = epochs[scores.index(best)]
+            right.annotate(
+                f"{best:.4f}", (at, best), textcoords="offset points", xytext=(0, -14), ha="center"
+            )
+    left.set(xlabel="epoch", ylabel="loss", title="training loss")
+    left.legend()
+    right.set(xlabel="epoch", ylabel=metric, title=f"{metric} on the validation part of train")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def metrics_table(columns: dict[str, dict[str, float]]) -> str:
+    """Metrics side by side, one column for each method, as aligned text."""
+    names = list(next(iter(columns.values())))
+    width = max(map(len, names))
+    widths = {title: max(len(title), 6) for title in columns}
+    lines = [" " * width + "".join(f"  {title:>{widths[title]}}" for title in columns)]
+    for name in names:
+        values = "".join(f"  {values[name]:>{widths[t]}.4f}" for t, values in columns.items())
+        lines.append(f"{name:<{width}}{values}")
+    return "\n".join(lines)
+
+
+def ties_table(ties: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Columns of metrics_table for the expected value under ties and its bounds."""
+    fields = next(iter(ties.values()))
+    return {f"ties {field}": {name: ties[name][field] for name in ties} for field in fields}

@@ -1,0 +1,132 @@
+"""Codes as NumPy arrays: packing, unpacking, exact top-N, the popularity bits of a query."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+
+try:
+    from hashgcn import _numpy
+except ImportError as error:
+    raise ImportError(
+        "hashgcn's compiled NumPy module is missing; build it with "
+        "`make build`, or `pip install --no-build-isolation -e .`"
+    ) from error
+
+
+def pack(x: np.ndarray, *, num_threads: int = 0) -> np.ndarray:
+    """Bits of the signs of x: bit j of word w is 1 iff x[:, 64 w + j] >= 0.
+
+    0 and -0 count as +1; bits past the code length are 0. On a little-endian machine the rows are
+    byte-identical to faiss's binary vectors where the code length is a multiple of 64.
+
+    Args:
+        x: float32, float64, float16, int8, int16 or int32 [N, f], f >= 1; codes or real values.
+        num_threads: 0 for one for each processor.
+
+    Returns:
+        int64 [N, ceil(f / 64)].
+
+    Raises:
+        ValueError: x holds NaN, is not two-dimensional, or has another dtype.
+
+    Deterministic, for any number of threads. Cost O(N f); no extra memory for contiguous floats,
+    a float32 copy of integers.
+    """
+    if isinstance(x, np.ndarray) and x.dtype.kind == "i" and x.dtype.itemsize < 8:
+        x = x.astype(np.float32)
+    return _numpy.pack_codes(x, num_threads)
+
+
+def unpack(words: np.ndarray, code_length: int, *, num_threads: int = 0) -> np.ndarray:
+    """The +1 and -1 of packed codes; the inverse of pack.
+
+    Args:
+        words: int64 or uint64 [N, ceil(f / 64)].
+        code_length: f >= 1, the number of bits of a code.
+        num_threads: 0 for one for each processor.
+
+    Returns:
+        float32 [N, f].
+
+    Raises:
+        ValueError: words has another shape or dtype, or bits past the code length.
+
+    Deterministic. Cost O(N f), no extra memory for contiguous words.
+    """
+    return _numpy.unpack_codes(words, code_length, num_threads)
+
+
+def hamming_topk(
+    queries: np.ndarray,
+    items: np.ndarray,
+    k: int,
+    *,
+    code_length: int,
+    exclude_ptr: np.ndarray | None = None,
+    exclude_ids: np.ndarray | None = None,
+    allow: np.ndarray | None = None,
+    num_threads: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest items of each query by Hamming distance, smaller row first among equals.
+
+    Args:
+        queries: int64 or uint64 [Q, ceil(f / 64)], packed codes (see pack).
+        items: int64 or uint64 [n, ceil(f / 64)]; a read-only memory map is not copied.
+        k: number of results, k >= 1; may exceed n.
+        code_length: f >= 1, the number of bits of a code.
+        exclude_ptr: int64 [Q + 1] and exclude_ids: int64: item rows that query q must not get are
+            exclude_ids[exclude_ptr[q]:exclude_ptr[q + 1]], in any order, repeats allowed.
+        allow: bool [n], False for items that no query may get.
+        num_threads: queries are split among this many; 0 for one for each processor.
+
+    Returns:
+        distances int32 [Q, k] and ids int64 [Q, k], in rising order of (distance, row). Where fewer
+        than k candidates are left: id -1, distance 2^31 - 1.
+
+    Raises:
+        ValueError: shapes or dtypes that do not fit, k < 1, a code packed for another length, an
+            excluded row out of range.
+
+    Deterministic, for any batch and number of threads. Cost: Q n popcounts of f bits, after one
+    read of all codes where f % 64 != 0. Peak extra memory for each thread: 8 (2k + 512) pairs of 12
+    bytes and 8 times the longest exclusion; never Q x n.
+    """
+    return _numpy.hamming_topk(
+        queries, items, k, code_length, exclude_ptr, exclude_ids, allow, num_threads
+    )
+
+
+def popularity_query_bits(popularity_bits: int, popularity: float) -> np.ndarray:
+    """The query's half of the popularity bits: <bits, thermometer of level c> is near popularity c.
+
+    round(g (1 + p) / 2) of the g bits are +1, spread evenly: with a = (1 + p) / 2 and m that count,
+    floor(t a + (m - g a) / 2 + 1/2) of the first t are, which keeps the inner product within 2 of
+    p c for every level c.
+
+    Args:
+        popularity_bits: g >= 0.
+        popularity: p in [-1, 1]: 1 weighs popularity as it was trained, 0 leaves it out (to within
+            2), -1 turns it round.
+
+    Returns:
+        float32 [g], +1 or -1.
+
+    Raises:
+        ValueError: an argument outside its range.
+
+    Deterministic. Cost O(g).
+    """
+    if popularity_bits < 0:
+        raise ValueError(f"expected popularity_bits >= 0, got {popularity_bits}")
+    if not -1 <= popularity <= 1:
+        raise ValueError(f"expected popularity in [-1, 1], got {popularity}")
+    # Exact fractions: in floating point neighbouring counts could differ by 2.
+    half = Fraction(1, 2)
+    share = (1 + Fraction(float(popularity))) / 2
+    count = floor(popularity_bits * share + half)
+    shift = (count - popularity_bits * share) / 2 + half
+    pluses = [floor(t * share + shift) for t in range(popularity_bits + 1)]
+    return (2 * np.diff(pluses) - 1).astype(np.float32)

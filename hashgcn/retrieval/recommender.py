@@ -1,0 +1,138 @@
+"""Recommendations from trained codes, and their file; works in a process that has no torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hashgcn.data.interactions import Interactions, raw_ids
+from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays
+from hashgcn.retrieval.index import HammingIndex
+
+_FORMAT = "hashgcn.recommender"
+
+
+@dataclass(frozen=True, eq=False)
+class Recommender:
+    """The codes of users and items, with raw ids and the items each user has seen.
+
+    Attributes:
+        user_codes: int64 [m, ceil(f / 64)], packed.
+        user_ids: int64 or str [m].
+        index: the items' codes and raw ids.
+        seen: the items of every user that recommendations leave out.
+    """
+
+    user_codes: np.ndarray
+    user_ids: np.ndarray
+    index: HammingIndex
+    seen: Interactions
+
+    def recommend(
+        self,
+        users: ArrayLike,
+        k: int = 10,
+        *,
+        filter_already_liked_items: bool = True,
+        popularity: float = 1.0,
+        num_threads: int = 0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best items of each user.
+
+        Args:
+            users: raw ids [Q].
+            k: number of items, k >= 1.
+            filter_already_liked_items: leave out the items a user has in train.
+            popularity: weight of popularity relative to training, in [-1, 1]; only 1 for codes
+                without popularity bits.
+            num_threads: 0 for one for each processor.
+
+        Returns:
+            ids: raw item ids [Q, k], best first, and scores: int32 [Q, k], <b_u, d_i>. Where a user
+            has fewer than k items left: id -1 or "", score -f - 1.
+
+        Raises:
+            ValueError: an unknown user, k < 1, popularity out of range.
+
+        Deterministic. Cost: Q n popcounts of f bits.
+        """
+        rows = self.user_rows(users)
+        exclude = None
+        if filter_already_liked_items:
+            lengths = self.seen.degrees()[rows]
+            ptr = np.concatenate([[0], np.cumsum(lengths)])
+            starts = np.repeat(self.seen.ptr[rows] - ptr[:-1], lengths)
+            exclude = (ptr, self.seen.ids[starts + np.arange(ptr[-1])])
+        distances, ids = self.index.search(
+            self.user_codes[rows],
+            k,
+            exclude=exclude,
+            popularity=popularity,
+            num_threads=num_threads,
+        )
+        length = self.index.code_length
+        scores = length - 2 * np.minimum(distances, length + 1).astype(np.int64)
+        return ids, np.maximum(scores, -length - 1).astype(np.int32)
+
+    def user_rows(self, users: ArrayLike) -> np.ndarray:
+        """Rows of raw user ids; ValueError names the first unknown one."""
+        wanted = raw_ids("users", users)
+        order = np.argsort(self.user_ids)
+        if wanted.dtype.kind != self.user_ids.dtype.kind:
+            kind = "integers" if self.user_ids.dtype.kind == "i" else "strings"
+            raise ValueError(f"users: expected {kind}, as in training, got {wanted[:1].tolist()}")
+        at = np.searchsorted(self.user_ids, wanted, sorter=order).clip(max=len(order) - 1)
+        unknown = self.user_ids[order[at]] != wanted
+        if unknown.any():
+            raise ValueError(f"users: expected users seen in training, got {wanted[unknown][0]!r}")
+        return order[at]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one safetensors file, atomically."""
+        arrays = {"user_codes": self.user_codes, "item_codes": self.index.codes}
+        arrays |= {"seen.ptr": self.seen.ptr, "seen.ids": self.seen.ids}
+        for name, ids in (("users", self.user_ids), ("items", self.index.ids)):
+            arrays |= {f"{name}.{part}": array for part, array in encode_ids(ids).items()}
+        save_arrays(
+            path,
+            arrays,
+            {
+                "format": _FORMAT,
+                "code_length": str(self.index.code_length),
+                "popularity_bits": str(self.index.popularity_bits),
+            },
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Recommender:
+        """Read what save wrote; ValueError names a file that is damaged or something else."""
+        arrays, metadata = load_arrays(path, _FORMAT)
+        try:
+            ids = {
+                name: decode_ids(
+                    {
+                        key.removeprefix(f"{name}."): array
+                        for key, array in arrays.items()
+                        if key.startswith(f"{name}.")
+                    }
+                )
+                for name in ("users", "items")
+            }
+            index = HammingIndex(
+                arrays["item_codes"],
+                code_length=int(metadata["code_length"]),
+                ids=ids["items"],
+                popularity_bits=int(metadata["popularity_bits"]),
+            )
+            seen = Interactions(arrays["seen.ptr"], arrays["seen.ids"], len(index))
+            codes = arrays["user_codes"]
+            if not len(codes) == len(ids["users"]) == seen.num_users:
+                raise ValueError(f"{len(codes)} codes for {len(ids['users'])} users")
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"{path}: expected the codes of a trained model, got {error}"
+            ) from error
+        return cls(codes, ids["users"], index, seen)

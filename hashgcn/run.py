@@ -1,0 +1,48 @@
+"""The folder of a run: which files it holds, each written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hashgcn.files import write_atomic
+
+
+class Run:
+    """Paths of a run's files.
+
+    settings.json    what was asked: method, data set, settings
+    metrics.json     what came out
+    codes.safetensors       packed codes with raw ids, see hashgcn.retrieval.recommender
+    checkpoint.safetensors  state of training; checkpoint.previous.safetensors is the one before
+    curves.png       loss and validation metric by epoch
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.settings = self.folder / "settings.json"
+        self.metrics = self.folder / "metrics.json"
+        self.codes = self.folder / "codes.safetensors"
+        self.checkpoint = self.folder / "checkpoint.safetensors"
+        self.previous_checkpoint = self.folder / "checkpoint.previous.safetensors"
+        self.curves = self.folder / "curves.png"
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=2) + "\n"
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a run's JSON file; ValueError names a file that is not one."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; is {path.parent} the folder of a run?")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, got {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content

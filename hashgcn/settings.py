@@ -1,0 +1,100 @@
+"""Every setting of a training run, with its default, range and meaning."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Loss = Literal["recall", "ndcg", "softmax", "bpr"]
+
+
+class Settings(BaseModel):
+    """Settings of RecallHash. Values given as text are converted; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    # Codes
+    code_length: int = Field(64, ge=2, le=1024, description="bits of a code, in all")
+    popularity_bits: int | None = Field(
+        None, ge=0, description="of them popularity bits; default 7/32 of the code, at most 16"
+    )
+
+    # Encoder and hash layer
+    layers: int = Field(3, ge=0, le=16, description="propagation layers")
+    init_std: float = Field(0.1, gt=0, description="standard deviation of initial embeddings")
+    beta_start: float = Field(1.0, gt=0, description="slope of SignSwish at the first step")
+    beta_end: float = Field(1.5, gt=0, description="slope of SignSwish at the last step")
+
+    # Loss
+    loss: Loss = "recall"
+    tau_score: float | None = Field(
+        None, gt=0, description="temperature of scores; default sqrt(taste bits) / 2"
+    )
+    tau_rank: float = Field(1.0, gt=0, description="temperature of ranks against the cutoff")
+    train_cutoffs: tuple[int, ...] = Field((50,), min_length=1, description="cutoffs of the loss")
+    rank: Literal["log", "linear"] = "log"
+    exclude_positives: bool = Field(True, description="leave other positives out of a rank")
+    mean: Literal["users", "pairs"] = "users"
+
+    # Optimisation
+    epochs: int = Field(6, ge=1, description="of the selection run at most, and of the schedule")
+    batch_users: int | None = Field(
+        None, ge=1, description="users in a step; default 512, or a 32nd of the users if fewer"
+    )
+    learning_rate: float = Field(0.02, gt=0, description="of embeddings (Adam)")
+    popularity_learning_rate: float = Field(1.0, gt=0, description="of popularity scalars (Adam)")
+    warmup_steps: int = Field(20, ge=0, description="steps of linear warm-up; then cosine to 0")
+    seed: int = Field(0, ge=0, lt=2**32, description="of initial values, order and split")
+
+    # Selection on a part of train, then a refit on all of it
+    validation_fraction: float = Field(
+        0.1, ge=0, lt=1, description="of each user's train items; 0: no selection, all epochs"
+    )
+    selection_metric: str = Field("recall@50", pattern=r"^(recall|ndcg)@\d+$")
+    patience: int = Field(2, ge=1, description="epochs without a better metric before stopping")
+
+    # Evaluation
+    cutoffs: tuple[int, ...] = Field((20, 50, 100), min_length=1, description="of the metrics")
+    eval_users: int = Field(4096, ge=1, description="users ranked at a time; changes no result")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.num_popularity_bits >= self.code_length:
+            raise ValueError(
+                f"expected popularity_bits below code_length {self.code_length}, "
+                f"got {self.num_popularity_bits}"
+            )
+        if min(self.cutoffs) < 1 or min(self.train_cutoffs) < 1:
+            raise ValueError(
+                f"expected cutoffs >= 1, got {self.cutoffs} and train_cutoffs {self.train_cutoffs}"
+            )
+        cutoff = int(self.selection_metric.split("@")[1])
+        if cutoff not in self.cutoffs:
+            raise ValueError(
+                f"expected a selection_metric at one of the cutoffs {self.cutoffs}, "
+                f"got {self.selection_metric}"
+            )
+        return self
+
+    @property
+    def num_popularity_bits(self) -> int:
+        """g: as set, or 7/32 of the code length, at most 16."""
+        if self.popularity_bits is None:
+            return min(16, round(self.code_length * 7 / 32))
+        return self.popularity_bits
+
+    def users_per_step(self, num_users: int) -> int:
+        """batch_users: as set, or 512, or a 32nd of the users if that is fewer."""
+        return self.batch_users or min(512, max(1, num_users // 32))
+
+    @property
+    def taste_bits(self) -> int:
+        """f - g, the bits that the encoder produces."""
+        return self.code_length - self.num_popularity_bits
+
+    @property
+    def score_temperature(self) -> float:
+        """tau_score: as set, or half the standard deviation of scores of random taste bits."""
+        return math.sqrt(self.taste_bits) / 2 if self.tau_score is None else self.tau_score

@@ -1,0 +1,292 @@
+"""The compiled NumPy module: exact results, and an error for everything it must not compute."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hashgcn import _numpy
+
+LENGTHS = [1, 31, 64, 65, 130, 256]
+MAX_DISTANCE = 2**31 - 1
+
+
+def signs(rng: np.random.Generator, rows: int, length: int) -> np.ndarray:
+    return rng.choice([-1.0, 1.0], (rows, length)).astype(np.float32)
+
+
+def pack_oracle(x: np.ndarray) -> np.ndarray:
+    padded = np.zeros((len(x), -(-x.shape[1] // 64) * 64), dtype=np.uint8)
+    padded[:, : x.shape[1]] = x >= 0
+    return np.packbits(padded, axis=1, bitorder="little").view("<i8").astype(np.int64)
+
+
+def topk_oracle(queries, items, k, exclude_ptr=None, exclude_ids=None, allow=None):
+    """Ranks every item by (distance, row)."""
+    distances = np.full((len(queries), k), MAX_DISTANCE, dtype=np.int32)
+    ids = np.full((len(queries), k), -1, dtype=np.int64)
+    for q, query in enumerate(queries):
+        kept = np.ones(len(items), dtype=bool) if allow is None else allow.copy()
+        if exclude_ptr is not None:
+            kept[exclude_ids[exclude_ptr[q] : exclude_ptr[q + 1]]] = False
+        rows = np.flatnonzero(kept)
+        different = (items[rows] ^ query).view(np.uint8)
+        distance = np.unpackbits(different, axis=1).sum(axis=1, dtype=np.int32)
+        order = np.lexsort((rows, distance))[:k]
+        distances[q, : len(order)] = distance[order]
+        ids[q, : len(order)] = rows[order]
+    return distances, ids
+
+
+def problem(length: int, num_queries: int = 19, num_items: int = 300, seed: int = 0) -> dict:
+    """A problem with many ties, and exclusions in any order with repeats."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 40, num_queries)
+    return {
+        "queries": pack_oracle(signs(rng, num_queries, length)),
+        "items": pack_oracle(signs(rng, num_items, length)),
+        "code_length": length,
+        "exclude_ptr": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        "exclude_ids": rng.integers(0, num_items, counts.sum()),
+        "allow": rng.random(num_items) < 0.7,
+    }
+
+
+def assert_same(got, expected) -> None:
+    for one, other in zip(got, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_pack_and_unpack(length, dtype):
+    x = np.random.default_rng(length).standard_normal((37, length)).astype(dtype)
+    x[0, 0], x[1, 0], x[2, 0], x[3, 0] = 0.0, -0.0, np.inf, -np.inf
+    words = _numpy.pack_codes(x)
+    assert words.dtype == np.int64
+    np.testing.assert_array_equal(words, pack_oracle(x))
+    codes = _numpy.unpack_codes(words, length)
+    assert codes.dtype == np.float32
+    np.testing.assert_array_equal(codes, np.where(x >= 0, 1, -1))
+    np.testing.assert_array_equal(_numpy.unpack_codes(words.view(np.uint64), length), codes)
+
+
+@pytest.mark.parametrize("length", [64, 256])
+def test_pack_has_the_byte_layout_of_faiss(length):
+    x = signs(np.random.default_rng(0), 11, length)
+    expected = np.packbits(x > 0, axis=1, bitorder="little")
+    np.testing.assert_array_equal(_numpy.pack_codes(x).astype("<i8").view(np.uint8), expected)
+
+
+def test_pack_reads_any_layout():
+    x = np.random.default_rng(0).standard_normal((40, 70)).astype(np.float32)
+    words = pack_oracle(x)
+    np.testing.assert_array_equal(_numpy.pack_codes(np.asfortranarray(x)), words)
+    np.testing.assert_array_equal(_numpy.pack_codes(np.repeat(x, 2, axis=1)[::3, ::2]), words[::3])
+    shifted = np.frombuffer(b"\0" + x.tobytes(), dtype=np.float32, offset=1).reshape(x.shape)
+    assert not shifted.flags.aligned
+    np.testing.assert_array_equal(_numpy.pack_codes(shifted), words)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("k", [1, 10, 300, 310])
+def test_topk(length, k):
+    full = problem(length)
+    plain = {name: full[name] for name in ("queries", "items")}
+    excluded = {name: full[name] for name in ("exclude_ptr", "exclude_ids")}
+    for extra in ({}, excluded, {"allow": full["allow"]}, {**excluded, "allow": full["allow"]}):
+        expected = topk_oracle(**plain, k=k, **extra)
+        for threads in (1, 2, 3):
+            got = _numpy.hamming_topk(
+                **plain, k=k, code_length=length, **extra, num_threads=threads
+            )
+            assert_same(got, expected)
+
+
+def test_topk_selects_among_more_items_than_it_keeps():
+    full = problem(8, num_queries=3, num_items=20_000)
+    del full["exclude_ptr"], full["exclude_ids"], full["allow"]
+    del full["code_length"]
+    for k in (1, 7, 5000):
+        assert_same(_numpy.hamming_topk(**full, k=k, code_length=8), topk_oracle(**full, k=k))
+
+
+def test_topk_of_nothing():
+    words = pack_oracle(signs(np.random.default_rng(0), 4, 70))
+    distances, ids = _numpy.hamming_topk(words[:0], words, 3, 70)
+    assert distances.shape == ids.shape == (0, 3)
+    distances, ids = _numpy.hamming_topk(words, words[:0], 3, 70)
+    assert (distances == MAX_DISTANCE).all() and (ids == -1).all()
+    nothing = np.zeros(4, dtype=bool)
+    distances, ids = _numpy.hamming_topk(words, words, 3, 70, allow=nothing)
+    assert (distances == MAX_DISTANCE).all() and (ids == -1).all()
+    assert _numpy.pack_codes(np.zeros((0, 5), dtype=np.float32)).shape == (0, 1)
+    assert _numpy.unpack_codes(words[:0], 70).shape == (0, 70)
+
+
+def test_topk_reads_strided_unsigned_and_read_only_words(tmp_path):
+    full = problem(130)
+    queries, items = full["queries"], full["items"]
+    expected = topk_oracle(queries, items, 5)
+    strided = np.repeat(items, 2, axis=0)[::2]
+    assert_same(_numpy.hamming_topk(queries, strided, 5, 130), expected)
+    unsigned = (queries.view(np.uint64), items.view(np.uint64))
+    assert_same(_numpy.hamming_topk(*unsigned, 5, 130), expected)
+    items.tofile(tmp_path / "items")
+    mapped = np.memmap(tmp_path / "items", dtype=np.int64, mode="r", shape=items.shape)
+    assert_same(_numpy.hamming_topk(queries, mapped, 5, 130), expected)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs sparse files")
+def test_topk_does_not_copy_a_memory_map(tmp_path):
+    path, rows = tmp_path / "items", 2**37
+    path.touch()
+    os.truncate(path, 8 * rows)
+    items = np.memmap(path, dtype=np.int64, mode="r", shape=(rows, 1))
+    # A copy would need a terabyte; no query, so that none of it is read.
+    distances, _ = _numpy.hamming_topk(np.zeros((0, 1), dtype=np.int64), items, 3, 64)
+    assert distances.shape == (0, 3)
+
+
+def test_any_number_of_threads_gives_the_same_words():
+    x = np.random.default_rng(0).standard_normal((3001, 130)).astype(np.float32)
+    words = pack_oracle(x)
+    for threads in (0, 1, 2, 3, 5000):
+        np.testing.assert_array_equal(_numpy.pack_codes(x, threads), words)
+        codes = _numpy.unpack_codes(words, 130, threads)
+        np.testing.assert_array_equal(codes, np.where(x >= 0, 1, -1))
+
+
+VALID = problem(70, num_queries=3, num_items=9)
+WIDE = VALID["items"].copy()
+WIDE[4, 1] |= 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": 0}, "k in "),
+        ({"k": 2**31}, "k in "),
+        ({"code_length": 0}, "code_length in "),
+        ({"code_length": 2**31}, "code_length in "),
+        ({"code_length": 64}, r"queries of shape \[\*, 1\]"),
+        ({"code_length": 69}, "queries with zero bits past code_length 69|items with"),
+        ({"items": WIDE}, "items with zero bits past code_length 70"),
+        ({"queries": WIDE[:3] | np.int64(1 << 20)}, "queries with zero bits past code_length 70"),
+        ({"queries": VALID["queries"].tolist()}, "queries as a NumPy array, got list"),
+        ({"queries": VALID["queries"][0]}, r"queries of shape \[\*, 2\]"),
+        ({"queries": VALID["queries"].astype(np.int32)}, "queries of dtype int64 or uint64"),
+        ({"items": VALID["items"].astype(np.float64)}, "items of dtype .*, got float64"),
+        ({"items": VALID["items"].astype(">i8")}, "items of dtype .*, got >i8"),
+        ({"items": VALID["items"][:, :1]}, r"items of shape \[\*, 2\] .*, got \[9, 1\]"),
+        ({"exclude_ptr": None}, "exclude_ptr and exclude_ids together"),
+        ({"exclude_ids": None}, "exclude_ptr and exclude_ids together"),
+        ({"exclude_ptr": VALID["exclude_ptr"][:-1]}, r"exclude_ptr of shape \[4\], got \[3\]"),
+        ({"exclude_ptr": VALID["exclude_ptr"] + 1}, "exclude_ptr to rise from 0 to"),
+        ({"exclude_ptr": VALID["exclude_ptr"][[0, 2, 1, 3]]}, "exclude_ptr to rise from 0 to"),
+        ({"exclude_ids": VALID["exclude_ids"][1:]}, "exclude_ptr to rise from 0 to"),
+        ({"exclude_ids": VALID["exclude_ids"] - 9}, r"exclude_ids in \[0, 9\)"),
+        ({"exclude_ids": VALID["exclude_ids"] + 9}, r"exclude_ids in \[0, 9\)"),
+        ({"exclude_ids": VALID["exclude_ids"].astype(np.int32)}, "exclude_ids of dtype int64"),
+        ({"allow": VALID["allow"][:-1]}, r"allow of shape \[9\], got \[8\]"),
+        ({"allow": VALID["allow"].astype(np.uint8)}, "allow of dtype bool, got uint8"),
+        ({"num_threads": -1}, "num_threads >= 0, got -1"),
+    ],
+)
+def test_topk_refuses(changes, message):
+    arguments = {"k": 3, **VALID, **changes}
+    with pytest.raises(ValueError, match=f"^hashgcn::hamming_topk: expected ({message})"):
+        _numpy.hamming_topk(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([[1.0]], "x as a NumPy array, got list"),
+        (np.ones(3, np.float32), r"x of shape \[rows, code_length >= 1\], got \[3\]"),
+        (np.ones((3, 0), np.float32), "x of shape"),
+        (np.ones((3, 2), bool), "x of dtype float32, float64 or float16, got bool"),
+        (np.ones((3, 2), np.int64), "x of dtype .*, got int64"),
+        (np.array([[1.0, np.nan]]), "x without NaN, got NaN"),
+        (np.array([[1.0] * 64 + [-np.nan]], np.float32), "x without NaN, got NaN"),
+        (np.array([[np.nan]], np.float16), "x without NaN, got NaN"),
+    ],
+)
+def test_pack_refuses(x, message):
+    with pytest.raises(ValueError, match=f"^hashgcn::pack_codes: expected {message}"):
+        _numpy.pack_codes(x)
+
+
+@pytest.mark.parametrize(
+    ("words", "length", "message"),
+    [
+        (VALID["items"], 0, "code_length in "),
+        (VALID["items"], 129, r"words of shape \[\*, 3\] .*, got \[9, 2\]"),
+        (WIDE, 70, "words with zero bits past code_length 70"),
+        (VALID["items"].astype(np.float32), 70, "words of dtype int64 or uint64, got float32"),
+        (None, 70, "words as a NumPy array, got NoneType"),
+    ],
+)
+def test_unpack_refuses(words, length, message):
+    with pytest.raises(ValueError, match=f"^hashgcn::unpack_codes: expected {message}"):
+        _numpy.unpack_codes(words, length)
+
+
+def run_python(code: str, **environment: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_every_instruction_set_gives_the_same_results():
+    code = """
+import hashlib
+import numpy as np
+from hashgcn import _numpy
+digest = hashlib.sha256()
+rng = np.random.default_rng(0)
+for length in (1, 31, 64, 65, 130, 256):
+    x = rng.standard_normal((500, length)).astype(np.float32)
+    words = _numpy.pack_codes(x)
+    for array in (words, _numpy.unpack_codes(words, length),
+                  *_numpy.hamming_topk(words[:20], words, 50, length)):
+        digest.update(array.tobytes())
+print(_numpy.instruction_set(), digest.hexdigest())
+"""
+    name, baseline = run_python(code, HASHGCN_CPU="baseline").split()
+    assert name == "baseline"
+    name, chosen = run_python(code, HASHGCN_CPU="").split()
+    assert name in ("baseline", "avx2")
+    assert chosen == baseline
+
+
+def test_unknown_instruction_set_is_a_value_error():
+    code = """
+import numpy as np
+from hashgcn import _numpy
+words = np.zeros((100, 1), dtype=np.int64)
+for run in (
+    _numpy.instruction_set,
+    lambda: _numpy.hamming_topk(words, words, 3, 64, num_threads=2),
+    lambda: _numpy.pack_codes(np.ones((100, 64))),
+    lambda: _numpy.unpack_codes(words, 64),
+):
+    try:
+        run()
+    except ValueError as error:
+        assert "HASHGCN_CPU" in str(error)
+    else:
+        raise AssertionError
+"""
+    run_python(code, HASHGCN_CPU="sse9")

@@ -1,0 +1,378 @@
+"""The public face of retrieval: an index over the user's own ids, without torch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hashgcn.files import save_arrays
+from hashgcn.retrieval import HammingIndex, hamming_topk, pack, popularity_query_bits, unpack
+
+MAX_DISTANCE = 2**31 - 1
+KINDS = ["rows", "int", "str"]
+
+
+def signs(rows: int, length: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).choice([-1.0, 1.0], (rows, length)).astype(np.float32)
+
+
+def make_ids(kind: str, count: int) -> np.ndarray:
+    """Unique ids in no order."""
+    order = np.random.default_rng(3).permutation(count)
+    return {
+        "rows": np.arange(count),
+        "int": order * 1_000_003 - 500,
+        "str": np.array([f"item {'ü' * (i % 3)}{i}" for i in order], dtype=np.str_),
+    }[kind]
+
+
+def make_index(kind: str = "int", count: int = 60, length: int = 70) -> HammingIndex:
+    ids = None if kind == "rows" else make_ids(kind, count)
+    return HammingIndex.build(signs(count, length, 1), ids)
+
+
+def oracle(codes, queries, k, ids, kept=None):
+    """Ranks by (distance, row) with inner products; kept is bool [Q, n]."""
+    distance = ((codes.shape[1] - queries @ codes.T) / 2).astype(np.int32)
+    shape = (len(queries), k)
+    distances = np.full(shape, MAX_DISTANCE, dtype=np.int32)
+    found = np.full(shape, "" if ids.dtype.kind == "U" else -1, dtype=ids.dtype)
+    for q in range(len(queries)):
+        rows = np.arange(len(codes)) if kept is None else np.flatnonzero(kept[q])
+        best = rows[np.lexsort((rows, distance[q, rows]))][:k]
+        distances[q, : len(best)], found[q, : len(best)] = distance[q, best], ids[best]
+    return distances, found
+
+
+def assert_same(got, expected) -> None:
+    for one, other in zip(got, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def run_python(code: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.float16, np.float64])
+def test_pack_takes_codes_of_any_signed_dtype(dtype):
+    codes = signs(9, 70, 0)
+    words = pack(codes.astype(dtype))
+    np.testing.assert_array_equal(words, pack(codes))
+    np.testing.assert_array_equal(unpack(words, 70), codes)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
+def test_pack_refuses_words_and_unsigned_dtypes(dtype):
+    with pytest.raises(ValueError, match="expected x of dtype"):
+        pack(np.ones((3, 4), dtype=dtype))
+
+
+def test_topk_of_rows():
+    codes, queries = signs(50, 65, 0), signs(7, 65, 1)
+    got = hamming_topk(pack(queries), pack(codes), 50, code_length=65)
+    assert_same(got, oracle(codes, queries, 50, np.arange(50)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", [1, 7, 60, 64])
+def test_search(kind, k):
+    index, ids = make_index(kind), make_ids(kind, 60)
+    codes, queries = signs(60, 70, 1), signs(11, 70, 2)
+    expected = oracle(codes, queries, k, ids)
+    words = pack(queries)
+    for form in (queries, queries.astype(np.int8), words, words.view(np.uint64)):
+        assert_same(index.search(form, k), expected)
+    for threads in (1, 2, 3):
+        assert_same(index.search(queries, k, num_threads=threads), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_search_leaves_out_excluded_and_disallowed_items(kind):
+    index, ids = make_index(kind), make_ids(kind, 60)
+    codes, queries = signs(60, 70, 1), signs(11, 70, 2)
+    rng = np.random.default_rng(0)
+    lists = [rng.integers(0, 60, size) for size in rng.integers(0, 80, 10)] + [np.arange(60)[::-1]]
+    mask = rng.random(60) < 0.5
+    kept = np.ones((11, 60), dtype=bool)
+    for q, rows in enumerate(lists):
+        kept[q, rows] = False
+    ptr = np.cumsum([0, *map(len, lists)])
+
+    expected = oracle(codes, queries, 20, ids, kept)
+    assert (expected[0][-1] == MAX_DISTANCE).all()
+    raw = [ids[rows].tolist() for rows in lists]
+    assert_same(index.search(queries, 20, exclude=raw), expected)
+    assert_same(index.search(queries, 20, exclude=(ptr, np.concatenate(lists))), expected)
+
+    expected = oracle(codes, queries, 40, ids, kept & mask)
+    for allow in (mask, mask.tolist(), ids[mask][::-1], ids[mask].tolist()):
+        assert_same(index.search(queries, 40, exclude=raw, allow=allow), expected)
+    distances, _ = index.search(queries, 5, allow=[])
+    assert (distances == MAX_DISTANCE).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_index_and_empty_queries(kind):
+    index = make_index(kind, count=0)
+    assert len(index) == 0
+    distances, ids = index.search(signs(3, 70, 0), 4, exclude=[[], [], []], allow=[])
+    assert distances.shape == ids.shape == (3, 4)
+    assert (distances == MAX_DISTANCE).all()
+    assert (ids == ("" if kind == "str" else -1)).all()
+    distances, ids = make_index(kind).search(signs(0, 70, 0), 4, exclude=[])
+    assert distances.shape == ids.shape == (0, 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows(kind):
+    index, ids = make_index(kind), make_ids(kind, 60)
+    rows = np.random.default_rng(0).integers(0, 60, 100)
+    for raw in (ids[rows], ids[rows].tolist()):
+        found = index.rows(raw)
+        assert found.dtype == np.int64
+        np.testing.assert_array_equal(found, rows)
+    assert index.rows([]).shape == (0,)
+    unknown = ["item 3 and more than any id has"] if kind == "str" else [-1, 60, 2**60]
+    for one in [*unknown, 1 if kind == "str" else "1"]:
+        with pytest.raises(ValueError, match=f"expected ids of the index, got .*{one}"):
+            index.rows([one])
+    with pytest.raises(ValueError, match="expected integers or strings"):
+        index.rows([1.5])
+
+
+def test_looks():
+    index = HammingIndex.build(signs(5, 70, 0), popularity_bits=3)
+    assert (len(index), index.num_items, index.code_length, index.popularity_bits) == (5, 5, 70, 3)
+    assert repr(index) == "HammingIndex(num_items=5, code_length=70, popularity_bits=3)"
+    np.testing.assert_array_equal(index.codes, pack(signs(5, 70, 0)))
+    np.testing.assert_array_equal(index.ids, np.arange(5))
+
+
+def test_contiguous_codes_are_not_copied():
+    words = pack(signs(5, 70, 0))
+    words.flags.writeable = False
+    assert np.shares_memory(HammingIndex(words, code_length=70).codes, words)
+
+
+WORDS = pack(signs(5, 70, 0))
+LONG = WORDS.copy()
+LONG[2, 1] |= np.int64(1 << 6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"code_length": 0}, "code_length >= 1, got 0"),
+        ({"code_length": 64}, r"codes as packed int64 words \[\*, 1\] .*, got int64 \[5, 2\]"),
+        ({"codes": LONG}, "codes with zero bits past code_length 70"),
+        ({"codes": -WORDS}, "codes with zero bits past code_length 70"),
+        ({"codes": signs(5, 70, 0)}, r"codes as packed int64 words .*, got float32 \[5, 70\]"),
+        ({"codes": WORDS[0]}, r"codes as packed int64 words .*, got int64 \[2\]"),
+        ({"ids": [1, 2, 3]}, "ids for 5 codes, got 3"),
+        ({"ids": [1, 2, 3, 2, 4]}, "unique ids, got .*2.* twice"),
+        ({"ids": list("abcda")}, "unique ids, got .*a.* twice"),
+        ({"ids": [1, "a", 2, 3, 4]}, "integers or strings, got int and str"),
+        ({"ids": [0.5, 1, 2, 3, 4]}, "integers or strings"),
+        ({"popularity_bits": -1}, r"popularity_bits in \[0, 70\], got -1"),
+        ({"popularity_bits": 71}, r"popularity_bits in \[0, 70\], got 71"),
+    ],
+)
+def test_index_refuses(changes, message):
+    with pytest.raises(ValueError, match=f"expected {message}"):
+        HammingIndex(**{"codes": WORDS, "code_length": 70, **changes})
+
+
+def test_build_refuses_nan_and_packed_codes():
+    with pytest.raises(ValueError, match="without NaN"):
+        HammingIndex.build(np.full((2, 3), np.nan))
+    with pytest.raises(ValueError, match="got int64"):
+        HammingIndex.build(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"k": 0}, "k in .*, got 0"),
+        ({"queries": signs(2, 64, 0)}, r"queries of shape \[\*, 70\] .*, got float32 \[2, 64\]"),
+        ({"queries": signs(2, 70, 0)[0]}, r"queries of shape \[\*, 70\] .*, got float32 \[70\]"),
+        ({"queries": np.ones((2, 70), bool)}, "x of dtype .*, got bool"),
+        ({"queries": np.ones((2, 70), np.int64)}, r"queries as packed int64 words \[\*, 2\]"),
+        ({"queries": pack(signs(2, 64, 0))}, r"queries as packed int64 words .*, got int64 \[2, 1"),
+        ({"queries": LONG}, "queries with zero bits past code_length 70"),
+        ({"queries": np.full((2, 70), np.nan)}, "x without NaN"),
+        ({"exclude": [[1]]}, "exclude with a list for each of 2 queries, got 1"),
+        ({"exclude": [[1], [5]]}, "ids of the index, got .*5"),
+        ({"exclude": [["1"], []]}, "ids of the index, got .*1"),
+        ({"exclude": (np.array([0, 1, 1]),)}, r"exclude as \(ptr, rows\), got 1"),
+        ({"exclude": (np.array([0, 2, 1]), np.array([0]))}, "exclude_ptr to rise"),
+        ({"exclude": (np.array([0, 0, 1]), np.array([5]))}, r"exclude_ids in \[0, 5\)"),
+        ({"allow": [7]}, "ids of the index, got .*7"),
+        ({"allow": np.ones(4, bool)}, r"allow of shape \[5\], got \[4\]"),
+        ({"popularity": 0.5}, "popularity 1 for an index without popularity bits, got 0.5"),
+        ({"num_threads": -1}, "num_threads >= 0"),
+    ],
+)
+def test_search_refuses(changes, message):
+    index = HammingIndex(WORDS, code_length=70)
+    with pytest.raises(ValueError, match=f"expected {message}"):
+        index.search(**{"queries": signs(2, 70, 0), "k": 2, **changes})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_save_and_load(kind, tmp_path):
+    path = tmp_path / "items.hgx"
+    ids = None if kind == "rows" else make_ids(kind, 60)
+    index = HammingIndex.build(signs(60, 70, 1), ids, popularity_bits=4)
+    index.save(path)
+    loaded = HammingIndex.load(path)
+    assert repr(loaded) == repr(index)
+    assert_same((loaded.codes, loaded.ids), (index.codes, index.ids))
+    queries = signs(5, 70, 2)
+    assert_same(loaded.search(queries, 9), index.search(queries, 9))
+    content = path.read_bytes()
+    loaded.save(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_load_refuses_a_damaged_file(kind, tmp_path):
+    path = tmp_path / "items.hgx"
+    make_index(kind, count=5).save(path)
+    content = path.read_bytes()
+    for damaged in (content[:-1], content[:100], content[:8], b"", b"no index at all" * 9):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="items.hgx"):
+            HammingIndex.load(path)
+    with pytest.raises(FileNotFoundError):
+        HammingIndex.load(tmp_path / "absent.hgx")
+
+
+GOOD = {"format": "hashgcn.index", "code_length": "70", "popularity_bits": "0"}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "metadata"),
+    [
+        ({"codes": WORDS}, {**GOOD, "format": "hashgcn.other"}),
+        ({"codes": WORDS}, {**GOOD, "code_length": "200"}),
+        ({"codes": WORDS}, {**GOOD, "code_length": "many"}),
+        ({"codes": WORDS}, {**GOOD, "popularity_bits": "71"}),
+        ({"codes": WORDS}, {name: GOOD[name] for name in ("format", "code_length")}),
+        ({"codes": LONG}, GOOD),
+        ({"codes": WORDS.astype(np.float32)}, GOOD),
+        ({}, GOOD),
+        ({"codes": WORDS, "ids": np.zeros(5, np.int64)}, GOOD),
+        ({"codes": WORDS, "ids": np.arange(4)}, GOOD),
+        ({"codes": WORDS, "other": np.arange(5)}, GOOD),
+    ],
+)
+def test_load_refuses_a_file_that_is_no_index(arrays, metadata, tmp_path):
+    path = tmp_path / "items.hgx"
+    save_arrays(path, arrays, metadata)
+    with pytest.raises(ValueError, match="items.hgx"):
+        HammingIndex.load(path)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "items.hgx"
+    make_index().save(path)
+    content = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        make_index("str").save(path)
+    assert path.read_bytes() == content
+    assert os.listdir(tmp_path) == ["items.hgx"]
+
+
+def thermometer(level_bits: int, bits: int) -> np.ndarray:
+    return np.where(np.arange(bits) < level_bits, 1.0, -1.0)
+
+
+@pytest.mark.parametrize("bits", range(25))
+def test_popularity_query_bits(bits):
+    for p in np.linspace(-1, 1, 81):
+        query = popularity_query_bits(bits, p)
+        assert query.shape == (bits,)
+        assert np.isin(query, (-1, 1)).all()
+        assert abs((query == 1).sum() - bits * (1 + p) / 2) <= 0.5 + 1e-9
+        for plus in range(bits + 1):
+            inner = query @ thermometer(plus, bits)
+            assert abs(inner - p * (2 * plus - bits)) <= 2 + 1e-9
+    assert (popularity_query_bits(bits, 1) == 1).all()
+    assert (popularity_query_bits(bits, -1) == -1).all()
+    assert (popularity_query_bits(bits, np.nextafter(1, 0)) == 1).all()
+    assert abs(popularity_query_bits(bits, 0).sum()) == bits % 2
+
+
+@pytest.mark.parametrize("popularity", [-1.01, 1.5, np.nan, np.inf])
+def test_popularity_outside_its_range(popularity):
+    index = HammingIndex.build(signs(5, 70, 0), popularity_bits=3)
+    for run in (
+        lambda: popularity_query_bits(3, popularity),
+        lambda: index.search(signs(2, 70, 0), popularity=popularity),
+    ):
+        with pytest.raises(ValueError, match=r"expected popularity in \[-1, 1\]"):
+            run()
+    with pytest.raises(ValueError, match="expected popularity_bits >= 0"):
+        popularity_query_bits(-1, 1)
+
+
+@pytest.mark.parametrize(("length", "bits"), [(70, 0), (70, 10), (64, 64), (130, 3)])
+def test_search_replaces_the_popularity_bits_of_queries(length, bits):
+    codes, queries = signs(60, length, 1), signs(9, length, 2)
+    index = HammingIndex.build(codes, popularity_bits=bits)
+    for p in (1.0,) if bits == 0 else (-1.0, -0.3, 0.0, 0.5, 1.0):
+        replaced = queries.copy()
+        replaced[:, length - bits :] = popularity_query_bits(bits, p)
+        expected = oracle(codes, replaced, 10, np.arange(60))
+        words = pack(queries)
+        for form in (queries, words, words.view(np.uint64)):
+            assert_same(index.search(form, 10, popularity=p), expected)
+        np.testing.assert_array_equal(words, pack(queries))
+
+
+def test_a_query_packed_too_long_is_refused_with_popularity_bits():
+    index = HammingIndex(WORDS, code_length=70, popularity_bits=6)
+    with pytest.raises(ValueError, match="queries with zero bits past code_length 70"):
+        index.search(LONG)
+
+
+def test_retrieval_works_without_torch(tmp_path):
+    run_python(f"""
+import sys
+sys.modules["torch"] = None
+import numpy as np
+import hashgcn
+path = {str(tmp_path / "items.hgx")!r}
+codes = np.random.default_rng(0).standard_normal((50, 70))
+index = hashgcn.retrieval.HammingIndex.build(codes, [f"item {{i}}" for i in range(50)])
+index.save(path)
+distances, ids = hashgcn.retrieval.HammingIndex.load(path).search(codes, 1)
+assert not distances.any()
+assert ids[:, 0].tolist() == [f"item {{i}}" for i in range(50)]
+""")
+
+
+def test_a_missing_module_says_how_to_build_it():
+    run_python("""
+import sys
+sys.modules["hashgcn._numpy"] = None
+try:
+    import hashgcn.retrieval
+except ImportError as error:
+    assert "pip install --no-build-isolation -e ." in str(error), error
+else:
+    raise AssertionError
+""")
