@@ -30,14 +30,15 @@ def sign_swish(x: Tensor, beta: float) -> Tensor:
 def pack_codes(x: Tensor) -> Tensor:
     """Bits of x >= 0, least significant first, in int64 words."""
     rows, code_length = x.shape
-    bits = torch.zeros(rows, (code_length + 63) // 64 * 64, dtype=torch.int64)
+    words = (code_length + 63) // 64
+    bits = torch.zeros(rows, words * 64, dtype=torch.int64)
     bits[:, :code_length] = x >= 0
-    return (bits.view(rows, -1, 64) << torch.arange(64)).sum(2)
+    return (bits.view(rows, words, 64) << torch.arange(64)).sum(2)
 
 
 def unpack_codes(words: Tensor, code_length: int, dtype: torch.dtype = torch.float32) -> Tensor:
     bits = (words[:, :, None] >> torch.arange(64)) & 1
-    return (2 * bits.view(len(words), -1)[:, :code_length] - 1).to(dtype)
+    return (2 * bits.flatten(1)[:, :code_length] - 1).to(dtype)
 
 
 def positive_mask(users: Tensor, ptr: Tensor, ids: Tensor, num_items: int) -> Tensor:

@@ -5,10 +5,17 @@
 
 namespace hashgcn {
 
+// The slope, which the forward pass does not need but checks: a bad one shows where it was given.
+static double check_beta(const Checker& check, const Tensor& beta, ScalarType type) {
+  check.scalar(beta, "beta", compute_type(type));
+  const double slope = type == ScalarType::Double ? *data<double>(beta) : *data<float>(beta);
+  require(slope > 0 && slope - slope == 0, check.op, "beta finite and positive, got ", slope);
+  return slope;
+}
+
 static Tensor sign_swish(const Tensor& x_in, const Tensor& beta) {
   const char* op = "sign_swish";
-  const Checker check{op, x_in};
-  check.scalar(beta, "beta", compute_type(x_in.scalar_type()));
+  check_beta({op, x_in}, beta, x_in.scalar_type());
   const Tensor x = torch::stable::contiguous(x_in);
   Tensor out = torch::stable::new_empty(x, x.sizes());
   with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
@@ -27,7 +34,7 @@ static Tensor sign_swish(const Tensor& x_in, const Tensor& beta) {
 static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in, const Tensor& beta) {
   const char* op = "sign_swish_backward";
   const Checker check{op, x_in};
-  check.scalar(beta, "beta", compute_type(x_in.scalar_type()));
+  const double slope = check_beta(check, beta, x_in.scalar_type());
   const Tensor grad = check.tensor(grad_in, "grad", x_in.dim(), x_in.scalar_type());
   require(grad_in.numel() == x_in.numel() && shape(grad_in) == shape(x_in), op, "grad of shape ",
           shape(x_in), ", got ", shape(grad_in));
@@ -35,12 +42,11 @@ static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in, con
   Tensor out = torch::stable::new_empty(x, x.sizes());
   with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
     using T = std::remove_pointer_t<decltype(null)>;
-    const auto slope = *data<core::compute_t<T>>(beta);
     const T* upstream = data<T>(grad);
     const T* in = data<T>(x);
     T* result = mutable_data<T>(out);
     parallel(x.numel(), kElementGrain, [&](int64_t begin, int64_t end) {
-      HASHGCN_RUN(sign_swish_backward(upstream, in, slope, result, begin, end));
+      HASHGCN_RUN(sign_swish_backward(upstream, in, core::compute_t<T>(slope), result, begin, end));
     });
   });
   return out;

@@ -22,7 +22,8 @@ def sign_swish(x: Tensor, beta: float | Tensor) -> Tensor:
     Args:
         x: float32, float64, bfloat16 or float16, any shape; contiguity is not needed.
         beta: positive finite number or 0-d tensor: the slope at 0, larger is sharper. A changing
-            value neither recompiles nor synchronises.
+            tensor never recompiles nor synchronises; a changing number makes torch.compile turn
+            it into a variable once.
 
     Returns:
         Tensor of x's shape and dtype that holds +1 and -1.

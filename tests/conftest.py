@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REAL_DATA = Path(os.environ.get("HASHGCN_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder with gowalla and yelp2018, or a skip that says where it was looked for."""
+    if not (REAL_DATA / "gowalla" / "train.txt").is_file():
+        pytest.skip(f"no real data in {REAL_DATA} (set HASHGCN_DATA)")
+    return REAL_DATA
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's number of threads, and puts it back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

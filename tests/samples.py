@@ -1,0 +1,240 @@
+"""Sample arguments of every op: correctness, gradients, opcheck and compilation all use them.
+
+Each sample is (name, args) with args as the op's schema takes them. Floats are float64 unless the
+dtype is what the sample is about; inputs that can require a gradient do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+import hashgcn.ops  # noqa: F401  (registers the ops)
+
+SAMPLES: dict[str, Callable[[], Iterator[tuple[str, tuple]]]] = {}
+
+
+def samples_of(op: str) -> Callable:
+    def register(function: Callable) -> Callable:
+        SAMPLES[op] = lambda: function(torch.Generator().manual_seed(len(op)))
+        return function
+
+    return register
+
+
+def all_samples() -> list[tuple[str, str, tuple]]:
+    return [(op, name, args) for op in sorted(SAMPLES) for name, args in SAMPLES[op]()]
+
+
+def normal(g: torch.Generator, *shape: int, dtype=torch.float64, grad=False) -> Tensor:
+    return torch.randn(shape, generator=g, dtype=dtype).requires_grad_(grad)
+
+
+def codes(g: torch.Generator, *shape: int, dtype=torch.float64, grad=False) -> Tensor:
+    return torch.where(torch.randn(shape, generator=g) >= 0, 1, -1).to(dtype).requires_grad_(grad)
+
+
+def csr(g: torch.Generator, rows: int, num_items: int, longest: int) -> tuple[Tensor, Tensor]:
+    """Random rows of strictly increasing ids, some of them empty."""
+    lengths = torch.randint(0, min(longest, num_items) + 1, (rows,), generator=g)
+    lengths[::5] = 0
+    parts = [torch.randperm(num_items, generator=g)[:n].sort().values for n in lengths.tolist()]
+    ids = torch.cat([*parts, torch.zeros(0, dtype=torch.int64)])
+    return torch.nn.functional.pad(lengths.cumsum(0), (1, 0)), ids
+
+
+def lists(g: torch.Generator, rows: int, num_items: int, longest: int) -> tuple[Tensor, Tensor]:
+    """Random rows of ids in any order, repeats and empty rows included."""
+    lengths = torch.randint(0, longest + 1, (rows,), generator=g)
+    ids = torch.randint(0, num_items, (int(lengths.sum()),), generator=g)
+    return torch.nn.functional.pad(lengths.cumsum(0), (1, 0)), ids
+
+
+def batch_of(g: torch.Generator, batch: int, num_users: int) -> Tensor:
+    """Users in any order, with repeats and the padding -1."""
+    return torch.randint(-1, num_users, (batch,), generator=g)
+
+
+def transposed(x: Tensor) -> Tensor:
+    """The same values in column-major memory."""
+    return x.detach().T.contiguous().T.requires_grad_(x.requires_grad)
+
+
+def sliced(x: Tensor) -> Tensor:
+    """The same values with a row stride and a storage offset."""
+    wide = x.new_zeros(x.shape[0] + 1, x.shape[1] + 3)
+    wide[1:, 2:-1] = x.detach()
+    return wide[1:, 2:-1].requires_grad_(x.requires_grad)
+
+
+@samples_of("sign_swish")
+def _(g):
+    beta = torch.tensor(1.7, dtype=torch.float64)
+    yield "one", (normal(g, 1, grad=True), beta)
+    yield "matrix", (normal(g, 33, 65, grad=True), beta)
+    yield "transposed", (transposed(normal(g, 7, 5, grad=True)), beta)
+    yield "sliced", (sliced(normal(g, 7, 5, grad=True)), beta)
+    yield "empty", (normal(g, 0, 4, grad=True), beta)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        yield str(dtype), (normal(g, 5, 31, dtype=dtype, grad=True), beta.float())
+
+
+@samples_of("sign_swish_backward")
+def _(g):
+    beta = torch.tensor(0.6, dtype=torch.float64)
+    yield "matrix", (normal(g, 9, 33), normal(g, 9, 33), beta)
+    yield "strided", (transposed(normal(g, 9, 4)), sliced(normal(g, 9, 4)), beta)
+
+
+@samples_of("pack_codes")
+def _(g):
+    for length in (1, 31, 63, 64, 65, 129):
+        yield f"{length} bits", (normal(g, 5, length),)
+    yield "with gradient", (normal(g, 3, 8, grad=True),)
+    yield "transposed", (transposed(normal(g, 6, 70)),)
+    yield "empty", (normal(g, 0, 8),)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        yield str(dtype), (normal(g, 4, 33, dtype=dtype),)
+
+
+@samples_of("unpack_codes")
+def _(g):
+    for length in (1, 31, 64, 65):
+        words = torch.ops.hashgcn.pack_codes(normal(g, 5, length))
+        yield f"{length} bits", (words, length, torch.float32)
+    yield "bfloat16", (words, 65, torch.bfloat16)
+    yield "empty", (words[:0], 65, torch.float64)
+
+
+def table_inputs(g, batch, users, items, width, dtype=torch.float64):
+    positives = csr(g, users, items, 6)
+    return (
+        codes(g, batch, width, dtype=dtype, grad=True),
+        codes(g, items, width, dtype=dtype, grad=True),
+        batch_of(g, batch, users),
+        *positives,
+    )
+
+
+@samples_of("score_tables")
+def _(g):
+    none = (None, None, None)
+    for batch, users, items, width in ((1, 1, 1, 1), (5, 9, 31, 3), (33, 20, 65, 64), (7, 9, 129, 70)):
+        yield f"{batch}x{items}x{width}", (*table_inputs(g, batch, users, items, width), *none)
+    user, item, *rest = table_inputs(g, 6, 9, 40, 17)
+    yield "strided", (transposed(user), sliced(item), *rest, *none)
+    yield "user gradient only", (user, item.detach(), *rest, *none)
+    yield "float32", (*table_inputs(g, 5, 9, 31, 8, torch.float32), *none)
+    yield "empty batch", (*table_inputs(g, 0, 9, 31, 8), *none)
+    inputs = table_inputs(g, 6, 9, 40, 17)
+    ptr, ids = lists(g, 6, 40, 12)
+    yield "candidates", (*inputs, ptr, ids, None)
+    weight = torch.rand(len(ids), generator=g, dtype=torch.float64) + 0.1
+    yield "weighted candidates", (*inputs, ptr, ids, weight)
+
+
+@samples_of("score_tables_backward")
+def _(g):
+    for name, args in SAMPLES["score_tables"]():
+        with torch.no_grad():
+            v_neg, _, neg, pos = torch.ops.hashgcn.score_tables(*args)
+        inputs = [x.detach() if isinstance(x, Tensor) else x for x in args]
+        grads = [normal(g, *v_neg.shape, dtype=v_neg.dtype) for _ in range(2)]
+        yield name, (*grads, neg, pos, *inputs, None)
+
+
+def rank_inputs(g, batch, users, items, width, dtype=torch.float64, padding=0):
+    ptr, ids = csr(g, users, items, 6)
+    chosen = batch_of(g, batch, users)
+    degrees = ptr.diff()[chosen.clamp(min=0)].masked_fill(chosen < 0, 0)
+    offsets = torch.nn.functional.pad(degrees.cumsum(0), (1, 0))
+    return (
+        normal(g, batch, width, dtype=dtype, grad=True),
+        normal(g, items, width, dtype=dtype, grad=True),
+        chosen,
+        ptr,
+        ids,
+        offsets,
+        int(offsets[-1]) + padding,
+        torch.tensor(0.7, dtype=dtype),
+    )
+
+
+@samples_of("smooth_rank")
+def _(g):
+    none = (None, None, None)
+    for exclude in (True, False):
+        for batch, users, items, width in ((1, 1, 1, 1), (33, 20, 65, 3), (7, 9, 129, 17)):
+            inputs = rank_inputs(g, batch, users, items, width)
+            yield f"{batch}x{items}x{width} {exclude}", (*inputs, *none, exclude)
+        inputs = rank_inputs(g, 6, 9, 40, 5)
+        ptr, ids = lists(g, 6, 40, 12)
+        weight = torch.rand(len(ids), generator=g, dtype=torch.float64) + 0.1
+        yield f"candidates {exclude}", (*inputs, ptr, ids, None, exclude)
+        yield f"weighted candidates {exclude}", (*inputs, ptr, ids, weight, exclude)
+    user, item, *rest = rank_inputs(g, 6, 9, 40, 5)
+    yield "strided", (transposed(user), sliced(item), *rest, *none, True)
+    yield "padded", (*rank_inputs(g, 6, 9, 40, 5, padding=3), *none, True)
+    yield "float32", (*rank_inputs(g, 6, 9, 40, 5, torch.float32), *none, True)
+    yield "empty batch", (*rank_inputs(g, 0, 9, 40, 5), *none, True)
+
+
+@samples_of("smooth_rank_backward")
+def _(g):
+    for name, args in SAMPLES["smooth_rank"]():
+        inputs = [x.detach() if isinstance(x, Tensor) else x for x in args]
+        grad = normal(g, inputs[6], dtype=inputs[0].dtype)
+        yield name, (grad, *inputs[:6], *inputs[7:11], None, inputs[11])
+
+
+@samples_of("hamming_topk")
+def _(g):
+    def packed(rows: int, length: int) -> Tensor:
+        return torch.ops.hashgcn.pack_codes(normal(g, rows, length))
+
+    for length in (1, 31, 64, 65, 130, 256):
+        for k in (1, 7, 40, 45):
+            words = (packed(9, length), packed(40, length))
+            yield f"{length} bits, k {k}", (*words, k, length, None, None, None)
+    words = (packed(9, 64), packed(40, 64))
+    excluded = lists(g, 9, 40, 60)
+    allow = torch.rand(40, generator=g) < 0.7
+    yield "exclusions", (*words, 12, 64, *excluded, None)
+    yield "exclusions and allow-list", (*words, 40, 64, *excluded, allow)
+    yield "nothing allowed", (*words, 3, 64, None, None, torch.zeros(40, dtype=torch.bool))
+    yield "strided", (words[0][::2], words[1].repeat(1, 2)[:, :1], 5, 64, None, None, None)
+    yield "no queries", (words[0][:0], words[1], 5, 64, None, None, None)
+    yield "no items", (words[0], words[1][:0], 5, 64, None, None, None)
+
+
+def graph_inputs(g, users, items):
+    ptr, ids = csr(g, users, items, 6)
+    order = torch.argsort(ids, stable=True)
+    rows = torch.repeat_interleave(torch.arange(users), ptr.diff())
+    item_degrees = torch.bincount(ids, minlength=items)
+    item_ptr = torch.nn.functional.pad(item_degrees.cumsum(0), (1, 0))
+    degrees = torch.cat([ptr.diff(), item_degrees]).double()
+    scale = torch.where(degrees > 0, degrees.clamp(min=1).rsqrt(), 0)
+    return ptr, ids, item_ptr, rows[order], scale
+
+
+@samples_of("propagate")
+def _(g):
+    for users, items, width, layers in ((1, 1, 1, 1), (20, 33, 5, 3), (20, 33, 64, 2), (9, 17, 70, 0)):
+        x = normal(g, users + items, width, grad=True)
+        yield f"{users}x{items}x{width}, {layers} layers", (x, *graph_inputs(g, users, items), layers)
+    graph = graph_inputs(g, 9, 17)
+    yield "strided", (transposed(normal(g, 26, 3, grad=True)), *graph, 2)
+    *rest, scale = graph
+    x = normal(g, 26, 3, dtype=torch.float32, grad=True)
+    yield "float32", (x, *rest, scale.float(), 2)
+
+
+@samples_of("fixed_order_mm")
+def _(g):
+    yield "matrix", (normal(g, 33, 65, grad=True), normal(g, 65, 17))
+    yield "strided", (sliced(normal(g, 5, 8, grad=True)), transposed(normal(g, 8, 3)))
+    yield "empty", (normal(g, 0, 8, grad=True), normal(g, 8, 3))
+    yield "float32", (normal(g, 5, 8, dtype=torch.float32, grad=True), normal(g, 8, 3).float())

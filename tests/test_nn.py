@@ -1,0 +1,82 @@
+"""Layers: what the hash layer divides by, popularity bits, and the encoder's protocol."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hashgcn import ops, reference
+from hashgcn.nn import LightGCN, PopularityBits, SignSwish
+from hashgcn.nn.layers import standard_deviation
+
+
+def test_sign_swish_layer_divides_by_the_standard_deviation():
+    g = torch.Generator().manual_seed(0)
+    users = (3 * torch.randn(7, 5, generator=g)).requires_grad_()
+    items = (3 * torch.randn(11, 5, generator=g)).requires_grad_()
+    b, d = SignSwish()(users, items, 1.4)
+    got = torch.autograd.grad(b.sum() + (2 * d).sum(), (users, items))
+    s = torch.cat([users, items]).std(correction=0).item()
+    for x, weight, mine in ((users, 1, got[0]), (items, 2, got[1])):
+        x = x.detach().double().requires_grad_()
+        (want,) = torch.autograd.grad((weight * reference.smooth_sign_swish(x / s, 1.4)).sum(), x)
+        torch.testing.assert_close(mine.double(), want, rtol=1e-4, atol=1e-6)
+
+
+def test_sign_swish_layer_hashes_a_batch():
+    users, items = torch.randn(7, 5), torch.randn(11, 5)
+    b, d = SignSwish()(users, items, 1.0, torch.tensor([3, 0, -1]))
+    assert torch.equal(b, reference.sign(users)[[3, 0, 0]])
+    assert torch.equal(d, reference.sign(items))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 9, 16])
+def test_popularity_bits_add_their_level_to_every_score(bits):
+    layer = PopularityBits(40, bits)
+    with torch.no_grad():
+        layer.level.copy_(torch.linspace(-2 * bits, 2 * bits, 40))
+    item_bits = layer()
+    assert set(item_bits.unique().tolist()) <= {-1.0, 1.0}
+    added = torch.ones(bits) @ item_bits.T
+    assert (added.diff() >= 0).all() and added[0] == -bits and added[-1] == bits
+    inside = layer.level.abs() < bits
+    assert ((added - layer.level)[inside].abs() <= 1).all()
+
+
+def test_popularity_scalar_gets_the_sum_of_score_gradients():
+    layer = PopularityBits(6, 4)
+    users = torch.ones(3, 4)
+    grads = torch.randn(3, 6)
+    (users @ layer().T * grads).sum().backward()
+    torch.testing.assert_close(layer.level.grad, grads.sum(0))
+
+
+def test_no_popularity_bits_is_an_empty_table():
+    assert PopularityBits(5, 0)().shape == (5, 0)
+
+
+def test_lightgcn_starts_alike_on_every_run_and_keeps_gradients_of_both_sides():
+    first, second = (
+        LightGCN(4, 6, 3, 2, generator=torch.Generator().manual_seed(1)).weight for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (70, 3), (5000, 7)])
+def test_standard_deviation(shape):
+    x = torch.randn(*shape) * 3 + 1
+    want = x.double().std(correction=0)
+    torch.testing.assert_close(standard_deviation(x).double(), want, rtol=1e-5, atol=1e-14)
+
+
+def test_training_arithmetic_does_not_depend_on_the_number_of_threads(threads):
+    """What the trainer computes between our ops: same bits with 1 to 4 threads."""
+    g = torch.Generator().manual_seed(0)
+    x, matrix = torch.randn(4096, 65, generator=g), torch.randn(65, 65, generator=g)
+    wide = torch.randn(60_000, 50, generator=g)
+    results = []
+    for n in (1, 2, 3, 4):
+        threads(n)
+        results.append((ops.fixed_order_mm(x, matrix), standard_deviation(wide, x)))
+    for mm, std in results[1:]:
+        assert torch.equal(mm, results[0][0]) and torch.equal(std, results[0][1])
