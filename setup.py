@@ -28,5 +28,6 @@ class CMakeBuild(build_ext):
         subprocess.run(["cmake", "--install", build], check=True, stdout=subprocess.DEVNULL)
 
 
-# One named extension stands for all that CMake installs into the package: wheels get their tag by it.
+# One named extension stands for all that CMake installs into the package: wheels get their tag by
+# it.
 setup(ext_modules=[Extension("hashgcn._numpy", [])], cmdclass={"build_ext": CMakeBuild})

@@ -1,4 +1,4 @@
-"""Graph hashing for recommendation: binary codes for users and items, exact search in Hamming space."""
+"""Graph hashing for recommendation: binary codes, exact search in Hamming space."""
 
 from __future__ import annotations
 

@@ -49,7 +49,11 @@ def fingerprint(data: Dataset) -> str:
 
 
 def save(
-    run: Run, position: Position, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str
+    run: Run,
+    position: Position,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    identity: str,
 ) -> None:
     """Write a checkpoint; the one before is kept as the previous one.
 

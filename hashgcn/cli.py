@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from hashgcn import __version__
 from hashgcn.run import Run, read_json, write_json
@@ -77,6 +78,7 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     model = RecallHash(**given)
+    _check_device(device)
     interactions = load(dataset, data)
     out.mkdir(parents=True, exist_ok=True)
     write_json(
@@ -89,7 +91,11 @@ def train(
             "version": __version__,
         },
     )
-    model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
+    try:
+        model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
+    except KeyboardInterrupt:
+        typer.echo("hashgcn: interrupted; continue with --resume", err=True)
+        raise typer.Exit(130) from None
     metrics = model.metrics or {}
     columns = {"popularity": metrics["popularity_ranking"], "test": metrics["test"]}
     typer.echo(metrics_table(columns))
@@ -206,7 +212,9 @@ def recommend(
         if as_json:
             typer.echo(json.dumps({"user": raw, "items": items, "scores": values}))
         else:
-            typer.echo(f"{raw}: " + "  ".join(f"{i} ({s:+d})" for i, s in zip(items, values, strict=True)))
+            typer.echo(
+                f"{raw}: " + "  ".join(f"{i} ({s:+d})" for i, s in zip(items, values, strict=True))
+            )
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:
@@ -220,14 +228,32 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
     return given
 
 
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"--device: expected a device of this machine, got {name!r}: {reason}"
+        ) from error
+
+
+def _describe(error: Any) -> str:
+    """What is wrong with one setting."""
+    name = ".".join(map(str, error["loc"])) or "settings"
+    return f"{name}: {error['msg']}, got {error['input']!r}" if error["loc"] else error["msg"]
+
+
 def main() -> None:
     """Entry point: errors of the user's making are one line on stderr, not a traceback."""
     try:
         app()
+    except ValidationError as error:
+        sys.exit("hashgcn: " + "; ".join(map(_describe, error.errors())))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"hashgcn: {error}")
-    except KeyboardInterrupt:
-        sys.exit("hashgcn: interrupted; continue with --resume")
 
 
 if __name__ == "__main__":

@@ -67,9 +67,7 @@ def evaluate(
         relevant: the items that count (validation or test).
         cutoffs: K, one or several.
     """
-    ids = rank(
-        user_words, item_words, code_length, seen, max(cutoffs), batch_users=batch_users
-    )
+    ids = rank(user_words, item_words, code_length, seen, max(cutoffs), batch_users=batch_users)
     return metrics.evaluate_rankings(ids, np.arange(len(ids)), relevant, cutoffs)
 
 

@@ -1,7 +1,8 @@
 """Plain-torch oracle of every op: unfused, differentiated by autograd, for any float dtype.
 
-Each function materialises what the op avoids (scores of all pairs), so it is for small inputs: tests,
-gradcheck and benchmarks. Positives and candidate lists are CSR tensors, as the ops' schemas take them.
+Each function materialises what the op avoids (scores of all pairs), so it is for small inputs:
+tests, gradcheck and benchmarks. Positives and candidate lists are CSR tensors, as in the ops'
+schemas.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ def score_tables(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The tables from the scores of all pairs.
 
-    A level's value is the weighted mean of the scores that sit there: v_w, with an equal share of the
-    gradient for each of them.
+    A level's value is the weighted mean of the scores that sit there: v_w, with an equal share of
+    the gradient for each of them.
     """
     batch, width = user_codes.shape
     scores = user_codes @ item_codes.T

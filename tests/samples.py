@@ -121,7 +121,12 @@ def table_inputs(g, batch, users, items, width, dtype=torch.float64):
 @samples_of("score_tables")
 def _(g):
     none = (None, None, None)
-    for batch, users, items, width in ((1, 1, 1, 1), (5, 9, 31, 3), (33, 20, 65, 64), (7, 9, 129, 70)):
+    for batch, users, items, width in (
+        (1, 1, 1, 1),
+        (5, 9, 31, 3),
+        (33, 20, 65, 64),
+        (7, 9, 129, 70),
+    ):
         yield f"{batch}x{items}x{width}", (*table_inputs(g, batch, users, items, width), *none)
     user, item, *rest = table_inputs(g, 6, 9, 40, 17)
     yield "strided", (transposed(user), sliced(item), *rest, *none)
@@ -222,9 +227,17 @@ def graph_inputs(g, users, items):
 
 @samples_of("propagate")
 def _(g):
-    for users, items, width, layers in ((1, 1, 1, 1), (20, 33, 5, 3), (20, 33, 64, 2), (9, 17, 70, 0)):
+    for users, items, width, layers in (
+        (1, 1, 1, 1),
+        (20, 33, 5, 3),
+        (20, 33, 64, 2),
+        (9, 17, 70, 0),
+    ):
         x = normal(g, users + items, width, grad=True)
-        yield f"{users}x{items}x{width}, {layers} layers", (x, *graph_inputs(g, users, items), layers)
+        yield (
+            f"{users}x{items}x{width}, {layers} layers",
+            (x, *graph_inputs(g, users, items), layers),
+        )
     graph = graph_inputs(g, 9, 17)
     yield "strided", (transposed(normal(g, 26, 3, grad=True)), *graph, 2)
     *rest, scale = graph

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from samples import codes, csr, lists
+from samples import codes, csr
 from torch import Tensor
 
 from hashgcn import nn, ops, reference

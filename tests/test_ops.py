@@ -1,4 +1,4 @@
-"""Every op against its plain-torch reference, on every sample: values, gradients, opcheck, compile."""
+"""Every op against its plain-torch reference on every sample; opcheck, gradcheck, compilation."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def expected(op: str, args: tuple):
 def gradients(outputs, inputs, grads):
     """Gradients of inputs, 0 for those that an empty output does not depend on."""
     found = torch.autograd.grad(outputs, inputs, grads, allow_unused=True)
-    return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True))
+    return tuple(
+        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
+    )
 
 
 def as_tuple(x) -> tuple:
@@ -143,8 +145,8 @@ def test_every_op_has_samples_a_reference_a_fake_and_a_cpu_kernel():
             assert part in getattr(ops, name).__doc__, (name, part)
 
 
-# sign_swish is a step and score_tables piecewise constant: the smooth function is checked below, the
-# tables through the pairwise losses of test_losses.
+# sign_swish is a step and score_tables piecewise constant: the smooth function is checked below,
+# the tables through the pairwise losses of test_losses.
 SMOOTH = [
     case
     for case in DIFFERENTIABLE
@@ -202,7 +204,9 @@ def test_a_changing_beta_does_not_recompile():
     assert counter.frame_count == 2
 
 
-COMPILED = {op: next(args for o, _, args in ALL if o == op and args[0].numel() > 1) for op in SAMPLES}
+COMPILED = {
+    op: next(args for o, _, args in ALL if o == op and args[0].numel() > 1) for op in SAMPLES
+}
 
 
 @pytest.mark.parametrize("op", sorted(SAMPLES))

@@ -1,4 +1,5 @@
-// Layout of packed codes: int64 words, bit j of word w is dimension 64 w + j, set for +1, zero tail.
+// Layout of packed codes: int64 words, bit j of word w is dimension 64 w + j, set for +1, zero
+// tail.
 #pragma once
 
 #include "macros.h"

@@ -6,7 +6,8 @@
 
 namespace hashgcn {
 
-// Throws "hashgcn::<op>: expected <parts>", which name the argument, what was expected and what came.
+// Throws "hashgcn::<op>: expected <parts>", which name the argument, what was expected and what
+// came.
 template <class... Parts>
 void require(bool condition, const char* op, const Parts&... parts) {
   if (condition) return;

@@ -12,8 +12,8 @@ HASHGCN_HD bool is_plus(T x) {
 }
 
 // SS'_beta(x) / beta = 2t [2(1+t) + z(t-1)] / (1+t)^3 with z = |beta x|, t = e^-z. It is 1 at 0,
-// negative beyond z of about 2.4, and 0 where t is below the range of T: z is bounded there, so that
-// an infinite beta*x does not become inf * 0.
+// negative beyond z of about 2.4, and 0 where t is below the range of T: z is bounded there, so
+// that an infinite beta*x does not become inf * 0.
 template <class T>
 HASHGCN_HD T sign_swish_slope(T x, T beta) {
   const T limit = sizeof(T) == 8 ? T(746) : T(104);

@@ -28,7 +28,8 @@ bool tails_are_zero(const uint64_t* words, int64_t code_length, int64_t begin, i
   const int64_t row_words = core::words_per_code(code_length);
   const uint64_t outside = ~core::last_word_mask(code_length);
   uint64_t bits = 0;
-  for (int64_t row = begin; row < end; ++row) bits |= words[row * row_words + row_words - 1] & outside;
+  for (int64_t row = begin; row < end; ++row)
+    bits |= words[row * row_words + row_words - 1] & outside;
   return bits == 0;
 }
 
@@ -55,9 +56,9 @@ bool rows_are_valid(const core::Rows<T>& rows, int64_t begin, int64_t end) {
   return true;
 }
 
-#define HASHGCN_INSTANTIATE(T)                                        \
-  template bool all_plus_minus_one<T>(const T*, int64_t, int64_t);    \
-  template bool all_finite<T>(const T*, int64_t, int64_t);            \
+#define HASHGCN_INSTANTIATE(T)                                     \
+  template bool all_plus_minus_one<T>(const T*, int64_t, int64_t); \
+  template bool all_finite<T>(const T*, int64_t, int64_t);         \
   template bool rows_are_valid<T>(const core::Rows<T>&, int64_t, int64_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)

@@ -12,7 +12,7 @@ HASHGCN_KERNEL(bool tails_are_zero(const uint64_t* words, int64_t code_length, i
                                    int64_t end))
 // ptr[i] <= ptr[i + 1] for i in [begin, end).
 HASHGCN_KERNEL(bool non_decreasing(const int64_t* ptr, int64_t begin, int64_t end))
-// The rows' users exist (or are -1), their part of the CSR lies inside it, and their ids are in range
-// and strictly increasing.
-HASHGCN_KERNEL(template <class T> bool rows_are_valid(const core::Rows<T>& rows, int64_t begin,
-                                                      int64_t end))
+// The rows' users exist (or are -1), their part of the CSR lies inside it, and their ids are in
+// range and strictly increasing.
+HASHGCN_KERNEL(template <class T>
+               bool rows_are_valid(const core::Rows<T>& rows, int64_t begin, int64_t end))

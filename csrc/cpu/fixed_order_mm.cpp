@@ -5,8 +5,8 @@
 namespace hashgcn::cpu::HASHGCN_ISA {
 
 template <class T>
-void fixed_order_mm(const T* x, const T* matrix, T* out, int64_t inner, int64_t width, int64_t begin,
-                    int64_t end) {
+void fixed_order_mm(const T* x, const T* matrix, T* out, int64_t inner, int64_t width,
+                    int64_t begin, int64_t end) {
   for (int64_t row = begin; row < end; ++row) {
     fill<T>(out + row * width, width, 0);
     for (int64_t k = 0; k < inner; ++k) {
@@ -17,7 +17,7 @@ void fixed_order_mm(const T* x, const T* matrix, T* out, int64_t inner, int64_t 
 
 template void fixed_order_mm<float>(const float*, const float*, float*, int64_t, int64_t, int64_t,
                                     int64_t);
-template void fixed_order_mm<double>(const double*, const double*, double*, int64_t, int64_t, int64_t,
-                                     int64_t);
+template void fixed_order_mm<double>(const double*, const double*, double*, int64_t, int64_t,
+                                     int64_t, int64_t);
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

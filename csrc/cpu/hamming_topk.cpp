@@ -8,7 +8,8 @@ namespace hashgcn::cpu::HASHGCN_ISA {
 constexpr int64_t kItemTile = 4096;
 
 // The nearest items of one query so far, in row order. Once k are known, `bound` is the distance of
-// the k-th: a later item must be strictly nearer, since at equal distance the smaller row comes first.
+// the k-th: a later item must be strictly nearer, since at equal distance the smaller row comes
+// first.
 struct Nearest {
   int64_t k, capacity, count;
   int32_t bound;
@@ -56,8 +57,8 @@ static void select(Nearest* nearest, int64_t code_length, int64_t* counts) {
 }
 
 template <int kWords>
-static void scan(const core::HammingTopk& problem, const uint64_t* query, int64_t begin, int64_t end,
-                 Nearest* nearest, int64_t* counts) {
+static void scan(const core::HammingTopk& problem, const uint64_t* query, int64_t begin,
+                 int64_t end, Nearest* nearest, int64_t* counts) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
   for (int64_t row = begin; row < end; ++row) {
     const int32_t distance = core::hamming(query, problem.items + row * words, words);
@@ -127,10 +128,18 @@ void hamming_topk(const core::HammingTopk& problem, int32_t* distances, int64_t*
       for (int64_t slot = 0; slot < queries; ++slot) {
         const uint64_t* query = problem.queries + (first + slot) * words;
         switch (words) {
-          case 1: scan<1>(problem, query, item, item_end, &nearest[slot], counts); break;
-          case 2: scan<2>(problem, query, item, item_end, &nearest[slot], counts); break;
-          case 4: scan<4>(problem, query, item, item_end, &nearest[slot], counts); break;
-          default: scan<0>(problem, query, item, item_end, &nearest[slot], counts); break;
+          case 1:
+            scan<1>(problem, query, item, item_end, &nearest[slot], counts);
+            break;
+          case 2:
+            scan<2>(problem, query, item, item_end, &nearest[slot], counts);
+            break;
+          case 4:
+            scan<4>(problem, query, item, item_end, &nearest[slot], counts);
+            break;
+          default:
+            scan<0>(problem, query, item, item_end, &nearest[slot], counts);
+            break;
         }
       }
     }

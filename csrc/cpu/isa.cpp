@@ -18,8 +18,8 @@ static bool choose_avx2() {
   const std::string name(forced);
   if (name == "baseline") return false;
   if (name == "avx2" && supported) return true;
-  throw std::invalid_argument("HASHGCN_CPU: expected baseline or, where the processor has it, avx2; got " +
-                              name);
+  throw std::invalid_argument(
+      "HASHGCN_CPU: expected baseline or, where the processor has it, avx2; got " + name);
 }
 
 bool has_avx2() {

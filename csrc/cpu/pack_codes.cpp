@@ -49,8 +49,8 @@ void unpack_codes(const uint64_t* words, T* x, int64_t code_length, int64_t begi
   }
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                      \
-  template bool pack_codes<T>(const T*, uint64_t*, int64_t, int64_t, int64_t);      \
+#define HASHGCN_INSTANTIATE(T)                                                 \
+  template bool pack_codes<T>(const T*, uint64_t*, int64_t, int64_t, int64_t); \
   template void unpack_codes<T>(const uint64_t*, T*, int64_t, int64_t, int64_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)

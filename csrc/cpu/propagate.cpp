@@ -64,7 +64,8 @@ bool propagate_rows(const int64_t* ptr, const int64_t* ids, int64_t num_pairs, i
 
 template bool propagate_rows<float>(const int64_t*, const int64_t*, int64_t, int64_t, const float*,
                                     const float*, float*, float*, int64_t, int64_t, int64_t);
-template bool propagate_rows<double>(const int64_t*, const int64_t*, int64_t, int64_t, const double*,
-                                     const double*, double*, double*, int64_t, int64_t, int64_t);
+template bool propagate_rows<double>(const int64_t*, const int64_t*, int64_t, int64_t,
+                                     const double*, const double*, double*, double*, int64_t,
+                                     int64_t, int64_t);
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

@@ -8,7 +8,7 @@
 //   x'_r = scale_r * sum of y over the neighbours of r,   sum_r += x'_r,   y'_r = scale_r * x'_r.
 // Owner computes: a row is summed by one thread in the order of its neighbours. Returns false if an
 // id or a row is outside its range (the row is then left unchanged, nothing is read outside).
-HASHGCN_KERNEL(template <class T> bool propagate_rows(const int64_t* ptr, const int64_t* ids,
-                                                      int64_t num_pairs, int64_t num_sources,
-                                                      const T* source_y, const T* scale, T* y, T* sum,
-                                                      int64_t width, int64_t begin, int64_t end))
+HASHGCN_KERNEL(template <class T>
+               bool propagate_rows(const int64_t* ptr, const int64_t* ids, int64_t num_pairs,
+                                   int64_t num_sources, const T* source_y, const T* scale, T* y,
+                                   T* sum, int64_t width, int64_t begin, int64_t end))

@@ -26,10 +26,18 @@ static void count_all_items(const core::ScoreTables<T>& tables, int64_t row, T* 
   for (auto& table : distances) fill<uint32_t>(table, f + 1, 0);
   const int64_t n = tables.rows.num_items;
   switch (words) {
-    case 1: count_distances<1>(user, tables.item_words, n, words, distances); break;
-    case 2: count_distances<2>(user, tables.item_words, n, words, distances); break;
-    case 4: count_distances<4>(user, tables.item_words, n, words, distances); break;
-    default: count_distances<0>(user, tables.item_words, n, words, distances); break;
+    case 1:
+      count_distances<1>(user, tables.item_words, n, words, distances);
+      break;
+    case 2:
+      count_distances<2>(user, tables.item_words, n, words, distances);
+      break;
+    case 4:
+      count_distances<4>(user, tables.item_words, n, words, distances);
+      break;
+    default:
+      count_distances<0>(user, tables.item_words, n, words, distances);
+      break;
   }
   for (int64_t w = 0; w <= f; ++w) {
     int64_t count = 0;
@@ -127,8 +135,8 @@ static void backward_candidates(const core::ScoreTables<T>& tables, const T* use
 
 template <class T>
 void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_codes,
-                           const T* item_codes, const T* share_neg, const T* share_pos, T* user_grad,
-                           T* item_grad, T* scratch, int64_t begin, int64_t end) {
+                           const T* item_codes, const T* share_neg, const T* share_pos,
+                           T* user_grad, T* item_grad, T* scratch, int64_t begin, int64_t end) {
   const int64_t f = tables.code_length, stride = padded_width<T>(f), batch = tables.rows.batch;
   fill<T>(user_grad, padded_rows(batch) * stride, 0);
   if (tables.rows.candidate_ptr != nullptr) {
@@ -164,7 +172,7 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_cod
   }
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                                 \
+#define HASHGCN_INSTANTIATE(T)                                                                  \
   template void score_tables<T>(const core::ScoreTables<T>&, T*, T*, T*, T*, int64_t, int64_t); \
   template void score_tables_backward<T>(const core::ScoreTables<T>&, const T*, const T*,       \
                                          const T*, const T*, T*, T*, T*, int64_t, int64_t);

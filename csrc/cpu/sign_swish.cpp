@@ -25,9 +25,10 @@ void sign_swish_backward(const T* grad, const T* x, core::compute_t<T> beta, T* 
   }
 }
 
-#define HASHGCN_INSTANTIATE(T)                                     \
-  template bool sign_swish<T>(const T*, T*, int64_t, int64_t);     \
-  template void sign_swish_backward<T>(const T*, const T*, core::compute_t<T>, T*, int64_t, int64_t);
+#define HASHGCN_INSTANTIATE(T)                                                              \
+  template bool sign_swish<T>(const T*, T*, int64_t, int64_t);                              \
+  template void sign_swish_backward<T>(const T*, const T*, core::compute_t<T>, T*, int64_t, \
+                                       int64_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)
 HASHGCN_INSTANTIATE(core::float16)

@@ -89,8 +89,8 @@ void positive_scores(const core::SmoothRank<T>& problem, const T* users, const T
 }
 
 template <class T>
-void smooth_rank(const core::SmoothRank<T>& problem, const T* users, const T* items, const T* scores,
-                 T tau, double* ranks, T* scratch, int64_t begin, int64_t end) {
+void smooth_rank(const core::SmoothRank<T>& problem, const T* users, const T* items,
+                 const T* scores, T tau, double* ranks, T* scratch, int64_t begin, int64_t end) {
   const core::Rows<T>& rows = problem.rows;
   T* transposed = scratch;
   T* tile_score = scratch + kTileItems * problem.width;
@@ -168,7 +168,8 @@ void smooth_rank_backward(const core::SmoothRank<T>& problem, const T* users, co
     fill<T>(tile_items, kTileItems * stride, 0);
     fill<T>(tile_grad, kTileItems * stride, 0);
     for (int64_t j = 0; j < tile.count; ++j) {
-      for (int64_t k = 0; k < width; ++k) tile_items[j * stride + k] = items[tile.ids[j] * width + k];
+      for (int64_t k = 0; k < width; ++k)
+        tile_items[j * stride + k] = items[tile.ids[j] * width + k];
     }
   };
   const auto add_item_grad = [&](const Items<T>& tile) {
@@ -228,15 +229,15 @@ void add_positive_item_grad(const core::SmoothRank<T>& problem, const T* users,
 }
 
 #define HASHGCN_INSTANTIATE(T)                                                                     \
-  template void positive_scores<T>(const core::SmoothRank<T>&, const T*, const T*, T*, int64_t,     \
+  template void positive_scores<T>(const core::SmoothRank<T>&, const T*, const T*, T*, int64_t,    \
                                    int64_t);                                                       \
   template void smooth_rank<T>(const core::SmoothRank<T>&, const T*, const T*, const T*, T,        \
                                double*, T*, int64_t, int64_t);                                     \
-  template void smooth_rank_backward<T>(const core::SmoothRank<T>&, const T*, const T*, const T*,   \
+  template void smooth_rank_backward<T>(const core::SmoothRank<T>&, const T*, const T*, const T*,  \
                                         T, const T*, T*, T*, double*, T*, int64_t, int64_t);       \
-  template void add_positive_user_grad<T>(const core::SmoothRank<T>&, const T*, const double*, T*,  \
+  template void add_positive_user_grad<T>(const core::SmoothRank<T>&, const T*, const double*, T*, \
                                           int64_t, int64_t);                                       \
-  template void add_positive_item_grad<T>(const core::SmoothRank<T>&, const T*, const double*, T*,  \
+  template void add_positive_item_grad<T>(const core::SmoothRank<T>&, const T*, const double*, T*, \
                                           int64_t, int64_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)

@@ -36,10 +36,10 @@ struct Lanes<double> {
   typedef double type __attribute__((vector_size(32), aligned(8), may_alias));
 };
 
-// C += A B for M x K times K x N; A's element (m, k) is a[m * a_row + k * a_step]. M is a multiple of
-// 4 and N of two vectors (callers pad with zeros). Each element is summed in the order of k. Blocks of
-// 4 x 2 vectors keep eight independent sums in registers, as many as the multiply-add units have in
-// flight.
+// C += A B for M x K times K x N; A's element (m, k) is a[m * a_row + k * a_step]. M is a multiple
+// of 4 and N of two vectors (callers pad with zeros). Each element is summed in the order of k.
+// Blocks of 4 x 2 vectors keep eight independent sums in registers, as many as the multiply-add
+// units have in flight.
 template <class T>
 static inline void add_product(int64_t M, int64_t N, int64_t K, const T* a, int64_t a_row,
                                int64_t a_step, const T* b, int64_t b_row, T* c, int64_t c_row) {

@@ -24,14 +24,22 @@ using torch::stable::Tensor;
 
 inline const char* name(ScalarType type) {
   switch (type) {
-    case ScalarType::Float: return "float32";
-    case ScalarType::Double: return "float64";
-    case ScalarType::Half: return "float16";
-    case ScalarType::BFloat16: return "bfloat16";
-    case ScalarType::Long: return "int64";
-    case ScalarType::Int: return "int32";
-    case ScalarType::Bool: return "bool";
-    default: return "another dtype";
+    case ScalarType::Float:
+      return "float32";
+    case ScalarType::Double:
+      return "float64";
+    case ScalarType::Half:
+      return "float16";
+    case ScalarType::BFloat16:
+      return "bfloat16";
+    case ScalarType::Long:
+      return "int64";
+    case ScalarType::Int:
+      return "int32";
+    case ScalarType::Bool:
+      return "bool";
+    default:
+      return "another dtype";
   }
 }
 
@@ -63,8 +71,8 @@ struct Checker {
     require(t.scalar_type() == type, op, argument, " of dtype ", name(type), ", got ",
             name(t.scalar_type()));
     require(t.dim() == dims, op, argument, " with ", dims, " dimension(s), got shape ", shape(t));
-    require(t.is_cuda() == anchor.is_cuda() && t.get_device_index() == anchor.get_device_index(), op,
-            argument, " on the same device as the other tensors");
+    require(t.is_cuda() == anchor.is_cuda() && t.get_device_index() == anchor.get_device_index(),
+            op, argument, " on the same device as the other tensors");
     return torch::stable::contiguous(t);
   }
 
@@ -77,9 +85,9 @@ struct Checker {
   Tensor matrix(const Tensor& t, const char* argument, ScalarType type, int64_t num_rows,
                 int64_t width) const {
     Tensor checked = tensor(t, argument, 2, type);
-    require((num_rows < 0 || t.size(0) == num_rows) && (width < 0 || t.size(1) == width), op, argument,
-            " of shape [", num_rows < 0 ? std::string("*") : std::to_string(num_rows), ", ",
-            width < 0 ? std::string("*") : std::to_string(width), "], got ", shape(t));
+    require((num_rows < 0 || t.size(0) == num_rows) && (width < 0 || t.size(1) == width), op,
+            argument, " of shape [", num_rows < 0 ? std::string("*") : std::to_string(num_rows),
+            ", ", width < 0 ? std::string("*") : std::to_string(width), "], got ", shape(t));
     return checked;
   }
 
@@ -109,8 +117,8 @@ struct CheckedRows {
 };
 
 template <class T>
-CheckedRows<T> check_rows(const Checker& check, int64_t batch, int64_t num_items, const Tensor& users,
-                          const Tensor& ptr, const Tensor& ids,
+CheckedRows<T> check_rows(const Checker& check, int64_t batch, int64_t num_items,
+                          const Tensor& users, const Tensor& ptr, const Tensor& ids,
                           const std::optional<Tensor>& candidate_ptr,
                           const std::optional<Tensor>& candidate_ids,
                           const std::optional<Tensor>& candidate_weight) {
@@ -144,8 +152,9 @@ CheckedRows<T> check_rows(const Checker& check, int64_t batch, int64_t num_items
   if (candidate_weight.has_value()) {
     const ScalarType type = sizeof(T) == 8 ? ScalarType::Double : ScalarType::Float;
     checked.candidate_weight = check.tensor(*candidate_weight, "candidate_weight", 1, type);
-    require(candidate_weight->size(0) == candidate_ids->size(0), check.op, "candidate_weight of shape ",
-            shape(*candidate_ids), ", got ", shape(*candidate_weight));
+    require(candidate_weight->size(0) == candidate_ids->size(0), check.op,
+            "candidate_weight of shape ", shape(*candidate_ids), ", got ",
+            shape(*candidate_weight));
     rows.candidate_weight = data<T>(*checked.candidate_weight);
   }
   return checked;
@@ -181,7 +190,8 @@ inline TopkInput check_topk(const char* op, const Tensor& queries, const Tensor&
   }
   if (allow.has_value()) {
     input.allow = check.tensor(*allow, "allow", 1, ScalarType::Bool);
-    require(allow->size(0) == num_items, op, "allow of shape [", num_items, "], got ", shape(*allow));
+    require(allow->size(0) == num_items, op, "allow of shape [", num_items, "], got ",
+            shape(*allow));
   }
   input.problem = {
       num_queries,
@@ -204,7 +214,8 @@ struct PropagateInput {
 
 inline PropagateInput check_propagate(const char* op, const Tensor& x, const Tensor& user_ptr,
                                       const Tensor& user_items, const Tensor& item_ptr,
-                                      const Tensor& item_users, const Tensor& scale, int64_t layers) {
+                                      const Tensor& item_users, const Tensor& scale,
+                                      int64_t layers) {
   require(layers >= 0, op, "layers >= 0, got ", layers);
   const Checker check{op, x};
   const ScalarType type = float_type(x, op, "x");
@@ -270,14 +281,11 @@ struct RankArguments {
 };
 
 template <class T>
-RankArguments<T> check_rank_arguments(const char* op, const Tensor& user_emb,
-                                      const Tensor& item_emb, const Tensor& users,
-                                      const Tensor& ptr, const Tensor& ids, const Tensor& offsets,
-                                      int64_t size, const Tensor& tau,
-                                      const std::optional<Tensor>& candidate_ptr,
-                                      const std::optional<Tensor>& candidate_ids,
-                                      const std::optional<Tensor>& candidate_weight,
-                                      bool exclude_positives) {
+RankArguments<T> check_rank_arguments(
+    const char* op, const Tensor& user_emb, const Tensor& item_emb, const Tensor& users,
+    const Tensor& ptr, const Tensor& ids, const Tensor& offsets, int64_t size, const Tensor& tau,
+    const std::optional<Tensor>& candidate_ptr, const std::optional<Tensor>& candidate_ids,
+    const std::optional<Tensor>& candidate_weight, bool exclude_positives) {
   const Checker check{op, user_emb};
   const ScalarType type = float_type(user_emb, op, "user_emb");
   RankArguments<T> input;

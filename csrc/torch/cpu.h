@@ -11,8 +11,9 @@
 
 namespace hashgcn {
 
-// Runs `work(begin, end)` over parts of [0, count) of at least `grain`, on torch's threads, and says
-// whether every part returned true. Kernels report bad input this way: no exception may leave a thread.
+// Runs `work(begin, end)` over parts of [0, count) of at least `grain`, on torch's threads, and
+// says whether every part returned true. Kernels report bad input this way: no exception may leave
+// a thread.
 template <class Work>
 bool parallel_all(int64_t count, int64_t grain, const Work& work) {
   cpu::has_avx2();  // may throw, so not for the first time on another thread
@@ -73,15 +74,19 @@ std::vector<T> padded_copy(const T* x, int64_t batch, int64_t width) {
 
 // Runs `body` with a null pointer of the kernel's element type.
 template <class Body>
-void with_element_type(ScalarType type, const char* op, const char* argument,
-                       const Body& body) {
+void with_element_type(ScalarType type, const char* op, const char* argument, const Body& body) {
   switch (type) {
-    case ScalarType::Float: return body(static_cast<float*>(nullptr));
-    case ScalarType::Double: return body(static_cast<double*>(nullptr));
-    case ScalarType::Half: return body(static_cast<core::float16*>(nullptr));
-    case ScalarType::BFloat16: return body(static_cast<core::bfloat16*>(nullptr));
-    default: require(false, op, argument, " of dtype float32, float64, float16 or bfloat16, got ",
-                     name(type));
+    case ScalarType::Float:
+      return body(static_cast<float*>(nullptr));
+    case ScalarType::Double:
+      return body(static_cast<double*>(nullptr));
+    case ScalarType::Half:
+      return body(static_cast<core::float16*>(nullptr));
+    case ScalarType::BFloat16:
+      return body(static_cast<core::bfloat16*>(nullptr));
+    default:
+      require(false, op, argument, " of dtype float32, float64, float16 or bfloat16, got ",
+              name(type));
   }
 }
 
@@ -91,9 +96,10 @@ void check_row_values(const char* op, const core::Rows<T>& rows) {
                        [&](int64_t begin, int64_t end) {
                          return HASHGCN_RUN(rows_are_valid(rows, begin, end));
                        }),
-          op, "users in [0, ", rows.num_users, ") or -1, with rows of ptr and ids that do not decrease, ",
-          "lie inside ids [", rows.num_pairs, "] and hold strictly increasing items in [0, ",
-          rows.num_items, "), got others");
+          op, "users in [0, ", rows.num_users,
+          ") or -1, with rows of ptr and ids that do not decrease, ", "lie inside ids [",
+          rows.num_pairs, "] and hold strictly increasing items in [0, ", rows.num_items,
+          "), got others");
   if (rows.candidate_ptr == nullptr) return;
   require(rows.candidate_ptr[0] == 0 && rows.candidate_ptr[rows.batch] == rows.num_candidates &&
               HASHGCN_RUN(non_decreasing(rows.candidate_ptr, 0, rows.batch)),
@@ -108,10 +114,9 @@ void check_row_values(const char* op, const core::Rows<T>& rows) {
 
 template <class T>
 void check_finite(const char* op, const char* argument, const T* x, int64_t count) {
-  require(parallel_all(count, kElementGrain,
-                       [&](int64_t begin, int64_t end) {
-                         return HASHGCN_RUN(all_finite(x, begin, end));
-                       }),
+  require(parallel_all(
+              count, kElementGrain,
+              [&](int64_t begin, int64_t end) { return HASHGCN_RUN(all_finite(x, begin, end)); }),
           op, argument, " finite, got NaN or infinity");
 }
 

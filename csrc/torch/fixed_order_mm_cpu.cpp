@@ -10,8 +10,8 @@ static Tensor run(const Tensor& x, const Tensor& matrix) {
   const int64_t rows = x.size(0), inner = x.size(1), width = matrix.size(1);
   Tensor out = torch::stable::new_empty(x, {rows, width});
   parallel(rows, 1 + kElementGrain / (inner * width + 1), [&](int64_t begin, int64_t end) {
-    HASHGCN_RUN(fixed_order_mm(data<T>(x), data<T>(matrix), mutable_data<T>(out), inner, width, begin,
-                               end));
+    HASHGCN_RUN(fixed_order_mm(data<T>(x), data<T>(matrix), mutable_data<T>(out), inner, width,
+                               begin, end));
   });
   return out;
 }

@@ -37,8 +37,9 @@ static Tensor run(const PropagateInput& input, int64_t layers) {
   check_finite(op, "scale", scale, m + n);
   const int64_t *user_ptr = data<int64_t>(input.user_ptr),
                 *item_ptr = data<int64_t>(input.item_ptr);
-  require(HASHGCN_RUN(non_decreasing(user_ptr, 0, m)) && HASHGCN_RUN(non_decreasing(item_ptr, 0, n)),
-          op, "user_ptr and item_ptr that do not decrease, got one that does");
+  require(
+      HASHGCN_RUN(non_decreasing(user_ptr, 0, m)) && HASHGCN_RUN(non_decreasing(item_ptr, 0, n)),
+      op, "user_ptr and item_ptr that do not decrease, got one that does");
   T* sum = mutable_data<T>(out);
   if (layers > 0) {
     const Tensor buffers[2] = {torch::stable::new_empty(out, {m + n, width}),
@@ -52,10 +53,10 @@ static Tensor run(const PropagateInput& input, int64_t layers) {
     const auto half = [&](const int64_t* ptr, const Tensor& ids, int64_t rows, int64_t first_row,
                           int64_t sources, int64_t first_source) {
       return parallel_all(kEdgeParts, 1, [&](int64_t begin, int64_t end) {
-        return HASHGCN_RUN(propagate_rows(
-            ptr, data<int64_t>(ids), ids.size(0), sources, y + first_source * width,
-            scale + first_row, next + first_row * width, sum + first_row * width, width,
-            part_begin(ptr, rows, begin), part_begin(ptr, rows, end)));
+        return HASHGCN_RUN(
+            propagate_rows(ptr, data<int64_t>(ids), ids.size(0), sources, y + first_source * width,
+                           scale + first_row, next + first_row * width, sum + first_row * width,
+                           width, part_begin(ptr, rows, begin), part_begin(ptr, rows, end)));
       });
     };
     for (int64_t layer = 0; layer < layers; ++layer) {
@@ -84,6 +85,4 @@ static Tensor propagate(const Tensor& x, const Tensor& user_ptr, const Tensor& u
 
 }  // namespace hashgcn
 
-STABLE_TORCH_LIBRARY_IMPL(hashgcn, CPU, m) {
-  m.impl("propagate", TORCH_BOX(&hashgcn::propagate));
-}
+STABLE_TORCH_LIBRARY_IMPL(hashgcn, CPU, m) { m.impl("propagate", TORCH_BOX(&hashgcn::propagate)); }

@@ -1,5 +1,5 @@
-// Every op of the namespace, in one place. Backends register themselves in <op>_cpu.cpp, <op>_cuda.cpp;
-// fake kernels and gradients are registered in Python (hashgcn/ops).
+// Every op of the namespace, in one place. Backends register themselves in <op>_cpu.cpp,
+// <op>_cuda.cpp; fake kernels and gradients are registered in Python (hashgcn/ops).
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(hashgcn, m) {
@@ -28,7 +28,8 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
       "Tensor offsets, int size, Tensor tau, Tensor? candidate_ptr, Tensor? candidate_ids, "
       "Tensor? candidate_weight, bool exclude_positives) -> Tensor");
   m.def(
-      "smooth_rank_backward(Tensor grad, Tensor user_emb, Tensor item_emb, Tensor users, Tensor ptr, "
+      "smooth_rank_backward(Tensor grad, Tensor user_emb, Tensor item_emb, Tensor users, Tensor "
+      "ptr, "
       "Tensor ids, Tensor offsets, Tensor tau, Tensor? candidate_ptr, Tensor? candidate_ids, "
       "Tensor? candidate_weight, Tensor? candidate_order, bool exclude_positives) "
       "-> (Tensor, Tensor)");

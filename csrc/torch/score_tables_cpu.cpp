@@ -18,7 +18,8 @@ struct TablesInput {
 };
 
 template <class T>
-static std::vector<uint64_t> pack_checked(const char* op, const char* argument, const Tensor& codes) {
+static std::vector<uint64_t> pack_checked(const char* op, const char* argument,
+                                          const Tensor& codes) {
   const int64_t rows = codes.size(0), code_length = codes.size(1);
   const T* x = data<T>(codes);
   std::vector<uint64_t> words(size_t(rows * core::words_per_code(code_length)));
@@ -33,9 +34,9 @@ static std::vector<uint64_t> pack_checked(const char* op, const char* argument, 
 }
 
 template <class T>
-static TablesInput<T> check_tables(const char* op, const Tensor& user_codes, const Tensor& item_codes,
-                                   const Tensor& users, const Tensor& ptr, const Tensor& ids,
-                                   const std::optional<Tensor>& candidate_ptr,
+static TablesInput<T> check_tables(const char* op, const Tensor& user_codes,
+                                   const Tensor& item_codes, const Tensor& users, const Tensor& ptr,
+                                   const Tensor& ids, const std::optional<Tensor>& candidate_ptr,
                                    const std::optional<Tensor>& candidate_ids,
                                    const std::optional<Tensor>& candidate_weight) {
   const Checker check{op, user_codes};
@@ -43,8 +44,8 @@ static TablesInput<T> check_tables(const char* op, const Tensor& user_codes, con
   TablesInput<T> input;
   input.user_codes = check.matrix(user_codes, "user_codes", type, -1, -1);
   const int64_t code_length = user_codes.size(1);
-  require(code_length >= 1 && code_length <= core::kMaxTableLength, op,
-          "user_codes with 1 to ", core::kMaxTableLength, " bits, got shape ", shape(user_codes));
+  require(code_length >= 1 && code_length <= core::kMaxTableLength, op, "user_codes with 1 to ",
+          core::kMaxTableLength, " bits, got shape ", shape(user_codes));
   input.item_codes = check.matrix(item_codes, "item_codes", type, -1, code_length);
   input.rows = check_rows<T>(check, user_codes.size(0), item_codes.size(0), users, ptr, ids,
                              candidate_ptr, candidate_ids, candidate_weight);
@@ -60,11 +61,12 @@ using Gradients = std::tuple<Tensor, Tensor>;
 
 template <class T>
 static Tables forward(const Tensor& user_codes, const Tensor& item_codes, const Tensor& users,
-                      const Tensor& ptr, const Tensor& ids, const std::optional<Tensor>& candidate_ptr,
+                      const Tensor& ptr, const Tensor& ids,
+                      const std::optional<Tensor>& candidate_ptr,
                       const std::optional<Tensor>& candidate_ids,
                       const std::optional<Tensor>& candidate_weight) {
-  const TablesInput<T> input = check_tables<T>("score_tables", user_codes, item_codes, users, ptr, ids,
-                                               candidate_ptr, candidate_ids, candidate_weight);
+  const TablesInput<T> input = check_tables<T>("score_tables", user_codes, item_codes, users, ptr,
+                                               ids, candidate_ptr, candidate_ids, candidate_weight);
   const int64_t batch = user_codes.size(0), levels = user_codes.size(1) + 1;
   Tensor out[4];
   for (Tensor& table : out) table = torch::stable::new_empty(user_codes, {batch, levels});
@@ -127,20 +129,24 @@ static Tables score_tables(const Tensor& user_codes, const Tensor& item_codes, c
                            const std::optional<Tensor>& candidate_ptr,
                            const std::optional<Tensor>& candidate_ids,
                            const std::optional<Tensor>& candidate_weight) {
-  const auto run = user_codes.scalar_type() == ScalarType::Double ? &forward<double> : &forward<float>;
-  return run(user_codes, item_codes, users, ptr, ids, candidate_ptr, candidate_ids, candidate_weight);
+  const auto run =
+      user_codes.scalar_type() == ScalarType::Double ? &forward<double> : &forward<float>;
+  return run(user_codes, item_codes, users, ptr, ids, candidate_ptr, candidate_ids,
+             candidate_weight);
 }
 
-static Gradients score_tables_backward(
-    const Tensor& grad_v_neg, const Tensor& grad_v_pos, const Tensor& neg, const Tensor& pos,
-    const Tensor& user_codes, const Tensor& item_codes, const Tensor& users, const Tensor& ptr,
-    const Tensor& ids, const std::optional<Tensor>& candidate_ptr,
-    const std::optional<Tensor>& candidate_ids, const std::optional<Tensor>& candidate_weight,
-    const std::optional<Tensor>& /*candidate_order*/) {
+static Gradients score_tables_backward(const Tensor& grad_v_neg, const Tensor& grad_v_pos,
+                                       const Tensor& neg, const Tensor& pos,
+                                       const Tensor& user_codes, const Tensor& item_codes,
+                                       const Tensor& users, const Tensor& ptr, const Tensor& ids,
+                                       const std::optional<Tensor>& candidate_ptr,
+                                       const std::optional<Tensor>& candidate_ids,
+                                       const std::optional<Tensor>& candidate_weight,
+                                       const std::optional<Tensor>& /*candidate_order*/) {
   const auto run =
       user_codes.scalar_type() == ScalarType::Double ? &backward<double> : &backward<float>;
-  return run(grad_v_neg, grad_v_pos, neg, pos, user_codes, item_codes, users, ptr, ids, candidate_ptr,
-             candidate_ids, candidate_weight);
+  return run(grad_v_neg, grad_v_pos, neg, pos, user_codes, item_codes, users, ptr, ids,
+             candidate_ptr, candidate_ids, candidate_weight);
 }
 
 }  // namespace hashgcn

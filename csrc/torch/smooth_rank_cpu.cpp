@@ -23,7 +23,8 @@ static RankInput<T> check_rank(const char* op, const Tensor& user_emb, const Ten
                                const Tensor& offsets, int64_t size, const Tensor& tau,
                                const std::optional<Tensor>& candidate_ptr,
                                const std::optional<Tensor>& candidate_ids,
-                               const std::optional<Tensor>& candidate_weight, bool exclude_positives) {
+                               const std::optional<Tensor>& candidate_weight,
+                               bool exclude_positives) {
   const Checker check{op, user_emb};
   const ScalarType type = float_type(user_emb, op, "user_emb");
   const Tensor emb = check.matrix(user_emb, "user_emb", type, -1, -1);
@@ -36,7 +37,8 @@ static RankInput<T> check_rank(const char* op, const Tensor& user_emb, const Ten
                              candidate_ids, candidate_weight);
   input.offsets = check.rows(offsets, "offsets", batch + 1);
   input.tau = *data<T>(check.scalar(tau, "tau", type));
-  require(input.tau > 0 && input.tau - input.tau == 0, op, "tau finite and positive, got ", input.tau);
+  require(input.tau > 0 && input.tau - input.tau == 0, op, "tau finite and positive, got ",
+          input.tau);
   check_row_values(op, input.rows.rows);
   check_finite(op, "user_emb", data<T>(emb), emb.numel());
   check_finite(op, "item_emb", data<T>(input.item_emb), input.item_emb.numel());
@@ -46,15 +48,14 @@ static RankInput<T> check_rank(const char* op, const Tensor& user_emb, const Ten
     const core::Span liked = core::positives(input.rows.rows, row);
     offsets_fit &= at[row + 1] - at[row] == liked.end - liked.begin;
   }
-  require(offsets_fit, op, "offsets that rise by each row's number of positives, to at most size ", size,
-          ", got others");
+  require(offsets_fit, op, "offsets that rise by each row's number of positives, to at most size ",
+          size, ", got others");
   input.problem = {input.rows.rows, at, size, width, exclude_positives};
   input.users = padded_copy(data<T>(emb), batch, width);
   input.scores.resize(size_t(size));
   parallel(batch, 64, [&](int64_t begin, int64_t end) {
-    HASHGCN_RUN(positive_scores(input.problem, input.users.data(),
-                                data<T>(input.item_emb), input.scores.data(),
-                                begin, end));
+    HASHGCN_RUN(positive_scores(input.problem, input.users.data(), data<T>(input.item_emb),
+                                input.scores.data(), begin, end));
   });
   return input;
 }
@@ -98,10 +99,10 @@ static std::tuple<Tensor, Tensor> backward(const RankInput<T>& input, const Tens
     std::vector<T> scratch(size_t(cpu::rank_scratch<T>(width)));
     for (int64_t p = first; p < last; ++p) {
       const ItemPart part = item_part(num_items, p);
-      HASHGCN_RUN(smooth_rank_backward(
-          problem, input.users.data(), items, input.scores.data(), input.tau, data<T>(grad),
-          parts + size_t(p) * padded, item_out, score_parts.data() + p * size, scratch.data(),
-          part.begin, part.end));
+      HASHGCN_RUN(smooth_rank_backward(problem, input.users.data(), items, input.scores.data(),
+                                       input.tau, data<T>(grad), parts + size_t(p) * padded,
+                                       item_out, score_parts.data() + p * size, scratch.data(),
+                                       part.begin, part.end));
     }
   });
   for (int64_t p = 1; p < kItemParts; ++p) {
@@ -139,8 +140,8 @@ static std::tuple<Tensor, Tensor> smooth_rank_backward(
     const std::optional<Tensor>& candidate_weight, const std::optional<Tensor>& /*candidate_order*/,
     bool exclude_positives) {
   const auto run = [&](auto zero) {
-    return backward(check_rank<decltype(zero)>("smooth_rank_backward", user_emb, item_emb, users, ptr,
-                                               ids, offsets, grad.numel(), tau, candidate_ptr,
+    return backward(check_rank<decltype(zero)>("smooth_rank_backward", user_emb, item_emb, users,
+                                               ptr, ids, offsets, grad.numel(), tau, candidate_ptr,
                                                candidate_ids, candidate_weight, exclude_positives),
                     grad);
   };

@@ -76,9 +76,11 @@ def _parse(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _malformed(path: Path, text: bytes, offset: int) -> ValueError:
-    line = text.count(b"\n", 0, offset) + 1
+    number = text.count(b"\n", 0, offset) + 1
     start = max(text.rfind(separator, 0, offset) for separator in (b" ", b"\t", b"\n")) + 1
     token = re.match(rb"[^ \t\n]*", text[start : start + 80]).group().decode(errors="replace")
+    line = text[text.rfind(b"\n", 0, offset) + 1 :].split(b"\n", 1)[0][:80].decode(errors="replace")
     return ValueError(
-        f"{path}, line {line}: expected integers in [0, 2^63) of at most 19 digits, got {token!r}"
+        f"{path}, line {number}: expected integers in [0, 2^63) of at most 19 digits, "
+        f"got {token!r} in {line!r}"
     )

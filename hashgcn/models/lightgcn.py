@@ -50,8 +50,8 @@ class LightGCNNetwork(Network):
 class LightGCN(HashModel):
     """Real-valued LightGCN trained by full softmax, whose signs are the codes.
 
-    A yardstick for methods that train codes: nothing in it knows that signs will be taken. Popularity
-    bits are not available. Training holds batch x items real-valued scores.
+    A yardstick for methods that train codes: nothing in it knows that signs will be taken.
+    Popularity bits are not available. Training holds batch x items real-valued scores.
     """
 
     network = LightGCNNetwork

@@ -55,9 +55,7 @@ def objective(s: Settings) -> torch.nn.Module:
             s.train_cutoffs, s.score_temperature, s.tau_rank, s.rank, s.exclude_positives, s.mean
         )
     if s.loss == "ndcg":
-        return losses.SmoothNDCGLoss(
-            s.score_temperature, max(s.train_cutoffs), s.exclude_positives
-        )
+        return losses.SmoothNDCGLoss(s.score_temperature, max(s.train_cutoffs), s.exclude_positives)
     if s.loss == "softmax":
         return losses.FullSoftmaxLoss(s.score_temperature, s.mean)
     return losses.AllPairsBPRLoss(s.score_temperature)

@@ -65,9 +65,9 @@ class SignSwish(nn.Module):
 class PopularityBits(nn.Module):
     """Item bits that carry popularity: a learned scalar an item, written as a thermometer.
 
-    The scalar is rounded to a level c in {-g, -g + 2, ..., g}, and (g + c) / 2 of the item's g bits are
-    +1, the first ones. A user with +1 in all of them scores <taste bits> + c exactly. The gradient
-    passes the rounding unchanged, so the scalar gets the sum over users of dL/ds_ui.
+    The scalar is rounded to a level c in {-g, -g + 2, ..., g}, and (g + c) / 2 of the item's g bits
+    are +1, the first ones. A user with +1 in all of them scores <taste bits> + c exactly. The
+    gradient passes the rounding unchanged, so the scalar gets the sum over users of dL/ds_ui.
 
     Args:
         num_items: n.

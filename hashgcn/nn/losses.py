@@ -26,9 +26,9 @@ def sum_over_levels(
 ) -> Tensor:
     """Sum over w of counts[w] h(values[w] - at[x]) for every level x, [b, f + 1].
 
-    All rows of values and at hold the same numbers -f + 2w and differ in their gradients alone, so h
-    is evaluated on [f + 1, f + 1] and not on [b, f + 1, f + 1]; the linear terms have the value 0 and
-    the exact gradient.
+    All rows of values and at hold the same numbers -f + 2w and differ in their gradients alone, so
+    h is evaluated on [f + 1, f + 1] and not on [b, f + 1, f + 1]; the linear terms have the value 0
+    and the exact gradient.
 
     Args:
         function, slope: h and its derivative, elementwise.
@@ -46,7 +46,12 @@ def sum_over_levels(
 
 
 def smooth_ranks(
-    v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor, tau: float, exclude_positives: bool = True
+    v_neg: Tensor,
+    v_pos: Tensor,
+    neg: Tensor,
+    pos: Tensor,
+    tau: float,
+    exclude_positives: bool = True,
 ) -> Tensor:
     """Smooth rank of a positive at each level, [b, f + 1].
 
@@ -81,9 +86,9 @@ class SmoothRecallLoss(nn.Module):
     Linear: - sigma((N - rank) / tau_rank). Log: - sigma((log N - log rank) / tau_rank), whose
     gradient does not vanish for badly ranked positives.
 
-    The poster prints the comparison inside the rank the other way round, which counts the items below
-    the positive, and a K_phi of rank - N, which would have to fall; both are corrected here. It divides
-    by the number of pairs; recall is a mean over users: `mean` offers both.
+    The poster prints the comparison inside the rank the other way round, which counts the items
+    below the positive, and a K_phi of rank - N, which would have to fall; both are corrected here.
+    It divides by the number of pairs; recall is a mean over users: `mean` offers both.
 
     Args:
         cutoffs: N, one or several.
@@ -122,7 +127,7 @@ class SmoothRecallLoss(nn.Module):
 
 
 class SmoothNDCGLoss(nn.Module):
-    """Negative smooth NDCG: - sum of pos / log2(1 + rank), over the ideal of min(cutoff, positives).
+    """Negative smooth NDCG: - sum of pos / log2(1 + rank), over the ideal of min(cutoff, |pos|).
 
     Args:
         tau_score, exclude_positives: as in SmoothRecallLoss.
@@ -160,7 +165,9 @@ class FullSoftmaxLoss(nn.Module):
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
         values = torch.cat([v_neg, v_pos], 1) / self.temperature
-        total = torch.logsumexp(values + torch.cat([neg, pos], 1).log(), 1, keepdim=True)
+        # Bounded, so that a padding row, which has no counts at all, gives no NaN.
+        counts = torch.cat([neg, pos], 1).log().clamp(min=-1e30)
+        total = torch.logsumexp(values + counts, 1, keepdim=True)
         return mean_over_positives(total - v_pos / self.temperature, pos, self.mean)
 
 

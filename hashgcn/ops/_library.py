@@ -22,8 +22,8 @@ def _load(name: str) -> None:
 
 
 _load("hashgcn_cpu")
-# The CUDA library needs a torch that has CUDA; where it was not built, an op on a CUDA tensor raises
-# the dispatcher's own error, that no CUDA kernel is registered.
+# The CUDA library needs a torch that has CUDA; where it was not built, an op on a CUDA tensor
+# raises the dispatcher's own error, that no CUDA kernel is registered.
 if torch.version.cuda is not None and (_FOLDER / "libhashgcn_cuda.so").exists():
     _load("hashgcn_cuda")
 

@@ -27,7 +27,9 @@ def fixed_order_mm(x: Tensor, matrix: Tensor) -> Tensor:
     Deterministic. Cost b k l multiply-adds, no extra memory.
     """
     if matrix.requires_grad:
-        raise ValueError("hashgcn::fixed_order_mm: expected matrix without gradient, got one with it")
+        raise ValueError(
+            "hashgcn::fixed_order_mm: expected matrix without gradient, got one with it"
+        )
     return ops.fixed_order_mm.default(x, matrix)
 
 
@@ -45,6 +47,4 @@ def _backward(ctx, grad):
     return ops.fixed_order_mm.default(grad, matrix.T), None
 
 
-torch.library.register_autograd(
-    "hashgcn::fixed_order_mm", _backward, setup_context=_setup_context
-)
+torch.library.register_autograd("hashgcn::fixed_order_mm", _backward, setup_context=_setup_context)

@@ -37,12 +37,11 @@ def hamming_topk(
         ValueError: shapes or dtypes that do not fit, k < 1, a code packed for another length, an
             excluded row out of range. On CUDA values are checked on the device.
 
-    Deterministic, identical on every device, for any batch and number of threads. Cost: Q n popcounts
-    of f bits. Peak extra memory for each thread: 8 (2k + 512) pairs of 12 bytes; never Q x n.
+    Deterministic, identical on every device, for any batch and number of threads. Cost: Q n
+    popcounts of f bits. Peak extra memory for each thread: 8 (2k + 512) pairs of 12 bytes; never
+    Q x n.
     """
-    return ops.hamming_topk.default(
-        queries, items, k, code_length, exclude_ptr, exclude_ids, allow
-    )
+    return ops.hamming_topk.default(queries, items, k, code_length, exclude_ptr, exclude_ids, allow)
 
 
 @torch.library.register_fake("hashgcn::hamming_topk")

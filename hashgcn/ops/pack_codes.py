@@ -12,8 +12,8 @@ def pack_codes(x: Tensor) -> Tensor:
     """Bits of the signs of x: bit j of word w is 1 iff x[:, 64 w + j] >= 0.
 
     The sign rule is sign_swish's (0 and -0 count as +1). Bits past the code length are 0. On a
-    little-endian machine the rows are byte-identical to faiss's binary vectors where the code length
-    is a multiple of 64.
+    little-endian machine the rows are byte-identical to faiss's binary vectors where the code
+    length is a multiple of 64.
 
     Args:
         x: float32, float64, bfloat16 or float16 [N, f], f >= 1; codes or real values.

@@ -23,8 +23,8 @@ def propagate(graph: BipartiteGraph, x: Tensor, layers: int) -> Tensor:
     Raises:
         ValueError: shapes or dtypes that do not fit, NaN or infinity in x, an id out of range.
 
-    The adjacency is symmetric, so the backward pass is the same op on the gradient: no activation is
-    stored. Deterministic: a row is summed by one thread in the order of its neighbours.
+    The adjacency is symmetric, so the backward pass is the same op on the gradient: no activation
+    is stored. Deterministic: a row is summed by one thread in the order of its neighbours.
     Cost: 2 L pairs f additions. Peak extra memory: two tensors like x.
     """
     return ops.propagate.default(

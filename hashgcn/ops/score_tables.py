@@ -18,8 +18,8 @@ def score_tables(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """How many items, and how many of a user's own, have each of the f + 1 possible scores.
 
-    The score of two codes of length f is one of v_w = -f + 2w. A ranking loss of user u is a function
-    of those values and of two rows of counts,
+    The score of two codes of length f is one of v_w = -f + 2w. A ranking loss of user u is a
+    function of those values and of two rows of counts,
 
         neg[u, w] = |{j not in Omega_u : <b_u, d_j> = v_w}|,   pos[u, w] = |{i in Omega_u : ... }|,
 
@@ -29,8 +29,8 @@ def score_tables(
         z = torch.logsumexp(v_neg / t + neg.log(), 1)                       # full softmax
         loss = (pos * (torch.logaddexp(z[:, None], v_pos / t) - v_pos / t)).sum() / pos.sum()
 
-    Gradients reach the codes through the values, exactly: what a loss sends to v_neg[u, w] is shared
-    equally (by weight, if candidates have weights) by the scores that sit there,
+    Gradients reach the codes through the values, exactly: what a loss sends to v_neg[u, w] is
+    shared equally (by weight, if candidates have weights) by the scores that sit there,
 
         dL/ds_uj = (dL/dv_neg / neg)[u, w(s_uj)],  with pos for j in Omega_u,
         dL/dB = (dL/dS) D,   dL/dD = (dL/dS)^T B,
@@ -97,6 +97,4 @@ def _backward(ctx, grad_v_neg, grad_v_pos, grad_neg, grad_pos):
     return user_grad, item_grad, None, None, None, None, None, None
 
 
-torch.library.register_autograd(
-    "hashgcn::score_tables", _backward, setup_context=_setup_context
-)
+torch.library.register_autograd("hashgcn::score_tables", _backward, setup_context=_setup_context)

@@ -15,9 +15,9 @@ def sign_swish(x: Tensor, beta: float | Tensor) -> Tensor:
 
         SS'_beta(x) = beta (2 - beta x tanh(beta x / 2)) / (1 + cosh(beta x)),
 
-    the derivative of 2 sigma(beta x)(1 + beta x (1 - sigma(beta x))) - 1. It is beta at 0, even in x,
-    slightly negative beyond |beta x| of about 2.4, integrates to 2, and is finite for every x and
-    infinite beta x. beta gets no gradient.
+    the derivative of 2 sigma(beta x)(1 + beta x (1 - sigma(beta x))) - 1. It is beta at 0, even in
+    x, slightly negative beyond |beta x| of about 2.4, integrates to 2, and is finite for every x
+    and infinite beta x. beta gets no gradient.
 
     Args:
         x: float32, float64, bfloat16 or float16, any shape; contiguity is not needed.
@@ -55,6 +55,4 @@ def _backward(ctx, grad):
     return ops.sign_swish_backward.default(grad, *ctx.saved_tensors), None
 
 
-torch.library.register_autograd(
-    "hashgcn::sign_swish", _backward, setup_context=_setup_context
-)
+torch.library.register_autograd("hashgcn::sign_swish", _backward, setup_context=_setup_context)

@@ -35,8 +35,8 @@ def smooth_rank(
         graph: holds the users' positives.
         tau: positive number or 0-d tensor, in units of the scores; gets no gradient.
         candidates: None for all items, or lists of items for each row of the batch.
-        exclude_positives: the user's other positives are left out of the sum (what evaluation does),
-            or counted like any item.
+        exclude_positives: the user's other positives are left out of the sum (what evaluation
+            does), or counted like any item.
         size: length of the result. None: exactly the number of positives, which on CUDA is one read
             of the device by the host; a bound given beforehand avoids it, keeps shapes fixed for
             compilation and graph capture, and pads the ranks with 1.
@@ -46,12 +46,13 @@ def smooth_rank(
         of users[1], ...
 
     Raises:
-        ValueError: NaN or infinite embeddings, an id out of range, tau not positive, another dtype or
-            shape, size below the number of positives. On CUDA values are checked on the device.
+        ValueError: NaN or infinite embeddings, an id out of range, tau not positive, another dtype
+            or shape, size below the number of positives. On CUDA values are checked on the device.
 
     Deterministic: fixed order whatever the number of threads.
-    Cost: b n f multiply-adds and P n sigmoids for P positives of the batch, twice that backward. Peak
-    extra memory O(b f + P), on the CPU 16 times that in the backward pass; never b x n or P x n.
+    Cost: b n f multiply-adds and P n sigmoids for P positives of the batch, twice that backward.
+    Peak extra memory O(b f + P), on the CPU 16 times that in the backward pass; never b x n or
+    P x n.
     """
     rows = users.clamp(0, graph.num_users - 1)
     degrees = (graph.user_ptr[rows + 1] - graph.user_ptr[rows]).masked_fill(users < 0, 0)

@@ -87,7 +87,9 @@ class Recommender:
         at = np.searchsorted(self.user_ids, wanted, sorter=order).clip(max=len(order) - 1)
         unknown = self.user_ids[order[at]] != wanted
         if unknown.any():
-            raise ValueError(f"users: expected users seen in training, got {wanted[unknown][0].item()!r}")
+            raise ValueError(
+                f"users: expected users seen in training, got {wanted[unknown][0].item()!r}"
+            )
         return order[at]
 
     def save(self, path: str | os.PathLike[str]) -> None:

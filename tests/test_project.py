@@ -1,0 +1,40 @@
+"""What the project's files promise each other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def requirements(text: str) -> set[str]:
+    return {line.strip() for line in text.splitlines() if line.strip() and line[0] != "#"}
+
+
+def test_requirements_are_those_of_the_package():
+    project = (ROOT / "pyproject.toml").read_text()
+    block = re.search(r"^dependencies = \[(.*?)^\]", project, re.S | re.M).group(1)
+    wanted = {name for name in re.findall(r'"([^"]+)"', block) if not name.startswith("torch")}
+    installed = requirements((ROOT / "requirements.txt").read_text())
+    assert wanted <= installed
+
+
+def test_every_op_has_the_same_stem_in_every_layer():
+    glue = {p.name.removesuffix("_cpu.cpp") for p in (ROOT / "csrc/torch").glob("*_cpu.cpp")}
+    assert glue == {p.stem for p in (ROOT / "hashgcn/ops").glob("[a-z]*.py")}
+    kernels = {p.stem for p in (ROOT / "csrc/cpu").glob("*.cpp")} - {"checks", "isa"}
+    assert glue == kernels
+    cuda = {p.name.removesuffix("_cuda.cpp") for p in (ROOT / "csrc/torch").glob("*_cuda.cpp")}
+    assert glue == cuda - {"errors"}
+    assert glue - {"fixed_order_mm"} == {p.stem for p in (ROOT / "csrc/cuda").glob("*.cu")} - {
+        "errors"
+    }
+
+
+def test_schemas_are_in_one_file():
+    names = set(re.findall(r'"(\w+)\(', (ROOT / "csrc/torch/schemas.cpp").read_text()))
+    public = {name.removesuffix("_backward") for name in names}
+    import hashgcn.ops
+
+    assert public == set(hashgcn.ops.__all__) - {"check_errors"}

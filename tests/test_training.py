@@ -1,0 +1,336 @@
+"""The trainer: protocol, determinism, resuming, interrupting, damaged files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from hashgcn import evaluation, training
+from hashgcn.data import Dataset, generate_sample
+from hashgcn.models import LightGCN, RecallHash
+from hashgcn.retrieval.recommender import Recommender
+from hashgcn.run import Run
+from hashgcn.settings import Settings
+
+SETTINGS = {"code_length": 24, "epochs": 3, "batch_users": 32, "cutoffs": (5, 20)}
+SETTINGS["selection_metric"] = "recall@20"
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return generate_sample(num_users=150, num_items=200, mean_degree=20.0)
+
+
+def codes_of(recommender: Recommender) -> tuple[np.ndarray, np.ndarray]:
+    return recommender.user_codes, recommender.index.codes
+
+
+def assert_same_codes(a: Recommender, b: Recommender) -> None:
+    for x, y in zip(codes_of(a), codes_of(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def fitted(data: Dataset, **options):
+    return RecallHash(**SETTINGS).fit(data, progress=False, **options)
+
+
+def test_metrics_say_what_they_are(data, tmp_path):
+    model = fitted(data, run=tmp_path)
+    written = json.loads(Run(tmp_path).metrics.read_text())
+    assert written == model.metrics
+    assert set(written["test"]) == {f"{m}@{k}" for m in ("recall", "ndcg") for k in (5, 20)}
+    scores = [e["validation"]["recall@20"] for e in written["history"] if "validation" in e]
+    assert written["epochs"] == scores.index(max(scores)) + 1
+    assert written["validation"]["recall@20"] == max(scores)
+    assert len(written["history"]) == len(scores) + written["epochs"]
+    for key in ("train_seconds", "selection_seconds", "peak_rss_mb"):
+        assert written[key] > 0
+    ties = written["test_ties"]["recall@20"]
+    for order in ("test", "test_original_order"):
+        assert ties["lower"] <= written[order]["recall@20"] <= ties["upper"]
+    assert ties["lower"] < ties["expected"] < ties["upper"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "checkpoint.previous.safetensors",
+        "checkpoint.safetensors",
+        "codes.safetensors",
+        "curves.png",
+        "metrics.json",
+    }
+    assert Run(tmp_path).curves.read_bytes().startswith(b"\x89PNG")
+    assert_same_codes(Recommender.load(Run(tmp_path).codes), model.recommender)
+
+
+def test_training_learns(data):
+    model = RecallHash(**SETTINGS | {"epochs": 8}).fit(data, progress=False)
+    popularity = model.metrics["popularity_ranking"]
+    assert model.metrics["test"]["recall@20"] > 1.5 * popularity["recall@20"]
+
+
+def test_codes_do_not_depend_on_the_number_of_threads(data, threads):
+    results = []
+    for n in (1, 2, 3):
+        threads(n)
+        results.append(fitted(data))
+    assert_same_codes(results[0].recommender, results[1].recommender)
+    assert_same_codes(results[0].recommender, results[2].recommender)
+    assert results[0].metrics["history"] == results[1].metrics["history"]
+
+
+def test_metrics_do_not_depend_on_the_evaluation_batch(data):
+    results = [
+        RecallHash(**SETTINGS, eval_users=n).fit(data, progress=False).metrics for n in (7, 4096)
+    ]
+    assert results[0]["test"] == results[1]["test"]
+    assert results[0]["history"] == results[1]["history"]
+
+
+def test_seeds_differ(data):
+    a, b = (RecallHash(**SETTINGS, seed=s).fit(data, progress=False) for s in (0, 1))
+    assert not np.array_equal(a.recommender.user_codes, b.recommender.user_codes)
+
+
+def interrupt_after(monkeypatch, steps: int) -> None:
+    """Ctrl-C during the given step of the run."""
+    done = 0
+    step = training.Trainer.step
+
+    def counted(self, users):
+        nonlocal done
+        done += 1
+        if done == steps:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, users)
+
+    monkeypatch.setattr(training.Trainer, "step", counted)
+
+
+@pytest.mark.parametrize("steps", [2, 5, 12, 17])
+def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, steps):
+    """Interrupted inside an epoch, at its end, and in both phases (5 steps an epoch)."""
+    whole = fitted(data)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, steps)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(data, run=tmp_path)
+    assert not Run(tmp_path).metrics.exists()
+    resumed = fitted(data, run=tmp_path, resume=True)
+    assert_same_codes(whole.recommender, resumed.recommender)
+    assert whole.metrics["test"] == resumed.metrics["test"]
+    assert whole.metrics["history"] == resumed.metrics["history"]
+
+
+def test_a_finished_run_can_be_resumed_and_gives_the_same(data, tmp_path):
+    first = fitted(data, run=tmp_path)
+    again = fitted(data, run=tmp_path, resume=True)
+    assert_same_codes(first.recommender, again.recommender)
+    assert first.metrics["test"] == again.metrics["test"]
+
+
+def test_a_run_is_resumed_with_its_own_settings_and_data_alone(data, tmp_path):
+    fitted(data, run=tmp_path)
+    with pytest.raises(ValueError, match="same method, settings and data"):
+        RecallHash(**SETTINGS | {"epochs": 4}).fit(data, run=tmp_path, resume=True)
+    other = generate_sample(seed=1, num_users=150, num_items=200, mean_degree=20.0)
+    with pytest.raises(ValueError, match="same method, settings and data"):
+        fitted(other, run=tmp_path, resume=True)
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        fitted(data, run=tmp_path / "new", resume=True)
+    with pytest.raises(ValueError, match="run folder"):
+        fitted(data, resume=True)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, 0.5, 0.99])
+def test_a_half_written_checkpoint_is_refused_and_the_previous_one_is_still_there(
+    data, tmp_path, keep
+):
+    whole = fitted(data, run=tmp_path)
+    run = Run(tmp_path)
+    content = run.checkpoint.read_bytes()
+    run.checkpoint.write_bytes(content[: keep if keep > 1 else int(keep * len(content))])
+    before = run.previous_checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors: cannot resume.*previous"):
+        fitted(data, run=tmp_path, resume=True)
+    assert run.previous_checkpoint.read_bytes() == before
+    run.previous_checkpoint.rename(run.checkpoint)
+    assert_same_codes(whole.recommender, fitted(data, run=tmp_path, resume=True).recommender)
+
+
+def test_a_checkpoint_of_something_else_is_refused(data, tmp_path):
+    model = fitted(data, run=tmp_path)
+    model.recommender.save(Run(tmp_path).checkpoint)
+    with pytest.raises(ValueError, match=r"expected format 'hashgcn\.checkpoint'"):
+        fitted(data, run=tmp_path, resume=True)
+
+
+def test_no_selection_uses_all_epochs(data):
+    model = RecallHash(**SETTINGS, validation_fraction=0).fit(data, progress=False)
+    assert model.metrics["epochs"] == 3 and model.metrics["validation"] is None
+    assert {entry["phase"] for entry in model.metrics["history"]} == {"refit"}
+
+
+def test_selection_stops_early_and_never_sees_test(data, monkeypatch):
+    """A validation metric that falls from the second epoch on stops the run after `patience`."""
+    scores = iter([0.5, 0.4, 0.3, 0.2])
+    evaluate = evaluation.evaluate
+    relevant_parts = []
+
+    def fake(*args, **options):
+        relevant_parts.append(args[4])
+        result = evaluate(*args, **options)
+        return result | {"recall@20": next(scores)} if args[4] is not data.test else result
+
+    monkeypatch.setattr(evaluation, "evaluate", fake)
+    model = RecallHash(**SETTINGS | {"epochs": 9}, patience=2).fit(data, progress=False)
+    assert model.metrics["epochs"] == 1
+    phases = [entry["phase"] for entry in model.metrics["history"]]
+    assert phases == ["selection"] * 3 + ["refit"]
+    assert [part is data.test for part in relevant_parts[:3]] == [False] * 3
+
+
+def test_every_loss_trains(data):
+    for loss in ("recall", "ndcg", "softmax", "bpr"):
+        model = RecallHash(**SETTINGS, loss=loss, validation_fraction=0).fit(data, progress=False)
+        losses = [entry["loss"] for entry in model.metrics["history"]]
+        assert losses[-1] < losses[0], loss
+
+
+def test_lightgcn_baseline(data):
+    model = LightGCN(**SETTINGS | {"epochs": 8}, learning_rate=0.01).fit(data, progress=False)
+    popularity = model.metrics["popularity_ranking"]
+    assert model.metrics["test"]["recall@20"] > popularity["recall@20"]
+    with pytest.raises(ValueError, match="popularity_bits 0"):
+        LightGCN(**SETTINGS, popularity_bits=4).fit(data, progress=False)
+
+
+def test_recommendations_leave_out_seen_items_and_follow_the_dial(data):
+    model = RecallHash(**SETTINGS | {"epochs": 6}).fit(data, progress=False)
+    users = data.user_ids[:20]
+    ids, scores = model.recommend(users, k=30)
+    assert ids.shape == scores.shape == (20, 30)
+    assert (np.diff(scores, axis=1) <= 0).all()
+    degree = data.train.popularity()
+    for row, items in enumerate(ids):
+        seen = data.item_ids[data.train.ids[data.train.ptr[row] : data.train.ptr[row + 1]]]
+        assert not set(items) & set(seen) and len(set(items)) == 30
+    with_seen, _ = model.recommend(users, k=30, filter_already_liked_items=False)
+    assert (with_seen != ids).any()
+
+    def mean_popularity(p: float) -> float:
+        items, _ = model.recommend(users, k=30, popularity=p)
+        return degree[data.item_rows(items.ravel())].mean()
+
+    assert mean_popularity(-1) < mean_popularity(0) < mean_popularity(1)
+    single, _ = model.recommend(users[3:4], k=30)
+    np.testing.assert_array_equal(single[0], ids[3])
+    everything, scores = model.recommend(users, k=250)
+    assert (everything[:, -1] == "").all() and (scores[:, -1] == -25).all()
+    for call, words in (
+        (
+            lambda: model.recommend(["nobody"]),
+            "users: expected users seen in training, got 'nobody'",
+        ),
+        (lambda: model.recommend([3]), "expected strings"),
+        (lambda: model.recommend(users, popularity=1.5), "popularity"),
+        (lambda: model.recommend(users, k=0), "k"),
+        (lambda: RecallHash().recommend(users), "not fitted"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_index_of_a_model(data, tmp_path):
+    model = fitted(data)
+    index = model.index()
+    index.save(tmp_path / "items.hgx")
+    loaded = type(index).load(tmp_path / "items.hgx")
+    queries = model.recommender.user_codes[:4]
+    for mine, theirs in zip(loaded.search(queries, k=5), index.search(queries, k=5), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_damaged_codes_are_refused(data, tmp_path):
+    fitted(data, run=tmp_path)
+    path = Run(tmp_path).codes
+    content = path.read_bytes()
+    for length in (0, 9, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=str(path)):
+            Recommender.load(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"code_length": 1}, "code_length"),
+        ({"code_length": 8, "popularity_bits": 8}, "popularity_bits below code_length 8, got 8"),
+        ({"epochs": 0}, "epochs"),
+        ({"learning_rate": -1}, "learning_rate"),
+        ({"selection_metric": "recall@7"}, "one of the cutoffs"),
+        ({"cutoffs": (0, 50)}, "cutoffs >= 1"),
+        ({"loss": "hinge"}, "loss"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_bad_settings(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Settings(**settings)
+
+
+def test_data_without_anything_to_hold_out(data):
+    pairs = (np.arange(40), np.arange(40))
+    tiny = Dataset.from_pairs("tiny", pairs, pairs)
+    with pytest.raises(ValueError, match="validation_fraction"):
+        RecallHash(**SETTINGS).fit(tiny, progress=False)
+
+
+def test_fit_works_outside_the_main_thread(data):
+    models = []
+    thread = threading.Thread(target=lambda: models.append(fitted(data)))
+    thread.start()
+    thread.join()
+    assert models[0].metrics["test"] == fitted(data).metrics["test"]
+
+
+def test_ctrl_c_on_the_command_line_leaves_a_checkpoint(tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "hashgcn.cli", "train", "sample", "--out", str(out), "--quiet"]
+    process = subprocess.Popen(
+        [*command, "--set", "epochs=500", "--set", "patience=500"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not Run(out).checkpoint.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr == "hashgcn: interrupted; continue with --resume\n"
+    assert not Run(out).metrics.exists()
+
+
+def test_real_gowalla_has_the_trials_shape(real_data):
+    """A few steps on the real graph: loss falls, memory stays far from users x items."""
+    from hashgcn.data import load
+
+    data = load("gowalla", real_data)
+    settings = Settings(validation_fraction=0, batch_users=256, epochs=1)
+    trainer = training.Trainer(
+        RecallHash.network, data, settings, torch.device("cpu"), None, progress=False
+    )
+    order = trainer.epoch_order()
+    losses = []
+    for step in range(6):
+        losses.append(trainer.step(order[0]).item())
+        trainer.position.step = step + 1
+    assert losses[-1] < losses[0] - 0.01
