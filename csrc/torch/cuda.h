@@ -11,8 +11,7 @@
 
 namespace hashgcn {
 
-// Raises what kernels found wrong so far, if HASHGCN_CHECK is 1 and the stream is not being
-// captured.
+// Raises what kernels found wrong so far, if HASHGCN_CHECK is 1 and no capture is under way.
 void raise_errors(const char* op, unsigned int* errors, cudaStream_t stream);
 
 // An op's device, current while this lives, and the stream that torch uses there.

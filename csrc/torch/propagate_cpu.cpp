@@ -1,5 +1,7 @@
 #include <torch/csrc/stable/library.h>
 
+#include <sys/mman.h>
+
 #include <algorithm>
 
 #include "../cpu/propagate.h"
@@ -26,6 +28,13 @@ static int64_t part_begin(const int64_t* ptr, int64_t rows, int64_t part) {
   return low;
 }
 
+static void advise_huge_pages(const Tensor& buffer) {
+  const uintptr_t page = uintptr_t(1) << 21;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(buffer.mutable_data_ptr()) + page - 1) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(buffer.mutable_data_ptr()) + size_t(buffer.numel()) * buffer.element_size();
+  if (begin + page <= end) madvise(reinterpret_cast<void*>(begin), (end - begin) / page * page, MADV_HUGEPAGE);
+}
+
 template <class T>
 static Tensor run(const PropagateInput& input, int64_t layers) {
   const char* op = "propagate";
@@ -42,21 +51,26 @@ static Tensor run(const PropagateInput& input, int64_t layers) {
       op, "user_ptr and item_ptr that do not decrease, got one that does");
   T* sum = mutable_data<T>(out);
   if (layers > 0) {
-    const Tensor buffers[2] = {torch::stable::new_empty(out, {m + n, width}),
-                               torch::stable::new_empty(out, {m + n, width})};
+    const int64_t stride = cpu::propagate_stride(width);
+    const Tensor buffers[2] = {torch::stable::new_empty(out, {m + n, stride}),
+                               torch::stable::new_empty(out, {m + n, stride})};
+    for (const Tensor& buffer : buffers) advise_huge_pages(buffer);
     T *y = mutable_data<T>(buffers[0]), *next = mutable_data<T>(buffers[1]);
     parallel(m + n, 1 + kElementGrain / (width + 1), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        for (int64_t k = row * width; k < (row + 1) * width; ++k) y[k] = scale[row] * sum[k];
+        for (int64_t k = 0; k < width; ++k) {
+          y[row * stride + k] = scale[row] * sum[row * width + k];
+        }
+        for (int64_t k = width; k < stride; ++k) y[row * stride + k] = 0;
       }
     });
     const auto half = [&](const int64_t* ptr, const Tensor& ids, int64_t rows, int64_t first_row,
                           int64_t sources, int64_t first_source) {
       return parallel_all(kEdgeParts, 1, [&](int64_t begin, int64_t end) {
-        return HASHGCN_RUN(
-            propagate_rows(ptr, data<int64_t>(ids), ids.size(0), sources, y + first_source * width,
-                           scale + first_row, next + first_row * width, sum + first_row * width,
-                           width, part_begin(ptr, rows, begin), part_begin(ptr, rows, end)));
+        return HASHGCN_RUN(propagate_rows(
+            ptr, data<int64_t>(ids), ids.size(0), sources, y + first_source * stride,
+            scale + first_row, next + first_row * stride, sum + first_row * width, width,
+            part_begin(ptr, rows, begin), part_begin(ptr, rows, end)));
       });
     };
     for (int64_t layer = 0; layer < layers; ++layer) {

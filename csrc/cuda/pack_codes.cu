@@ -1,0 +1,68 @@
+#include "../core/codes.h"
+#include "../core/errors.h"
+#include "../core/sign_swish.h"
+#include "launch.h"
+#include "pack_codes.h"
+
+namespace hashgcn::cuda {
+
+// A thread packs one byte: the values it reads are neighbours in memory, and so are the bytes that
+// the threads of a warp write (devices are little-endian).
+template <class T>
+static __global__ void pack_codes_kernel(const T* x, uint8_t* bytes, int64_t rows,
+                                         int64_t code_length, bool signs, unsigned int* errors) {
+  const int64_t row_bytes = core::words_per_code(code_length) * 8;
+  const int64_t i = element_index();
+  if (i >= rows * row_bytes) return;
+  const int64_t row = i / row_bytes, first = i % row_bytes * 8;
+  unsigned byte = 0;
+  bool bad = false;
+  for (int64_t k = first; k < first + 8 && k < code_length; ++k) {
+    const T x_k = x[row * code_length + k];
+    const auto value = core::load(x_k);
+    bad |= signs ? value != 1 && value != -1 : value != value;
+    byte |= unsigned(core::is_plus(x_k)) << (k - first);
+  }
+  bytes[i] = uint8_t(byte);
+  if (bad) atomicOr(errors, signs ? core::kNotSigns : core::kNan);
+}
+
+template <class T>
+void pack_codes(const T* x, uint64_t* words, int64_t rows, int64_t code_length, bool signs,
+                unsigned int* errors, cudaStream_t stream) {
+  const int64_t count = rows * core::words_per_code(code_length) * 8;
+  if (count == 0) return;
+  pack_codes_kernel<<<element_grid(count), kThreads, 0, stream>>>(
+      x, reinterpret_cast<uint8_t*>(words), rows, code_length, signs, errors);
+  check_launch();
+}
+
+template <class T>
+static __global__ void unpack_codes_kernel(const uint64_t* words, T* x, int64_t rows,
+                                           int64_t code_length) {
+  const int64_t i = element_index();
+  if (i >= rows * code_length) return;
+  const int64_t row = i / code_length, k = i % code_length;
+  const uint64_t word = words[row * core::words_per_code(code_length) + k / 64];
+  x[i] = core::store<T>((word >> (k % 64)) & 1 ? 1 : -1);
+}
+
+template <class T>
+void unpack_codes(const uint64_t* words, T* x, int64_t rows, int64_t code_length,
+                  cudaStream_t stream) {
+  const int64_t count = rows * code_length;
+  if (count == 0) return;
+  unpack_codes_kernel<<<element_grid(count), kThreads, 0, stream>>>(words, x, rows, code_length);
+  check_launch();
+}
+
+#define HASHGCN_INSTANTIATE(T)                                                            \
+  template void pack_codes<T>(const T*, uint64_t*, int64_t, int64_t, bool, unsigned int*, \
+                              cudaStream_t);                                              \
+  template void unpack_codes<T>(const uint64_t*, T*, int64_t, int64_t, cudaStream_t);
+HASHGCN_INSTANTIATE(float)
+HASHGCN_INSTANTIATE(double)
+HASHGCN_INSTANTIATE(core::float16)
+HASHGCN_INSTANTIATE(core::bfloat16)
+
+}  // namespace hashgcn::cuda

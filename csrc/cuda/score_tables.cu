@@ -1,0 +1,133 @@
+#include "pair_gradients.cuh"
+#include "score_tables.h"
+
+namespace hashgcn::cuda {
+
+// A block counts one row. Weighted candidates are counted in list order: a thread owns levels and
+// reads every candidate of a tile. All else is a number of pairs, where order does not matter.
+template <class T>
+static __global__ void __launch_bounds__(kThreads)
+    score_tables_kernel(core::ScoreTables<T> tables, T* v_neg, T* v_pos, T* neg, T* pos) {
+  __shared__ unsigned int all_count[core::kMaxTableLength + 1];
+  __shared__ unsigned int positive_count[core::kMaxTableLength + 1];
+  __shared__ T weighted[core::kMaxTableLength + 1];
+  __shared__ int level[kThreads];
+  __shared__ T weight[kThreads];
+  const core::Rows<T>& rows = tables.rows;
+  const int f = int(tables.code_length);
+  const bool lists = rows.candidate_ptr != nullptr;
+  for (int64_t row = blockIdx.x; row < rows.batch; row += gridDim.x) {
+    for (int w = threadIdx.x; w <= f; w += kThreads) {
+      all_count[w] = positive_count[w] = 0;
+      weighted[w] = 0;
+    }
+    __syncthreads();
+    const core::Span liked = core::positives(rows, row);
+    for (const int64_t* id = liked.begin + threadIdx.x; id < liked.end; id += kThreads) {
+      if (*id < 0 || *id >= rows.num_items) continue;
+      atomicAdd(&positive_count[core::level(tables, row, *id)], 1u);
+    }
+    const bool padding = rows.users[row] < 0;
+    const int64_t begin = padding || !lists ? 0 : core::candidate_begin(rows, row);
+    const int64_t end = padding ? 0 : lists ? core::candidate_end(rows, row) : rows.num_items;
+    for (int64_t first = begin; first < end; first += kThreads) {
+      const int64_t at = first + threadIdx.x;
+      const int64_t item = at >= end ? -1 : lists ? rows.candidate_ids[at] : at;
+      const bool counts =
+          item >= 0 && item < rows.num_items && !(lists && core::contains(liked, item));
+      const int own = counts ? int(core::level(tables, row, item)) : -1;
+      if (rows.candidate_weight == nullptr) {
+        if (counts) atomicAdd(&all_count[own], 1u);
+        continue;
+      }
+      level[threadIdx.x] = own;
+      weight[threadIdx.x] = counts ? rows.candidate_weight[at] : T(0);
+      __syncthreads();
+      for (int w = threadIdx.x; w <= f; w += kThreads) {
+        T sum = weighted[w];
+        for (int j = 0; j < kThreads; ++j) sum += level[j] == w ? weight[j] : T(0);
+        weighted[w] = sum;
+      }
+      __syncthreads();
+    }
+    __syncthreads();
+    for (int w = threadIdx.x; w <= f; w += kThreads) {
+      const int64_t out = row * (f + 1) + w;
+      // Without lists the positives were counted among all items.
+      const unsigned int count = all_count[w] - (lists ? 0 : positive_count[w]);
+      v_neg[out] = v_pos[out] = T(2 * w - f);
+      neg[out] = rows.candidate_weight == nullptr ? T(count) : weighted[w];
+      pos[out] = T(positive_count[w]);
+    }
+    __syncthreads();
+  }
+}
+
+template <class T>
+void score_tables(const core::ScoreTables<T>& tables, T* v_neg, T* v_pos, T* neg, T* pos,
+                  cudaStream_t stream) {
+  if (tables.rows.batch == 0) return;
+  score_tables_kernel<<<row_grid(tables.rows.batch), kThreads, 0, stream>>>(tables, v_neg, v_pos,
+                                                                            neg, pos);
+  check_launch();
+}
+
+template <class T>
+struct ShareGradient {
+  static constexpr bool kScores = false;
+  core::ScoreTables<T> tables;
+  TableGradients<T> gradients;
+
+  __device__ T negative(int64_t row, int64_t item) const {
+    const int64_t at = row * (tables.code_length + 1) + core::level(tables, row, item);
+    return core::share(gradients.v_neg[at], gradients.neg[at]);
+  }
+  __device__ T positive(int64_t row, const int64_t* id) const {
+    const int64_t at = row * (tables.code_length + 1) + core::level(tables, row, *id);
+    return core::share(gradients.v_pos[at], gradients.pos[at]);
+  }
+  __device__ T pair(int64_t row, int64_t item, bool is_positive, T) const {
+    return is_positive ? positive(row, &item) : negative(row, item);
+  }
+};
+
+// A block takes the candidates of one row.
+template <class T>
+static __global__ void candidate_gradients(ShareGradient<T> gradient, T* candidate_grad) {
+  const core::Rows<T>& rows = gradient.tables.rows;
+  for (int64_t row = blockIdx.x; row < rows.batch; row += gridDim.x) {
+    const core::Span liked = core::positives(rows, row);
+    const int64_t end = core::candidate_end(rows, row);
+    for (int64_t c = core::candidate_begin(rows, row) + threadIdx.x; c < end; c += kThreads) {
+      const int64_t item = rows.candidate_ids[c];
+      const bool counts = rows.users[row] >= 0 && item >= 0 && item < rows.num_items &&
+                          !core::contains(liked, item);
+      const T weight = rows.candidate_weight != nullptr ? rows.candidate_weight[c] : T(1);
+      candidate_grad[c] = counts ? weight * gradient.negative(row, item) : T(0);
+    }
+  }
+}
+
+template <class T>
+void score_tables_backward(const core::ScoreTables<T>& tables, const TableGradients<T>& gradients,
+                           const T* user_codes, const T* item_codes, const int64_t* candidate_order,
+                           T* candidate_grad, T* user_grad, T* item_grad, cudaStream_t stream) {
+  const core::Rows<T>& rows = tables.rows;
+  const ShareGradient<T> gradient{tables, gradients};
+  if (rows.candidate_ptr != nullptr && rows.batch > 0) {
+    candidate_gradients<<<row_grid(rows.batch), kThreads, 0, stream>>>(gradient, candidate_grad);
+    check_launch();
+  }
+  sum_pair_gradients(gradient, rows, user_codes, item_codes, tables.code_length, candidate_grad,
+                     candidate_order, user_grad, item_grad, stream);
+}
+
+#define HASHGCN_INSTANTIATE(T)                                                                  \
+  template void score_tables<T>(const core::ScoreTables<T>&, T*, T*, T*, T*, cudaStream_t);     \
+  template void score_tables_backward<T>(const core::ScoreTables<T>&, const TableGradients<T>&, \
+                                         const T*, const T*, const int64_t*, T*, T*, T*,        \
+                                         cudaStream_t);
+HASHGCN_INSTANTIATE(float)
+HASHGCN_INSTANTIATE(double)
+
+}  // namespace hashgcn::cuda

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "../core/score_tables.h"
+
+namespace hashgcn::cuda {
+
+// Tables [batch, code_length + 1]: the values v_w = -f + 2w, twice, and how many candidates that
+// are not positives (neg), how many positives (pos) have that score.
+template <class T>
+void score_tables(const core::ScoreTables<T>& tables, T* v_neg, T* v_pos, T* neg, T* pos,
+                  cudaStream_t stream);
+
+// What flows back into the tables, and their counts, each [batch, code_length + 1].
+template <class T>
+struct TableGradients {
+  const T *v_neg, *v_pos, *neg, *pos;
+};
+
+// dL/dB into user_grad [batch, f], dL/dD into item_grad [num_items, f]; scores are computed again,
+// tile by tile. `candidate_grad` is scratch [num_candidates]; both candidate arguments may be null
+// without lists.
+template <class T>
+void score_tables_backward(const core::ScoreTables<T>& tables, const TableGradients<T>& gradients,
+                           const T* user_codes, const T* item_codes, const int64_t* candidate_order,
+                           T* candidate_grad, T* user_grad, T* item_grad, cudaStream_t stream);
+
+}  // namespace hashgcn::cuda

@@ -1,0 +1,50 @@
+#include <torch/csrc/stable/library.h>
+
+#include "../cuda/pack_codes.h"
+#include "cuda.h"
+
+namespace hashgcn {
+
+static Tensor pack_codes(const Tensor& x_in) {
+  const char* op = "pack_codes";
+  const Device device(op, x_in);
+  require(x_in.dim() == 2 && x_in.size(1) >= 1, op, "x of shape [rows, code_length >= 1], got ",
+          shape(x_in));
+  const Tensor x = torch::stable::contiguous(x_in);
+  const int64_t rows = x.size(0), code_length = x.size(1);
+  Tensor words =
+      torch::stable::new_empty(x, {rows, core::words_per_code(code_length)}, ScalarType::Long);
+  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    cuda::pack_codes(data<T>(x), mutable_data<uint64_t>(words), rows, code_length, false,
+                     device.errors, device.stream);
+  });
+  device.finish();
+  return words;
+}
+
+static Tensor unpack_codes(const Tensor& words_in, int64_t code_length, ScalarType dtype) {
+  const char* op = "unpack_codes";
+  const Device device(op, words_in);
+  require(code_length >= 1, op, "code_length >= 1, got ", code_length);
+  const Checker check{op, words_in};
+  const Tensor words =
+      check.matrix(words_in, "words", ScalarType::Long, -1, core::words_per_code(code_length));
+  const int64_t rows = words.size(0);
+  const uint64_t* in = data<uint64_t>(words);
+  cuda::check_tails(in, rows, code_length, device.errors, device.stream);
+  Tensor x = torch::stable::new_empty(words, {rows, code_length}, dtype);
+  with_element_type(dtype, op, "dtype", [&](auto* null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    cuda::unpack_codes(in, mutable_data<T>(x), rows, code_length, device.stream);
+  });
+  device.finish();
+  return x;
+}
+
+}  // namespace hashgcn
+
+STABLE_TORCH_LIBRARY_IMPL(hashgcn, CUDA, m) {
+  m.impl("pack_codes", TORCH_BOX(&hashgcn::pack_codes));
+  m.impl("unpack_codes", TORCH_BOX(&hashgcn::unpack_codes));
+}
