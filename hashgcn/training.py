@@ -23,6 +23,7 @@ from hashgcn.checkpoint import Position
 from hashgcn.data import Dataset, Interactions
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.base import Network
+from hashgcn.ops import check_errors
 from hashgcn.retrieval import HammingIndex
 from hashgcn.retrieval.recommender import Recommender
 from hashgcn.run import Run, write_json
@@ -166,6 +167,7 @@ class Trainer:
             bar.update()
             if position.step % 10 == 0 and self.progress:
                 bar.set_postfix(self.postfix(loss.item() / position.step), refresh=False)
+        check_errors(loss)
         entry: dict[str, Any] = {
             "phase": position.phase,
             "epoch": position.epoch + 1,

@@ -42,7 +42,7 @@ IMPORTS = {
     "checkpoint": {"data", "files", "run"},
     "training": {
         *("checkpoint", "data", "evaluation", "graph", "models"),
-        *("report", "retrieval", "run", "settings"),
+        *("ops", "report", "retrieval", "run", "settings"),
     },
     "cli": {
         *("data", "evaluation", "models", "report", "retrieval", "run", "settings"),

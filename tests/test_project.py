@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import hashgcn.ops
+from hashgcn.ops._library import ERRORS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -32,9 +35,14 @@ def test_every_op_has_the_same_stem_in_every_layer():
     }
 
 
+def test_error_texts_are_those_of_the_device_flag():
+    header = (ROOT / "csrc/core/errors.h").read_text()
+    block = header[header.index("kErrorTexts") :]
+    texts = re.findall(r'"([^;]*?)",\n', re.sub(r'"\s+"', "", block))
+    assert [text.split(", got")[0] for text in texts] == list(ERRORS)
+
+
 def test_schemas_are_in_one_file():
     names = set(re.findall(r'"(\w+)\(', (ROOT / "csrc/torch/schemas.cpp").read_text()))
     public = {name.removesuffix("_backward") for name in names}
-    import hashgcn.ops
-
     assert public == set(hashgcn.ops.__all__) - {"check_errors"}

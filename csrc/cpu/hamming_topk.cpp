@@ -15,7 +15,7 @@ struct Nearest {
   int32_t bound;
   int32_t* distances;
   int64_t* rows;
-  const int64_t* excluded;  // sorted
+  const int64_t* excluded;  // sorted; the part from the current row on
   int64_t num_excluded;
 };
 
@@ -24,17 +24,13 @@ static int compare_ids(const void* a, const void* b) {
   return (x > y) - (x < y);
 }
 
-static bool is_excluded(const Nearest& nearest, int64_t row) {
-  int64_t low = 0, high = nearest.num_excluded;
-  while (low < high) {
-    const int64_t middle = low + (high - low) / 2;
-    if (nearest.excluded[middle] < row) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
+// Rows come in rising order, so the list of exclusions is walked once.
+static bool is_excluded(Nearest* nearest, int64_t row) {
+  while (nearest->num_excluded > 0 && *nearest->excluded < row) {
+    ++nearest->excluded;
+    --nearest->num_excluded;
   }
-  return low < nearest.num_excluded && nearest.excluded[low] == row;
+  return nearest->num_excluded > 0 && *nearest->excluded == row;
 }
 
 // Keeps the best k pairs, in row order: all below the k-th distance, and the first ones at it.
@@ -56,18 +52,40 @@ static void select(Nearest* nearest, int64_t code_length, int64_t* counts) {
   nearest->bound = last;
 }
 
+static __attribute__((noinline)) void keep(const core::HammingTopk& problem, int64_t row,
+                                           int32_t distance, Nearest* nearest, int64_t* counts) {
+  if (problem.allow != nullptr && !problem.allow[row]) return;
+  if (is_excluded(nearest, row)) return;
+  nearest->distances[nearest->count] = distance;
+  nearest->rows[nearest->count++] = row;
+  if (nearest->count == nearest->capacity) select(nearest, problem.code_length, counts);
+}
+
+// Few items are below the bound: a group of eight is passed over with one branch.
 template <int kWords>
 static void scan(const core::HammingTopk& problem, const uint64_t* query, int64_t begin,
                  int64_t end, Nearest* nearest, int64_t* counts) {
+  constexpr int64_t kGroup = 8;
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  for (int64_t row = begin; row < end; ++row) {
-    const int32_t distance = core::hamming(query, problem.items + row * words, words);
-    if (__builtin_expect(distance >= nearest->bound, 1)) continue;
-    if (problem.allow != nullptr && !problem.allow[row]) continue;
-    if (is_excluded(*nearest, row)) continue;
-    nearest->distances[nearest->count] = distance;
-    nearest->rows[nearest->count++] = row;
-    if (nearest->count == nearest->capacity) select(nearest, problem.code_length, counts);
+  const uint64_t* items = problem.items;
+  int32_t bound = nearest->bound;
+  int64_t row = begin;
+  for (; row + kGroup <= end; row += kGroup) {
+    int32_t distances[kGroup], least = INT32_MAX;
+    for (int64_t j = 0; j < kGroup; ++j) {
+      distances[j] = core::hamming(query, items + (row + j) * words, words);
+      least = distances[j] < least ? distances[j] : least;
+    }
+    if (__builtin_expect(least >= bound, 1)) continue;
+    for (int64_t j = 0; j < kGroup; ++j) {
+      if (distances[j] >= bound) continue;
+      keep(problem, row + j, distances[j], nearest, counts);
+      bound = nearest->bound;
+    }
+  }
+  for (; row < end; ++row) {
+    const int32_t distance = core::hamming(query, items + row * words, words);
+    if (distance < nearest->bound) keep(problem, row, distance, nearest, counts);
   }
 }
 
@@ -96,9 +114,10 @@ void hamming_topk(const core::HammingTopk& problem, int32_t* distances, int64_t*
   int64_t* counts = static_cast<int64_t*>(scratch);
   int64_t* next = counts + problem.code_length + 2;
   Nearest nearest[kQueryBlock];
+  int64_t* exclusions[kQueryBlock];
   for (int64_t slot = 0; slot < block; ++slot) {
     nearest[slot].rows = next;
-    nearest[slot].excluded = next + capacity;
+    exclusions[slot] = next + capacity;
     next += capacity + longest;
     nearest[slot].distances = reinterpret_cast<int32_t*>(next);
     next += (capacity + 1) / 2;
@@ -114,7 +133,8 @@ void hamming_topk(const core::HammingTopk& problem, int32_t* distances, int64_t*
       if (problem.exclude_ptr == nullptr) continue;
       const int64_t* list = problem.exclude_ids + problem.exclude_ptr[first + slot];
       one.num_excluded = problem.exclude_ptr[first + slot + 1] - problem.exclude_ptr[first + slot];
-      int64_t* sorted = const_cast<int64_t*>(one.excluded);
+      int64_t* sorted = exclusions[slot];
+      one.excluded = sorted;
       bool in_order = true;
       for (int64_t e = 0; e < one.num_excluded; ++e) {
         sorted[e] = list[e];

@@ -13,10 +13,10 @@ namespace hashgcn::cpu {
 // Queries that are scanned together: a tile of items is read from memory once for all of them.
 constexpr int64_t kQueryBlock = 8;
 
-// Pairs kept for one query before the best k are selected among them: twice k, so that a selection
-// is paid by at least k new pairs.
+// Pairs kept for one query before the best k are selected among them: about twice k, so that a
+// selection is paid by at least k new pairs, and the bound falls early.
 inline int64_t topk_capacity(const core::HammingTopk& problem) {
-  const int64_t wanted = 2 * problem.k + 512;
+  const int64_t wanted = 2 * problem.k + 64;
   return wanted < problem.num_items ? wanted : problem.num_items;
 }
 

@@ -14,6 +14,7 @@
 
 #include "../core/hamming_topk.h"
 #include "../core/require.h"
+#include "../core/scalar.h"
 #include "../core/score_tables.h"
 #include "../core/smooth_rank.h"
 
@@ -106,6 +107,24 @@ inline ScalarType float_type(const Tensor& t, const char* op, const char* argume
 
 inline ScalarType compute_type(ScalarType type) {
   return type == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+// Runs `body` with a null pointer of the kernel's element type.
+template <class Body>
+void with_element_type(ScalarType type, const char* op, const char* argument, const Body& body) {
+  switch (type) {
+    case ScalarType::Float:
+      return body(static_cast<float*>(nullptr));
+    case ScalarType::Double:
+      return body(static_cast<double*>(nullptr));
+    case ScalarType::Half:
+      return body(static_cast<core::float16*>(nullptr));
+    case ScalarType::BFloat16:
+      return body(static_cast<core::bfloat16*>(nullptr));
+    default:
+      require(false, op, argument, " of dtype float32, float64, float16 or bfloat16, got ",
+              name(type));
+  }
 }
 
 // A batch's rows with the tensors that keep their memory alive.

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <vector>
 
-#include "../core/scalar.h"
 #include "../cpu/checks.h"
 #include "../cpu/tiles.h"
 #include "checks.h"
@@ -70,24 +69,6 @@ std::vector<T> padded_copy(const T* x, int64_t batch, int64_t width) {
     for (int64_t k = 0; k < width; ++k) copy[size_t(row * stride + k)] = x[row * width + k];
   }
   return copy;
-}
-
-// Runs `body` with a null pointer of the kernel's element type.
-template <class Body>
-void with_element_type(ScalarType type, const char* op, const char* argument, const Body& body) {
-  switch (type) {
-    case ScalarType::Float:
-      return body(static_cast<float*>(nullptr));
-    case ScalarType::Double:
-      return body(static_cast<double*>(nullptr));
-    case ScalarType::Half:
-      return body(static_cast<core::float16*>(nullptr));
-    case ScalarType::BFloat16:
-      return body(static_cast<core::bfloat16*>(nullptr));
-    default:
-      require(false, op, argument, " of dtype float32, float64, float16 or bfloat16, got ",
-              name(type));
-  }
 }
 
 template <class T>

@@ -5,7 +5,6 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 
-#include "../core/scalar.h"
 #include "../cuda/errors.h"
 #include "checks.h"
 
@@ -41,24 +40,6 @@ class Device {
   unsigned int* const errors;
   cudaStream_t stream;
 };
-
-// Runs `body` with a null pointer of the kernel's element type.
-template <class Body>
-void with_element_type(ScalarType type, const char* op, const char* argument, const Body& body) {
-  switch (type) {
-    case ScalarType::Float:
-      return body(static_cast<float*>(nullptr));
-    case ScalarType::Double:
-      return body(static_cast<double*>(nullptr));
-    case ScalarType::Half:
-      return body(static_cast<core::float16*>(nullptr));
-    case ScalarType::BFloat16:
-      return body(static_cast<core::bfloat16*>(nullptr));
-    default:
-      require(false, op, argument, " of dtype float32, float64, float16 or bfloat16, got ",
-              name(type));
-  }
-}
 
 // The order of candidates by item, which gradients of candidate lists need.
 inline std::optional<Tensor> check_order(const Checker& check,

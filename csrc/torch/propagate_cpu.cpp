@@ -1,6 +1,5 @@
-#include <torch/csrc/stable/library.h>
-
 #include <sys/mman.h>
+#include <torch/csrc/stable/library.h>
 
 #include <algorithm>
 
@@ -30,9 +29,12 @@ static int64_t part_begin(const int64_t* ptr, int64_t rows, int64_t part) {
 
 static void advise_huge_pages(const Tensor& buffer) {
   const uintptr_t page = uintptr_t(1) << 21;
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(buffer.mutable_data_ptr()) + page - 1) / page * page;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(buffer.mutable_data_ptr()) + size_t(buffer.numel()) * buffer.element_size();
-  if (begin + page <= end) madvise(reinterpret_cast<void*>(begin), (end - begin) / page * page, MADV_HUGEPAGE);
+  const uintptr_t begin =
+      (reinterpret_cast<uintptr_t>(buffer.mutable_data_ptr()) + page - 1) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(buffer.mutable_data_ptr()) +
+                        size_t(buffer.numel()) * buffer.element_size();
+  if (begin + page <= end)
+    madvise(reinterpret_cast<void*>(begin), (end - begin) / page * page, MADV_HUGEPAGE);
 }
 
 template <class T>
@@ -67,10 +69,10 @@ static Tensor run(const PropagateInput& input, int64_t layers) {
     const auto half = [&](const int64_t* ptr, const Tensor& ids, int64_t rows, int64_t first_row,
                           int64_t sources, int64_t first_source) {
       return parallel_all(kEdgeParts, 1, [&](int64_t begin, int64_t end) {
-        return HASHGCN_RUN(propagate_rows(
-            ptr, data<int64_t>(ids), ids.size(0), sources, y + first_source * stride,
-            scale + first_row, next + first_row * stride, sum + first_row * width, width,
-            part_begin(ptr, rows, begin), part_begin(ptr, rows, end)));
+        return HASHGCN_RUN(
+            propagate_rows(ptr, data<int64_t>(ids), ids.size(0), sources, y + first_source * stride,
+                           scale + first_row, next + first_row * stride, sum + first_row * width,
+                           width, part_begin(ptr, rows, begin), part_begin(ptr, rows, end)));
       });
     };
     for (int64_t layer = 0; layer < layers; ++layer) {

@@ -8,13 +8,10 @@
 
 namespace hashgcn {
 
-// The kernels' arguments, checked, with the packed codes they point to.
+// Checked arguments with the packed codes that the tables point to.
 template <class T>
-struct TablesInput {
-  CheckedRows<T> rows;
-  Tensor user_codes, item_codes;
+struct TablesInput : TablesArguments<T> {
   std::vector<uint64_t> user_words, item_words;
-  core::ScoreTables<T> tables;
 };
 
 template <class T>
@@ -39,20 +36,15 @@ static TablesInput<T> check_tables(const char* op, const Tensor& user_codes,
                                    const Tensor& ids, const std::optional<Tensor>& candidate_ptr,
                                    const std::optional<Tensor>& candidate_ids,
                                    const std::optional<Tensor>& candidate_weight) {
-  const Checker check{op, user_codes};
-  const ScalarType type = float_type(user_codes, op, "user_codes");
-  TablesInput<T> input;
-  input.user_codes = check.matrix(user_codes, "user_codes", type, -1, -1);
-  const int64_t code_length = user_codes.size(1);
-  require(code_length >= 1 && code_length <= core::kMaxTableLength, op, "user_codes with 1 to ",
-          core::kMaxTableLength, " bits, got shape ", shape(user_codes));
-  input.item_codes = check.matrix(item_codes, "item_codes", type, -1, code_length);
-  input.rows = check_rows<T>(check, user_codes.size(0), item_codes.size(0), users, ptr, ids,
-                             candidate_ptr, candidate_ids, candidate_weight);
+  TablesInput<T> input{check_tables_arguments<T>(op, user_codes, item_codes, users, ptr, ids,
+                                                 candidate_ptr, candidate_ids, candidate_weight),
+                       {},
+                       {}};
   check_row_values(op, input.rows.rows);
   input.user_words = pack_checked<T>(op, "user_codes", input.user_codes);
   input.item_words = pack_checked<T>(op, "item_codes", input.item_codes);
-  input.tables = {input.rows.rows, code_length, input.user_words.data(), input.item_words.data()};
+  input.tables.user_words = input.user_words.data();
+  input.tables.item_words = input.item_words.data();
   return input;
 }
 

@@ -7,14 +7,11 @@
 
 namespace hashgcn {
 
+// Checked arguments with what both passes need: padded users, scores of positives, tau.
 template <class T>
-struct RankInput {
-  CheckedRows<T> rows;
-  Tensor item_emb, offsets;
-  std::vector<T> users;  // padded
-  std::vector<T> scores;
-  T tau;
-  core::SmoothRank<T> problem;
+struct RankInput : RankArguments<T> {
+  std::vector<T> users, scores;
+  T temperature;
 };
 
 template <class T>
@@ -25,35 +22,30 @@ static RankInput<T> check_rank(const char* op, const Tensor& user_emb, const Ten
                                const std::optional<Tensor>& candidate_ids,
                                const std::optional<Tensor>& candidate_weight,
                                bool exclude_positives) {
-  const Checker check{op, user_emb};
-  const ScalarType type = float_type(user_emb, op, "user_emb");
-  const Tensor emb = check.matrix(user_emb, "user_emb", type, -1, -1);
-  const int64_t batch = user_emb.size(0), width = user_emb.size(1);
-  require(width >= 1, op, "user_emb with at least one column, got shape ", shape(user_emb));
-  require(size >= 0, op, "size >= 0, got ", size);
-  RankInput<T> input;
-  input.item_emb = check.matrix(item_emb, "item_emb", type, -1, width);
-  input.rows = check_rows<T>(check, batch, item_emb.size(0), users, ptr, ids, candidate_ptr,
-                             candidate_ids, candidate_weight);
-  input.offsets = check.rows(offsets, "offsets", batch + 1);
-  input.tau = *data<T>(check.scalar(tau, "tau", type));
-  require(input.tau > 0 && input.tau - input.tau == 0, op, "tau finite and positive, got ",
-          input.tau);
-  check_row_values(op, input.rows.rows);
-  check_finite(op, "user_emb", data<T>(emb), emb.numel());
+  RankInput<T> input{
+      check_rank_arguments<T>(op, user_emb, item_emb, users, ptr, ids, offsets, size, tau,
+                              candidate_ptr, candidate_ids, candidate_weight, exclude_positives),
+      {},
+      {},
+      0};
+  const core::Rows<T>& rows = input.rows.rows;
+  input.temperature = *data<T>(input.tau);
+  require(input.temperature > 0 && input.temperature - input.temperature == 0, op,
+          "tau finite and positive, got ", input.temperature);
+  check_row_values(op, rows);
+  check_finite(op, "user_emb", data<T>(input.user_emb), input.user_emb.numel());
   check_finite(op, "item_emb", data<T>(input.item_emb), input.item_emb.numel());
-  const int64_t* at = data<int64_t>(input.offsets);
-  bool offsets_fit = at[0] == 0 && at[batch] <= size;
-  for (int64_t row = 0; row < batch; ++row) {
-    const core::Span liked = core::positives(input.rows.rows, row);
+  const int64_t* at = input.problem.offsets;
+  bool offsets_fit = at[0] == 0 && at[rows.batch] <= size;
+  for (int64_t row = 0; row < rows.batch; ++row) {
+    const core::Span liked = core::positives(rows, row);
     offsets_fit &= at[row + 1] - at[row] == liked.end - liked.begin;
   }
   require(offsets_fit, op, "offsets that rise by each row's number of positives, to at most size ",
           size, ", got others");
-  input.problem = {input.rows.rows, at, size, width, exclude_positives};
-  input.users = padded_copy(data<T>(emb), batch, width);
+  input.users = padded_copy(data<T>(input.user_emb), rows.batch, input.problem.width);
   input.scores.resize(size_t(size));
-  parallel(batch, 64, [&](int64_t begin, int64_t end) {
+  parallel(rows.batch, 64, [&](int64_t begin, int64_t end) {
     HASHGCN_RUN(positive_scores(input.problem, input.users.data(), data<T>(input.item_emb),
                                 input.scores.data(), begin, end));
   });
@@ -70,7 +62,7 @@ static Tensor forward(const RankInput<T>& input) {
     std::vector<T> scratch(size_t(cpu::rank_scratch<T>(problem.width)));
     const int64_t last = end * cpu::kTileUsers < batch ? end * cpu::kTileUsers : batch;
     HASHGCN_RUN(smooth_rank(problem, input.users.data(), data<T>(input.item_emb),
-                            input.scores.data(), input.tau, ranks.data(), scratch.data(),
+                            input.scores.data(), input.temperature, ranks.data(), scratch.data(),
                             begin * cpu::kTileUsers, last));
   });
   Tensor out = torch::stable::new_empty(input.item_emb, {problem.size});
@@ -100,7 +92,7 @@ static std::tuple<Tensor, Tensor> backward(const RankInput<T>& input, const Tens
     for (int64_t p = first; p < last; ++p) {
       const ItemPart part = item_part(num_items, p);
       HASHGCN_RUN(smooth_rank_backward(problem, input.users.data(), items, input.scores.data(),
-                                       input.tau, data<T>(grad), parts + size_t(p) * padded,
+                                       input.temperature, data<T>(grad), parts + size_t(p) * padded,
                                        item_out, score_parts.data() + p * size, scratch.data(),
                                        part.begin, part.end));
     }

@@ -1,5 +1,6 @@
 """Torch ops on CPU and CUDA: the gradient of the hash layer, losses' tables, top-N, propagation."""
 
+from hashgcn.ops._library import check_errors
 from hashgcn.ops.fixed_order_mm import fixed_order_mm
 from hashgcn.ops.hamming_topk import hamming_topk
 from hashgcn.ops.pack_codes import pack_codes, unpack_codes
@@ -9,6 +10,7 @@ from hashgcn.ops.sign_swish import sign_swish
 from hashgcn.ops.smooth_rank import smooth_rank
 
 __all__ = [
+    "check_errors",
     "fixed_order_mm",
     "hamming_topk",
     "pack_codes",

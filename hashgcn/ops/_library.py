@@ -27,7 +27,54 @@ _load("hashgcn_cpu")
 if torch.version.cuda is not None and (_FOLDER / "libhashgcn_cuda.so").exists():
     _load("hashgcn_cuda")
 
+    @torch.library.register_fake("hashgcn::device_errors")
+    def _(device_tensor: Tensor) -> Tensor:
+        return device_tensor.new_empty(1, dtype=torch.int32)
+
+
 ops = torch.ops.hashgcn
+
+# By bit of a CUDA device's error flag (csrc/core/errors.h).
+ERRORS = (
+    "x without NaN",
+    "codes to hold only +1 and -1",
+    "users that exist or are -1, with rows of ptr and ids that do not decrease, lie inside ids and "
+    "hold strictly increasing items that exist",
+    "candidate_ptr to rise from 0 to the number of candidate_ids, candidate_ids that exist, finite "
+    "candidate_weight and a candidate_order that sorts the ids",
+    "embeddings and scale finite",
+    "offsets that rise by each row's number of positives, to at most the number of ranks",
+    "words with zero bits past code_length",
+    "exclude_ptr to rise from 0 to the number of exclude_ids, and exclude_ids that exist",
+    "user_ptr and item_ptr that do not decrease and lie inside their ids, and ids that exist",
+    "tau finite and positive",
+)
+
+
+def check_errors(tensor: Tensor) -> None:
+    """Raise what the ops found wrong with values on a CUDA device since the last call.
+
+    On CUDA an op checks shapes at once, values on the device: it never touches memory out of
+    bounds, sets a flag and goes on. This reads the flag; call it where the host waits anyway.
+    HASHGCN_CHECK=1 in the environment raises after every op instead, and names it.
+
+    Args:
+        tensor: any tensor; its device is checked. On the CPU ops raise by themselves.
+
+    Returns:
+        None.
+
+    Raises:
+        ValueError: what was expected of which argument.
+
+    Deterministic. Cost: the host waits for the device. No extra memory.
+    """
+    if not tensor.is_cuda:
+        return
+    found = int(ops.device_errors.default(tensor))
+    wrong = [text for bit, text in enumerate(ERRORS) if found >> bit & 1]
+    if wrong:
+        raise ValueError(f"hashgcn: expected {'; '.join(wrong)}; got others on {tensor.device}")
 
 
 def scalar_like(value: float | Tensor, name: str, like: Tensor) -> Tensor:

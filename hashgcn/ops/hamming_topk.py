@@ -38,7 +38,7 @@ def hamming_topk(
             excluded row out of range. On CUDA values are checked on the device.
 
     Deterministic, identical on every device, for any batch and number of threads. Cost: Q n
-    popcounts of f bits. Peak extra memory for each thread: 8 (2k + 512) pairs of 12 bytes; never
+    popcounts of f bits. Peak extra memory for each thread: 8 (2k + 64) pairs of 12 bytes; never
     Q x n.
     """
     return ops.hamming_topk.default(queries, items, k, code_length, exclude_ptr, exclude_ids, allow)

@@ -91,7 +91,7 @@ def hamming_topk(
             excluded row out of range.
 
     Deterministic, for any batch and number of threads. Cost: Q n popcounts of f bits, after one
-    read of all codes where f % 64 != 0. Peak extra memory for each thread: 8 (2k + 512) pairs of 12
+    read of all codes where f % 64 != 0. Peak extra memory for each thread: 8 (2k + 64) pairs of 12
     bytes and 8 times the longest exclusion; never Q x n.
     """
     return _numpy.hamming_topk(
