@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/settings.py gowalla DATA >> benchmarks/results/settings.jsonl
 
-Selection runs alone: on a part of train, judged on the rest of train; test is not looked at. One JSON
-line a run: the change, its best epoch, metrics there, seconds.
+Selection runs alone: on a part of train, judged on the rest of train; test is not looked at. One
+JSON line a run: the change, its best epoch, metrics there, seconds.
 """
 
 from __future__ import annotations
