@@ -15,13 +15,14 @@ $(VENV)/installed: requirements.txt requirements-torch.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# The CUDA library is built by `make cuda`, and by `make build` where torch has CUDA.
+# HASHGCN_CUDA=auto|0|1: the CUDA library is built where nvcc is found; 1 fails without it, 0 skips it.
+# HASHGCN_WERROR=ON: warnings are errors. MAX_JOBS: compilers at a time.
 $(VENV)/built: $(VENV)/installed $(SOURCES)
-	PATH="$(abspath $(BIN)):$$PATH" HASHGCN_CUDA=$${HASHGCN_CUDA:-$$($(BIN)/python tools/cuda_default.py)} \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip install -q --disable-pip-version-check \
+	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda lint format bench sanitize cuda clean
+.PHONY: build demo test test-slow test-cuda lint format bench sanitize clean
 
 build: $(VENV)/built
 
@@ -49,12 +50,6 @@ format: $(VENV)/installed
 
 bench: build
 	$(BIN)/python -m pytest benchmarks -m "not cuda" --benchmark-only --benchmark-columns=min,median,stddev,rounds
-
-# Both architectures, warnings as errors; needs nvcc, not a GPU.
-cuda: $(VENV)/installed
-	PATH="$(abspath $(BIN)):$$PATH" cmake -G Ninja -S . -B build/cuda -DHASHGCN_CUDA=1 -DHASHGCN_WERROR=ON \
-	  -DPython_EXECUTABLE=$(abspath $(BIN))/python > build/cuda.log 2>&1 || { cat build/cuda.log; exit 1; }
-	PATH="$(abspath $(BIN)):$$PATH" cmake --build build/cuda --target hashgcn_cuda
 
 # The CPU ops' tests with address and undefined-behaviour sanitizers.
 sanitize: build

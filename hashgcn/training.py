@@ -114,12 +114,10 @@ class Trainer:
         """Run from the current position to the end."""
         if self.position.phase == "selection":
             self.run_phase(self.settings.epochs)
-            self.start_phase("refit", Position("refit", 0, 0, 0.0, *self.kept_of_selection()))
+            done = self.position
+            self.start_phase("refit", Position("refit", history=done.history, seconds=done.seconds))
         self.run_phase(self.selected_epochs())
         return self.result()
-
-    def kept_of_selection(self) -> tuple[list[dict[str, Any]], dict[str, float]]:
-        return self.position.history, self.position.seconds
 
     def selected_epochs(self) -> int:
         """The epoch with the best validation metric, the first of equals; all without selection."""

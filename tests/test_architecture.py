@@ -27,14 +27,15 @@ CUDA_RUNTIME = re.compile(r"cuda|cub/")
 # Module of hashgcn: modules of hashgcn it may import besides itself.
 IMPORTS = {
     "reference": set(),
-    "data": set(),
+    "ids": set(),
+    "data": {"ids"},
     "files": set(),
     "metrics": {"data"},
     "settings": set(),
     "run": {"files"},
     "graph": {"data"},
     "ops": {"graph"},
-    "retrieval": {"data", "files", "_numpy"},
+    "retrieval": {"data", "files", "ids", "_numpy"},
     "nn": {"graph", "ops"},
     "models": {"graph", "nn", "ops", "settings", "data", "retrieval", "training"},
     "evaluation": {"data", "graph", "metrics", "ops"},
@@ -49,7 +50,7 @@ IMPORTS = {
     },
     "__init__": set(),
 }
-TORCH_FREE = ("data", "files", "metrics", "retrieval", "run", "settings", "report")
+TORCH_FREE = ("data", "files", "ids", "metrics", "retrieval", "run", "settings", "report")
 
 
 def includes(path: Path) -> list[str]:

@@ -62,7 +62,7 @@ def test_recommend(run):
     [
         (
             ("recommend", "{run}", "--user", "nobody"),
-            "expected users seen in training, got 'nobody'",
+            "expected ids of users seen in training, got 'nobody'",
         ),
         (("recommend", "{run}/missing", "--user", "x"), "no such file"),
         (("evaluate", "{run}/missing"), "no such file"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from samples import SAMPLES, all_samples
@@ -230,3 +234,19 @@ def test_outputs_without_gradient_never_require_one():
     assert not ops.unpack_codes(words, 64).requires_grad
     distances, ids = ops.hamming_topk(words, words, 3, code_length=64)
     assert not distances.requires_grad and not ids.requires_grad
+
+
+def test_the_baseline_instruction_set_gives_the_references_values_too():
+    """The same comparison in a process where the AVX2 kernels are switched off."""
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "references and not baseline", __file__]
+    environment = os.environ | {"HASHGCN_CPU": "baseline"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_an_unknown_instruction_set_is_refused():
+    code = "import torch; from hashgcn import ops; ops.pack_codes(torch.ones(2, 3))"
+    environment = os.environ | {"HASHGCN_CPU": "avx9"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "ValueError: HASHGCN_CPU: expected baseline or" in done.stderr

@@ -236,9 +236,9 @@ def test_recommendations_leave_out_seen_items_and_follow_the_dial(data):
     for call, words in (
         (
             lambda: model.recommend(["nobody"]),
-            "users: expected users seen in training, got 'nobody'",
+            "users: expected ids of users seen in training, got 'nobody'",
         ),
-        (lambda: model.recommend([3]), "expected strings"),
+        (lambda: model.recommend([3]), "users: expected ids of .* got 3"),
         (lambda: model.recommend(users, popularity=1.5), "popularity"),
         (lambda: model.recommend(users, k=0), "k"),
         (lambda: RecallHash().recommend(users), "not fitted"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from hashgcn.ids import look_up, raw_ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,11 +239,11 @@ class Dataset:
 
     def user_rows(self, ids: ArrayLike) -> np.ndarray:
         """Rows of raw user ids, int64 [len(ids)]; ValueError names the first unknown id."""
-        return _look_up("user", self.user_ids, self._user_order, ids)
+        return look_up("user ids", self.user_ids, self._user_order, ids, "the dataset")
 
     def item_rows(self, ids: ArrayLike) -> np.ndarray:
         """Rows of raw item ids, int64 [len(ids)]; ValueError names the first unknown id."""
-        return _look_up("item", self.item_ids, self._item_order, ids)
+        return look_up("item ids", self.item_ids, self._item_order, ids, "the dataset")
 
     @cached_property
     def _user_order(self) -> np.ndarray:
@@ -251,36 +252,6 @@ class Dataset:
     @cached_property
     def _item_order(self) -> np.ndarray:
         return np.argsort(self.item_ids)
-
-
-def raw_ids(argument: str, ids: ArrayLike) -> np.ndarray:
-    """Raw ids as an int64 or str array [len(ids)]; ValueError names `argument` otherwise."""
-    # A list goes through objects: numpy alone would turn [1, "a"] into strings without a word.
-    array = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, dtype=object)
-    if array.ndim != 1:
-        raise ValueError(f"{argument}: expected a 1-d array of ids, got shape {array.shape}")
-    if array.dtype.kind in "OT":
-        for kind, dtype in ((Integral, np.int64), (str, np.str_)):
-            if all(isinstance(x, kind) and not isinstance(x, bool) for x in array):
-                array = _to_int64(argument, array) if dtype is np.int64 else array.astype(dtype)
-                break
-    if array.dtype.kind == "U":
-        return array
-    if array.dtype.kind in "iu":
-        return _to_int64(argument, array)
-    raise ValueError(f"{argument}: expected integers or strings, got {_describe(array)}")
-
-
-def _describe(array: np.ndarray) -> str:
-    if array.dtype.kind != "O":
-        return str(array.dtype)
-    return " and ".join(sorted({type(x).__name__ for x in array}))
-
-
-def _to_int64(argument: str, array: np.ndarray) -> np.ndarray:
-    if len(array) and not -(2**63) <= int(array.min()) <= int(array.max()) < 2**63:
-        raise ValueError(f"{argument}: expected ids in the int64 range, got {array.max()}")
-    return np.ascontiguousarray(array, dtype=np.int64)
 
 
 def _rows(argument: str, values: ArrayLike) -> np.ndarray:
@@ -327,20 +298,3 @@ def _union(kind: str, *parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len({part.dtype.kind for part in parts}) > 1:
         raise ValueError(f"{kind} ids: expected all integers or all strings, got both")
     return np.unique(np.concatenate(parts), return_inverse=True)
-
-
-def _look_up(kind: str, known: np.ndarray, order: np.ndarray, ids: ArrayLike) -> np.ndarray:
-    wanted = raw_ids(f"{kind} ids", ids)
-    if not len(wanted):
-        return np.zeros(0, dtype=np.int64)
-    if known.dtype.kind != wanted.dtype.kind or not len(known):
-        raise ValueError(
-            f"{kind} ids: expected ids of the dataset ({known.dtype}), got {wanted.tolist()[0]!r}"
-        )
-    rows = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(known) - 1)]
-    unknown = known[rows] != wanted
-    if unknown.any():
-        raise ValueError(
-            f"{kind} ids: expected ids of the dataset, got {wanted[unknown].tolist()[0]!r}"
-        )
-    return rows

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hashgcn.data.interactions import raw_ids as check_ids
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays
+from hashgcn.ids import look_up
+from hashgcn.ids import raw_ids as check_ids
 from hashgcn.retrieval.codes import hamming_topk, pack, popularity_query_bits
 
 _FORMAT = "hashgcn.index"
@@ -186,20 +187,13 @@ class HammingIndex:
 
         Cost: O(m log n).
         """
+        if self._ids is not None:
+            return look_up("raw_ids", self._ids, self._order, raw_ids, "the index")
         wanted = check_ids("raw_ids", raw_ids)
-        rows, known = wanted, np.zeros(len(wanted), dtype=bool)
-        if self._ids is None:
-            if wanted.dtype.kind == "i":
-                known = (wanted >= 0) & (wanted < self.num_items)
-        elif wanted.dtype.kind == self._ids.dtype.kind and self.num_items:
-            # In the index's own dtype: a longer one would make searchsorted convert all of its ids.
-            keys = wanted.astype(self._ids.dtype, copy=False)
-            found = np.searchsorted(self._ids, keys, sorter=self._order)
-            rows = self._order[np.minimum(found, self.num_items - 1)]
-            known = self._ids[rows] == wanted
-        if not known.all():
-            raise ValueError(f"expected ids of the index, got {wanted[~known][0]!r}")
-        return rows.astype(np.int64, copy=False)
+        if wanted.dtype.kind == "U" or (outside := (wanted < 0) | (wanted >= len(self))).any():
+            first = wanted[0] if wanted.dtype.kind == "U" else wanted[outside][0]
+            raise ValueError(f"raw_ids: expected ids of the index, got {first.item()!r}")
+        return wanted
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the index to a file, atomically: after a failure the old file is untouched.

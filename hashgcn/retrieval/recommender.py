@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hashgcn.data.interactions import Interactions, raw_ids
+from hashgcn.data.interactions import Interactions
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays
+from hashgcn.ids import look_up
 from hashgcn.retrieval.index import HammingIndex
 
 _FORMAT = "hashgcn.recommender"
@@ -79,18 +80,8 @@ class Recommender:
 
     def user_rows(self, users: ArrayLike) -> np.ndarray:
         """Rows of raw user ids; ValueError names the first unknown one."""
-        wanted = raw_ids("users", users)
         order = np.argsort(self.user_ids)
-        if wanted.dtype.kind != self.user_ids.dtype.kind:
-            kind = "integers" if self.user_ids.dtype.kind == "i" else "strings"
-            raise ValueError(f"users: expected {kind}, as in training, got {wanted[:1].tolist()}")
-        at = np.searchsorted(self.user_ids, wanted, sorter=order).clip(max=len(order) - 1)
-        unknown = self.user_ids[order[at]] != wanted
-        if unknown.any():
-            raise ValueError(
-                f"users: expected users seen in training, got {wanted[unknown][0].item()!r}"
-            )
-        return order[at]
+        return look_up("users", self.user_ids, order, users, "users seen in training")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one safetensors file, atomically."""

@@ -1,0 +1,73 @@
+"""Raw ids of users and items: checked once, looked up by binary search."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def raw_ids(argument: str, ids: ArrayLike) -> np.ndarray:
+    """Raw ids as an int64 or str array [len(ids)]; ValueError names `argument` otherwise."""
+    # A list goes through objects: numpy alone would turn [1, "a"] into strings without a word.
+    array = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, dtype=object)
+    if array.ndim != 1:
+        raise ValueError(f"{argument}: expected a 1-d array of ids, got shape {array.shape}")
+    if array.dtype.kind in "OT":
+        for kind, dtype in ((Integral, np.int64), (str, np.str_)):
+            if all(isinstance(x, kind) and not isinstance(x, bool) for x in array):
+                array = _to_int64(argument, array) if dtype is np.int64 else array.astype(dtype)
+                break
+    if array.dtype.kind == "U":
+        return array
+    if array.dtype.kind in "iu":
+        return _to_int64(argument, array)
+    raise ValueError(f"{argument}: expected integers or strings, got {_describe(array)}")
+
+
+def _describe(array: np.ndarray) -> str:
+    if array.dtype.kind != "O":
+        return str(array.dtype)
+    return " and ".join(sorted({type(x).__name__ for x in array}))
+
+
+def _to_int64(argument: str, array: np.ndarray) -> np.ndarray:
+    if len(array) and not -(2**63) <= int(array.min()) <= int(array.max()) < 2**63:
+        raise ValueError(f"{argument}: expected ids in the int64 range, got {array.max()}")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def look_up(
+    argument: str, known: np.ndarray, order: np.ndarray, ids: ArrayLike, owner: str
+) -> np.ndarray:
+    """Rows of ids among known ones, int64 [len(ids)], in their order.
+
+    Args:
+        argument: what errors call `ids`.
+        known: int64 or str [n], unique.
+        order: argsort of known.
+        ids: what is looked up, of the same kind.
+        owner: what errors call `known`.
+
+    Raises:
+        ValueError: an id that is not known; the message names the first.
+
+    Cost: O(len(ids) log n).
+    """
+    wanted = raw_ids(argument, ids)
+    if not len(wanted):
+        return np.zeros(0, dtype=np.int64)
+    if known.dtype.kind != wanted.dtype.kind or not len(known):
+        raise ValueError(
+            f"{argument}: expected ids of {owner} ({known.dtype}), got {wanted.tolist()[0]!r}"
+        )
+    # In the dtype of known: a longer one would make searchsorted convert all of it.
+    keys = wanted.astype(known.dtype, copy=False)
+    rows = order[np.minimum(np.searchsorted(known, keys, sorter=order), len(known) - 1)]
+    unknown = known[rows] != wanted
+    if unknown.any():
+        raise ValueError(
+            f"{argument}: expected ids of {owner}, got {wanted[unknown].tolist()[0]!r}"
+        )
+    return rows
