@@ -22,7 +22,7 @@ class Settings(BaseModel):
     )
 
     # Encoder and hash layer
-    layers: int = Field(3, ge=0, le=16, description="propagation layers")
+    layers: int = Field(4, ge=0, le=16, description="propagation layers")
     init_std: float = Field(0.1, gt=0, description="standard deviation of initial embeddings")
     beta_start: float = Field(1.0, gt=0, description="slope of SignSwish at the first step")
     beta_end: float = Field(1.5, gt=0, description="slope of SignSwish at the last step")
