@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+import torch._dynamo.testing
 from samples import SAMPLES, all_samples
 from tolerances import tolerance
 from torch import Tensor
