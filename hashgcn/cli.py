@@ -180,7 +180,8 @@ def evaluate(
 @app.command()
 def recommend(
     run: RunArgument,
-    user: Annotated[list[str], typer.Option(help="Raw id of a user; may be repeated.")],
+    user: Annotated[list[str], typer.Option(help="Raw ids of users.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", hidden=True)] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Items for each user.")] = 10,
     popularity: Annotated[
         float, typer.Option(min=-1, max=1, help="Weight of popularity; 1 as trained.")
@@ -190,12 +191,12 @@ def recommend(
 ) -> None:
     """Best items of users, from a run's codes.
 
-    Example: hashgcn recommend runs/gowalla --user 0 --user 7 -k 20
+    Example: hashgcn recommend runs/gowalla --user 0 7 -k 20
     """
     from hashgcn.retrieval.recommender import Recommender
 
     recommender = Recommender.load(Run(run).codes)
-    wanted: list[Any] = list(user)
+    wanted: list[Any] = user + (more or [])  # --user takes one value, the others follow it
     if recommender.user_ids.dtype.kind == "i":
         for at, text in enumerate(wanted):
             try:

@@ -9,6 +9,11 @@ import torch
 REAL_DATA = Path(os.environ.get("HASHGCN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """Folder with gowalla and yelp2018, or a skip that says where it was looked for."""

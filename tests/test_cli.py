@@ -46,7 +46,7 @@ def test_evaluate_repeats_the_runs_metrics(run):
 
 
 def test_recommend(run):
-    done = hashgcn("recommend", run, "--user", "user-0003", "--user", "user-0100", "-k", 4)
+    done = hashgcn("recommend", run, "--user", "user-0003", "user-0100", "-k", 4)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == ["user-0003", "user-0100"]

@@ -91,6 +91,7 @@ class PopularityBits(nn.Module):
 def standard_deviation(*tensors: Tensor) -> Tensor:
     """Standard deviation over all entries, 0-d float32.
 
+    From sums of squares, for entries whose mean is not large against their spread.
     Sums by rows, then by blocks: torch's sum of a whole tensor is split by the number of threads,
     which would make training depend on it.
     """
