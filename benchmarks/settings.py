@@ -24,7 +24,7 @@ CHANGES = [
     {"popularity_bits": 8},
     {"popularity_bits": 20},
     {"layers": 2},
-    {"layers": 4},
+    {"layers": 3},
     {"tau_score": 2.5},
     {"tau_score": 4.5},
     {"beta_end": 1.0},
