@@ -6,24 +6,50 @@
 
 namespace hashgcn::cpu {
 
-static bool choose_avx2() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool supported = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  const bool supported = false;
-#endif
-  const char* forced = std::getenv("HASHGCN_CPU");
-  if (forced == nullptr || *forced == '\0') return supported;
-  const std::string name(forced);
-  if (name == "baseline") return false;
-  if (name == "avx2" && supported) return true;
-  throw std::invalid_argument(
-      "HASHGCN_CPU: expected baseline or, where the processor has it, avx2; got " + name);
+const char* name(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::avx512:
+      return "avx512";
+    case InstructionSet::avx2:
+      return "avx2";
+    default:
+      return "baseline";
+  }
 }
 
-bool has_avx2() {
-  static const bool chosen = choose_avx2();
+bool supported(InstructionSet set) {
+  switch (set) {
+#if defined(__x86_64__)
+    case InstructionSet::avx512:
+      return supported(InstructionSet::avx2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq");
+    case InstructionSet::avx2:
+      __builtin_cpu_init();
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") &&
+             __builtin_cpu_supports("bmi2");
+#endif
+    default:
+      return set == InstructionSet::baseline;
+  }
+}
+
+static InstructionSet choose() {
+  const char* variable = std::getenv("HASHGCN_CPU");
+  const std::string wanted = variable == nullptr ? "" : variable;
+  std::string known;
+  for (const auto set : kInstructionSets) {
+    if (!supported(set)) continue;
+    if (wanted.empty() || wanted == name(set)) return set;
+    known += known.empty() ? name(set) : std::string(", ") + name(set);
+  }
+  throw std::invalid_argument("HASHGCN_CPU: expected one of " + known + " on this processor, got " +
+                              wanted);
+}
+
+InstructionSet instruction_set() {
+  static const InstructionSet chosen = choose();
   return chosen;
 }
 

@@ -90,7 +90,7 @@ py::array vector(const char* op, const char* argument, const char* type, const p
 int64_t thread_count(const char* op, int64_t num_threads) {
   require(num_threads >= 0, op, "num_threads >= 0, got ", num_threads);
   // An unknown instruction set throws: here, since no exception may leave a thread.
-  cpu::has_avx2();
+  cpu::instruction_set();
   return num_threads > 0 ? num_threads : std::max(1u, std::thread::hardware_concurrency());
 }
 
@@ -252,7 +252,15 @@ std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
   return {distances, ids};
 }
 
-const char* instruction_set() { return cpu::has_avx2() ? "avx2" : "baseline"; }
+const char* instruction_set() { return cpu::name(cpu::instruction_set()); }
+
+py::list instruction_sets() {
+  py::list names;
+  for (const auto set : cpu::kInstructionSets) {
+    if (cpu::supported(set)) names.append(cpu::name(set));
+  }
+  return names;
+}
 
 }  // namespace
 }  // namespace hashgcn
@@ -266,5 +274,8 @@ PYBIND11_MODULE(_numpy, m) {
         py::arg("code_length"), py::arg("exclude_ptr") = py::none(),
         py::arg("exclude_ids") = py::none(), py::arg("allow") = py::none(),
         py::arg("num_threads") = 0);
-  m.def("instruction_set", &hashgcn::instruction_set);
+  m.def("instruction_set", &hashgcn::instruction_set,
+        "The instruction set in use: the best one, or the one that HASHGCN_CPU names.");
+  m.def("instruction_sets", &hashgcn::instruction_sets,
+        "Those that this processor has, best first.");
 }

@@ -15,7 +15,7 @@ namespace hashgcn {
 // a thread.
 template <class Work>
 bool parallel_all(int64_t count, int64_t grain, const Work& work) {
-  cpu::has_avx2();  // may throw, so not for the first time on another thread
+  cpu::instruction_set();  // may throw, so not for the first time on another thread
   std::atomic<bool> good{true};
   torch::stable::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
     if (!work(begin, end)) good = false;
@@ -25,7 +25,7 @@ bool parallel_all(int64_t count, int64_t grain, const Work& work) {
 
 template <class Work>
 void parallel(int64_t count, int64_t grain, const Work& work) {
-  cpu::has_avx2();
+  cpu::instruction_set();
   torch::stable::parallel_for(0, count, grain, work);
 }
 
