@@ -240,7 +240,15 @@ def test_outputs_without_gradient_never_require_one():
 @pytest.mark.parametrize("forced", _numpy.instruction_sets()[1:])
 def test_every_instruction_set_gives_the_references_values(forced):
     """The same comparison in a process where the better kernels are switched off."""
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "references and not instruction_set", __file__]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-k",
+        "references and not instruction_set",
+        __file__,
+    ]
     environment = os.environ | {"HASHGCN_CPU": forced}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]

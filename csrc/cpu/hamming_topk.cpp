@@ -2,21 +2,26 @@
 
 #include <cstdlib>
 
+#include "hamming_tile.h"
+#include "tiles.h"
+
 namespace hashgcn::cpu::HASHGCN_ISA {
 
-// Items scanned for all queries of a block before the next ones: 32 KiB at 64 bits.
-constexpr int64_t kItemTile = 4096;
-
-// The nearest items of one query so far, in row order. Once k are known, `bound` is the distance of
-// the k-th: a later item must be strictly nearer, since at equal distance the smaller row comes
-// first.
+// The nearest items of one query so far, in row order. `bound` is the distance of the k-th of them
+// once k are known: a later item must be strictly nearer, since at equal distance the smaller row
+// comes first.
 struct Nearest {
   int64_t k, capacity, count;
+  int64_t closer;  // how many of them are nearer than `bound`; below k
   int32_t bound;
   int32_t* distances;
   int64_t* rows;
+  uint32_t* histogram;      // of the distances up to `bound`
   const int64_t* excluded;  // sorted; the part from the current row on
   int64_t num_excluded;
+  const uint64_t* query;
+  const uint64_t* prepared;  // as test_group wants it
+  uint64_t* table;           // where that is written
 };
 
 static int compare_ids(const void* a, const void* b) {
@@ -25,7 +30,7 @@ static int compare_ids(const void* a, const void* b) {
 }
 
 // Rows come in rising order, so the list of exclusions is walked once.
-static bool is_excluded(Nearest* nearest, int64_t row) {
+static inline bool is_excluded(Nearest* nearest, int64_t row) {
   while (nearest->num_excluded > 0 && *nearest->excluded < row) {
     ++nearest->excluded;
     --nearest->num_excluded;
@@ -33,139 +38,225 @@ static bool is_excluded(Nearest* nearest, int64_t row) {
   return nearest->num_excluded > 0 && *nearest->excluded == row;
 }
 
-// Keeps the best k pairs, in row order: all below the k-th distance, and the first ones at it.
-static void select(Nearest* nearest, int64_t code_length, int64_t* counts) {
-  if (nearest->count <= nearest->k) return;
-  for (int64_t d = 0; d <= code_length; ++d) counts[d] = 0;
-  for (int64_t i = 0; i < nearest->count; ++i) counts[nearest->distances[i]]++;
-  int32_t last = 0;
-  int64_t below = 0;
-  while (below + counts[last] < nearest->k) below += counts[last++];
-  int64_t ties = nearest->k - below, kept = 0;
+// Drops what has fallen behind: all above the bound, and the last ones at it.
+static void drop_far(Nearest* nearest) {
+  int64_t ties = nearest->k - nearest->closer, kept = 0;
   for (int64_t i = 0; i < nearest->count; ++i) {
     const int32_t distance = nearest->distances[i];
-    if (distance > last || (distance == last && ties-- <= 0)) continue;
+    if (distance > nearest->bound || (distance == nearest->bound && ties-- <= 0)) continue;
     nearest->distances[kept] = distance;
     nearest->rows[kept++] = nearest->rows[i];
   }
   nearest->count = kept;
-  nearest->bound = last;
 }
 
-static __attribute__((noinline)) void keep(const core::HammingTopk& problem, int64_t row,
-                                           int32_t distance, Nearest* nearest, int64_t* counts) {
-  if (problem.allow != nullptr && !problem.allow[row]) return;
-  if (is_excluded(nearest, row)) return;
+static inline void keep(Nearest* nearest, int64_t row, int32_t distance) {
   nearest->distances[nearest->count] = distance;
   nearest->rows[nearest->count++] = row;
-  if (nearest->count == nearest->capacity) select(nearest, problem.code_length, counts);
+  ++nearest->histogram[distance];
+  ++nearest->closer;
+  while (nearest->closer >= nearest->k) nearest->closer -= nearest->histogram[--nearest->bound];
+  if (nearest->count == nearest->capacity) drop_far(nearest);
 }
 
-// Few items are below the bound: a group of eight is passed over with one branch.
+// Items [begin, end) for one query; `groups` is their planar copy, or null.
 template <int kWords>
-static void scan(const core::HammingTopk& problem, const uint64_t* query, int64_t begin,
-                 int64_t end, Nearest* nearest, int64_t* counts) {
-  constexpr int64_t kGroup = 8;
+static void scan(const core::HammingTopk& problem, const uint64_t* groups, int64_t begin,
+                 int64_t end, Nearest* nearest) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const uint64_t* items = problem.items;
-  int32_t bound = nearest->bound;
-  int64_t row = begin;
-  for (; row + kGroup <= end; row += kGroup) {
-    int32_t distances[kGroup], least = INT32_MAX;
-    for (int64_t j = 0; j < kGroup; ++j) {
-      distances[j] = core::hamming(query, items + (row + j) * words, words);
-      least = distances[j] < least ? distances[j] : least;
+  for (int64_t first = begin; first < end; first += kGroup) {
+    const int64_t count = end - first < kGroup ? end - first : kGroup;
+    const uint64_t* items = problem.items + first * words;
+    uint64_t passed[kGroup / 64];
+    if (groups != nullptr) {
+      const uint64_t* group = groups + (first - begin) / kGroup * (kGroupWords * words);
+      if (!test_group<kWords>(group, nearest->prepared, words, nearest->bound, passed)) continue;
+    } else {
+      if (!test_items<kWords>(items, nearest->query, words, count, nearest->bound, passed))
+        continue;
     }
-    if (__builtin_expect(least >= bound, 1)) continue;
-    for (int64_t j = 0; j < kGroup; ++j) {
-      if (distances[j] >= bound) continue;
-      keep(problem, row + j, distances[j], nearest, counts);
-      bound = nearest->bound;
+    for (int64_t v = 0; v < kGroup / 64; ++v) {
+      const int64_t left = count - 64 * v;
+      uint64_t mask = left >= 64 ? passed[v] : left <= 0 ? 0 : passed[v] & ((1ull << left) - 1);
+      for (; mask != 0; mask &= mask - 1) {
+        const int64_t j = 64 * v + __builtin_ctzll(mask);
+        const int32_t distance = core::hamming(nearest->query, items + j * words, words);
+        if (distance >= nearest->bound) continue;
+        if (problem.allow != nullptr && !problem.allow[first + j]) continue;
+        if (is_excluded(nearest, first + j)) continue;
+        keep(nearest, first + j, distance);
+      }
     }
   }
-  for (; row < end; ++row) {
-    const int32_t distance = core::hamming(query, items + row * words, words);
-    if (distance < nearest->bound) keep(problem, row, distance, nearest, counts);
+}
+
+// An empty result for a query, with its exclusions in order.
+static void start(const core::HammingTopk& problem, int64_t query, Nearest* nearest,
+                  int64_t* sorted) {
+  nearest->count = nearest->closer = nearest->num_excluded = 0;
+  nearest->bound = int32_t(problem.code_length) + 1;
+  fill<uint32_t>(nearest->histogram, problem.code_length + 1, 0);
+  nearest->query = problem.queries + query * core::words_per_code(problem.code_length);
+  if (problem.exclude_ptr == nullptr) return;
+  const int64_t* list = problem.exclude_ids + problem.exclude_ptr[query];
+  const int64_t count = problem.exclude_ptr[query + 1] - problem.exclude_ptr[query];
+  bool in_order = true;
+  for (int64_t e = 0; e < count; ++e) {
+    sorted[e] = list[e];
+    in_order &= e == 0 || list[e - 1] <= list[e];
   }
+  if (!in_order) std::qsort(sorted, size_t(count), sizeof(int64_t), compare_ids);
+  nearest->excluded = sorted;
+  nearest->num_excluded = count;
 }
 
 // The kept pairs by distance; within a distance they already stand in row order.
-static void write(const Nearest& nearest, int64_t code_length, int64_t* counts, int32_t* distances,
-                  int64_t* ids) {
-  for (int64_t d = 0; d <= code_length + 1; ++d) counts[d] = 0;
-  for (int64_t i = 0; i < nearest.count; ++i) counts[nearest.distances[i] + 1]++;
-  for (int64_t d = 0; d <= code_length; ++d) counts[d + 1] += counts[d];
-  for (int64_t i = 0; i < nearest.count; ++i) {
-    const int64_t rank = counts[nearest.distances[i]]++;
-    distances[rank] = nearest.distances[i];
-    ids[rank] = nearest.rows[i];
+static void write(Nearest* nearest, int64_t code_length, int32_t* distances, int64_t* ids) {
+  drop_far(nearest);
+  uint32_t* places = nearest->histogram;
+  for (int64_t d = 0; d <= code_length; ++d) places[d] = 0;
+  for (int64_t i = 0; i < nearest->count; ++i) ++places[nearest->distances[i]];
+  uint32_t place = 0;
+  for (int64_t d = 0; d <= code_length; ++d) {
+    const uint32_t count = places[d];
+    places[d] = place;
+    place += count;
   }
-  for (int64_t rank = nearest.count; rank < nearest.k; ++rank) {
+  for (int64_t i = 0; i < nearest->count; ++i) {
+    const uint32_t rank = places[nearest->distances[i]]++;
+    distances[rank] = nearest->distances[i];
+    ids[rank] = nearest->rows[i];
+  }
+  for (int64_t rank = nearest->count; rank < nearest->k; ++rank) {
     distances[rank] = core::kNoDistance;
     ids[rank] = core::kNoItem;
   }
 }
 
-void hamming_topk(const core::HammingTopk& problem, int32_t* distances, int64_t* ids, void* scratch,
-                  int64_t begin, int64_t end) {
-  const int64_t words = core::words_per_code(problem.code_length);
-  const int64_t capacity = topk_capacity(problem), block = topk_query_block(problem);
-  const int64_t longest = longest_exclusion(problem);
-  int64_t* counts = static_cast<int64_t*>(scratch);
-  int64_t* next = counts + problem.code_length + 2;
-  Nearest nearest[kQueryBlock];
-  int64_t* exclusions[kQueryBlock];
-  for (int64_t slot = 0; slot < block; ++slot) {
-    nearest[slot].rows = next;
-    exclusions[slot] = next + capacity;
-    next += capacity + longest;
-    nearest[slot].distances = reinterpret_cast<int32_t*>(next);
-    next += (capacity + 1) / 2;
+// Lowers the queries' bounds to a distance that about 2k items lie within, judged by a sample, so
+// that few items have to be kept for a while: at k = 100 a tenth less time among 10^6 items, half
+// of it among 40,000. A bound that turns out too low shows in too few items kept.
+template <int kWords>
+static void lower_bounds(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
+                         int64_t queries, Nearest* nearest, uint64_t* sample) {
+  const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
+  const int64_t items = item_end - item_begin;
+  // A sixteenth of the items, at most what fits the tile.
+  const int64_t fitting = kTopkTileWords / words;
+  const int64_t drawn = items / 16 < fitting ? items / 16 : fitting;
+  if (drawn < 64 || problem.k > items / 4) return;
+  int64_t size = 0;
+  for (int64_t j = 0; j < drawn; ++j) {
+    const int64_t row = item_begin + j * (items / drawn);
+    if (problem.allow != nullptr && !problem.allow[row]) continue;
+    for (int64_t w = 0; w < words; ++w) sample[size * words + w] = problem.items[row * words + w];
+    ++size;
   }
+  for (int64_t slot = 0; slot < queries; ++slot) {
+    Nearest& one = nearest[slot];
+    uint32_t* histogram = one.histogram;
+    for (int64_t j = 0; j < size; ++j) {
+      ++histogram[core::hamming(one.query, sample + j * words, words)];
+    }
+    // Fewer than eight are too few to judge by.
+    const int64_t wanted = (2 * problem.k + one.num_excluded) * drawn / items + 8;
+    int64_t within = 0;
+    for (int32_t d = 0; d <= problem.code_length && within < wanted; ++d) {
+      within += histogram[d];
+      one.bound = d + 1;
+    }
+    fill<uint32_t>(histogram, problem.code_length + 1, 0);
+  }
+}
+
+template <int kWords>
+static void scan_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
+                       int64_t queries, Nearest* nearest, uint64_t* tile) {
+  const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
+  // A copy pays from about four queries on, also where items are planar as they stand: loads that
+  // straddle cache lines take twice the time.
+  const bool copied = queries >= 4 && words <= kMaxPlanarWords;
+  const bool in_place = !copied && kOneWordIsPlanar && words == 1;
+  const int64_t fitting = kTopkTileWords / (kGroupWords * words) * kGroup;
+  const int64_t tile_items = fitting < kGroup ? kGroup : fitting;
+  for (int64_t slot = 0; slot < queries; ++slot) {
+    nearest[slot].prepared = prepare_query(nearest[slot].query, words, nearest[slot].table);
+  }
+  for (int64_t first = item_begin; first < item_end; first += tile_items) {
+    const int64_t end = item_end - first < tile_items ? item_end : first + tile_items;
+    const uint64_t* items = problem.items + first * words;
+    if (!copied) {
+      const int64_t whole = in_place ? (end - first) / kGroup * kGroup : 0;
+      for (int64_t slot = 0; slot < queries; ++slot) {
+        scan<kWords>(problem, items, first, first + whole, &nearest[slot]);
+        scan<kWords>(problem, nullptr, first + whole, end, &nearest[slot]);
+      }
+      continue;
+    }
+    for (int64_t j = 0; j < end - first; j += kGroup) {
+      const int64_t count = end - first - j < kGroup ? end - first - j : kGroup;
+      prepare_group(items + j * words, words, count, tile + j / kGroup * (kGroupWords * words));
+    }
+    // The next tile is fetched meanwhile, a share of its lines with each query.
+    const int64_t ahead = item_end - end < tile_items ? item_end - end : tile_items;
+    const char* next_items = reinterpret_cast<const char*>(problem.items + end * words);
+    const int64_t share = (ahead * words * 8 + queries - 1) / queries;
+    for (int64_t slot = 0; slot < queries; ++slot) {
+      for (int64_t byte = 0; byte < share; byte += 64) {
+        __builtin_prefetch(next_items + slot * share + byte);
+      }
+      scan<kWords>(problem, tile, first, end, &nearest[slot]);
+    }
+  }
+}
+
+template <int kWords>
+static void search_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
+                         int64_t first_query, int64_t queries, Nearest* nearest,
+                         int64_t* exclusions, uint64_t* tile) {
+  const int64_t longest = longest_exclusion(problem);
+  const auto begin = [&](int64_t slot) {
+    start(problem, first_query + slot, &nearest[slot], exclusions + slot * longest);
+  };
+  for (int64_t slot = 0; slot < queries; ++slot) begin(slot);
+  lower_bounds<kWords>(problem, item_begin, item_end, queries, nearest, tile);
+  scan_block<kWords>(problem, item_begin, item_end, queries, nearest, tile);
+  for (int64_t slot = 0; slot < queries; ++slot) {
+    if (nearest[slot].count >= problem.k || nearest[slot].bound > problem.code_length) continue;
+    begin(slot);
+    scan_block<kWords>(problem, item_begin, item_end, 1, &nearest[slot], tile);
+  }
+}
+
+void hamming_topk(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
+                  int32_t* distances, int64_t* ids, int64_t* scratch, int64_t begin, int64_t end) {
+  const int64_t words = core::words_per_code(problem.code_length);
+  const int64_t block = topk_query_block(problem);
+  Nearest nearest[kQueryBlock];
+  uint64_t* tile = reinterpret_cast<uint64_t*>(round_up(reinterpret_cast<intptr_t>(scratch), 64));
+  int64_t* next = scratch + topk_tile_words(problem);
+  for (int64_t slot = 0; slot < block; ++slot) {
+    Nearest& one = nearest[slot];
+    one.k = problem.k;
+    one.capacity = topk_capacity(problem);
+    one.table = reinterpret_cast<uint64_t*>(next);
+    next += kTopkTableWords;
+    one.rows = next;
+    next += one.capacity;
+    one.distances = reinterpret_cast<int32_t*>(next);
+    next += (one.capacity + 1) / 2;
+    one.histogram = reinterpret_cast<uint32_t*>(next);
+    next += problem.code_length / 2 + 1;
+  }
+  const auto search = words == 1   ? &search_block<1>
+                      : words == 2 ? &search_block<2>
+                      : words == 4 ? &search_block<4>
+                                   : &search_block<0>;
   for (int64_t first = begin; first < end; first += block) {
     const int64_t queries = end - first < block ? end - first : block;
+    search(problem, item_begin, item_end, first, queries, nearest, next, tile);
     for (int64_t slot = 0; slot < queries; ++slot) {
-      Nearest& one = nearest[slot];
-      one.k = problem.k;
-      one.capacity = capacity;
-      one.count = one.num_excluded = 0;
-      one.bound = int32_t(problem.code_length) + 1;
-      if (problem.exclude_ptr == nullptr) continue;
-      const int64_t* list = problem.exclude_ids + problem.exclude_ptr[first + slot];
-      one.num_excluded = problem.exclude_ptr[first + slot + 1] - problem.exclude_ptr[first + slot];
-      int64_t* sorted = exclusions[slot];
-      one.excluded = sorted;
-      bool in_order = true;
-      for (int64_t e = 0; e < one.num_excluded; ++e) {
-        sorted[e] = list[e];
-        in_order &= e == 0 || list[e - 1] <= list[e];
-      }
-      if (!in_order) std::qsort(sorted, size_t(one.num_excluded), sizeof(int64_t), compare_ids);
-    }
-    for (int64_t item = 0; item < problem.num_items; item += kItemTile) {
-      const int64_t item_end =
-          problem.num_items - item < kItemTile ? problem.num_items : item + kItemTile;
-      for (int64_t slot = 0; slot < queries; ++slot) {
-        const uint64_t* query = problem.queries + (first + slot) * words;
-        switch (words) {
-          case 1:
-            scan<1>(problem, query, item, item_end, &nearest[slot], counts);
-            break;
-          case 2:
-            scan<2>(problem, query, item, item_end, &nearest[slot], counts);
-            break;
-          case 4:
-            scan<4>(problem, query, item, item_end, &nearest[slot], counts);
-            break;
-          default:
-            scan<0>(problem, query, item, item_end, &nearest[slot], counts);
-            break;
-        }
-      }
-    }
-    for (int64_t slot = 0; slot < queries; ++slot) {
-      select(&nearest[slot], problem.code_length, counts);
-      write(nearest[slot], problem.code_length, counts, distances + (first + slot) * problem.k,
+      write(&nearest[slot], problem.code_length, distances + (first + slot) * problem.k,
             ids + (first + slot) * problem.k);
     }
   }

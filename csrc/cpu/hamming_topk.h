@@ -3,26 +3,32 @@
 #include "../core/hamming_topk.h"
 #include "isa.h"
 
-// Top-N of queries [begin, end) into distances and ids [num_queries, k]. `scratch` holds
-// topk_scratch(problem) bytes for each thread, aligned to 8.
-HASHGCN_KERNEL(void hamming_topk(const core::HammingTopk& problem, int32_t* distances, int64_t* ids,
-                                 void* scratch, int64_t begin, int64_t end))
+// Top-N of queries [begin, end) among items [item_begin, item_end) into distances and ids
+// [num_queries, k]. `scratch` holds topk_scratch_words(problem) words for each thread.
+HASHGCN_KERNEL(void hamming_topk(const core::HammingTopk& problem, int64_t item_begin,
+                                 int64_t item_end, int32_t* distances, int64_t* ids,
+                                 int64_t* scratch, int64_t begin, int64_t end))
 
 namespace hashgcn::cpu {
 
-// Queries that are scanned together: a tile of items is read from memory once for all of them.
-constexpr int64_t kQueryBlock = 8;
+// Queries that are scanned together: a tile of items is laid out and read once for all of them.
+constexpr int64_t kQueryBlock = 128;
 
-// Pairs kept for one query before the best k are selected among them: about twice k, so that a
-// selection is paid by at least k new pairs, and the bound falls early.
+// A tile takes most of a first-level cache of 32 KiB, a prepared query of up to 256 bits 1 KiB.
+constexpr int64_t kTopkTileWords = 3072;
+constexpr int64_t kTopkTableWords = 128;
+
+// Pairs kept for one query before those that have fallen behind are dropped: about twice k, so that
+// dropping them is paid by at least k new pairs.
 inline int64_t topk_capacity(const core::HammingTopk& problem) {
   const int64_t wanted = 2 * problem.k + 64;
   return wanted < problem.num_items ? wanted : problem.num_items;
 }
 
-// Large k: one query at a time, so that scratch stays near the size of one query's result.
-inline int64_t topk_query_block(const core::HammingTopk& problem) {
-  return topk_capacity(problem) <= 65536 ? kQueryBlock : 1;
+// With room to begin at a multiple of 64 bytes.
+inline int64_t topk_tile_words(const core::HammingTopk& problem) {
+  const int64_t group = 64 * core::words_per_code(problem.code_length);
+  return (group < kTopkTileWords ? kTopkTileWords : group) + 8;
 }
 
 inline int64_t longest_exclusion(const core::HammingTopk& problem) {
@@ -34,11 +40,21 @@ inline int64_t longest_exclusion(const core::HammingTopk& problem) {
   return longest;
 }
 
-inline int64_t topk_scratch(const core::HammingTopk& problem) {
-  const int64_t pairs = topk_capacity(problem) * int64_t(sizeof(int64_t) + sizeof(int32_t)) + 8;
-  const int64_t excluded = longest_exclusion(problem) * int64_t(sizeof(int64_t));
-  const int64_t counts = (problem.code_length + 2) * int64_t(sizeof(int64_t));
-  return topk_query_block(problem) * (pairs + excluded) + counts;
+// Words of one query's state: table, rows, distances, histogram, exclusions.
+inline int64_t topk_state_words(const core::HammingTopk& problem) {
+  const int64_t capacity = topk_capacity(problem);
+  return kTopkTableWords + capacity + (capacity + 1) / 2 + problem.code_length / 2 + 1 +
+         longest_exclusion(problem);
+}
+
+// As many as keep their states within a second-level cache of 1 MiB; at least one.
+inline int64_t topk_query_block(const core::HammingTopk& problem) {
+  const int64_t fitting = 131072 / topk_state_words(problem);
+  return fitting < 1 ? 1 : fitting < kQueryBlock ? fitting : kQueryBlock;
+}
+
+inline int64_t topk_scratch_words(const core::HammingTopk& problem) {
+  return topk_tile_words(problem) + topk_query_block(problem) * topk_state_words(problem);
 }
 
 }  // namespace hashgcn::cpu

@@ -241,11 +241,12 @@ std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
     }
     const int64_t parts = part_count(threads, num_queries, 1);
     // Allocated before the threads start: a failure becomes a MemoryError of the caller.
-    const size_t scratch_words = size_t(cpu::topk_scratch(problem) / 8 + 1);
+    const size_t scratch_words = size_t(cpu::topk_scratch_words(problem));
     std::vector<std::unique_ptr<int64_t[]>> scratch(static_cast<size_t>(parts));
     for (auto& one : scratch) one.reset(new int64_t[scratch_words]);
     run_parts(parts, num_queries, [&](int64_t part, int64_t begin, int64_t end) {
-      HASHGCN_RUN(hamming_topk(problem, distance_out, id_out, scratch[part].get(), begin, end));
+      HASHGCN_RUN(hamming_topk(problem, 0, num_items, distance_out, id_out, scratch[part].get(),
+                               begin, end));
       return true;
     });
   }

@@ -1,5 +1,6 @@
 #include <torch/csrc/stable/library.h>
 
+#include <memory>
 #include <tuple>
 
 #include "../cpu/hamming_topk.h"
@@ -32,10 +33,11 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries_in, const T
   Tensor ids = torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Long);
   int32_t* distance_out = mutable_data<int32_t>(distances);
   int64_t* id_out = mutable_data<int64_t>(ids);
-  const int64_t scratch_bytes = cpu::topk_scratch(problem);
+  const int64_t scratch_words = cpu::topk_scratch_words(problem);
   parallel(problem.num_queries, 1, [&](int64_t begin, int64_t end) {
-    std::vector<int64_t> scratch(size_t(scratch_bytes / 8 + 1));
-    HASHGCN_RUN(hamming_topk(problem, distance_out, id_out, scratch.data(), begin, end));
+    const std::unique_ptr<int64_t[]> scratch(new int64_t[size_t(scratch_words)]);
+    HASHGCN_RUN(hamming_topk(problem, 0, problem.num_items, distance_out, id_out, scratch.get(),
+                             begin, end));
   });
   return {distances, ids};
 }
