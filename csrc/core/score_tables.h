@@ -17,12 +17,16 @@ struct ScoreTables {
   const uint64_t* item_words;  // [num_items, words_per_code]
 };
 
+template <class T>
+HASHGCN_HD int64_t distance(const ScoreTables<T>& tables, int64_t row, int64_t item) {
+  const int64_t words = words_per_code(tables.code_length);
+  return hamming(tables.user_words + row * words, tables.item_words + item * words, words);
+}
+
 // Level of a pair: w equal bits out of f have the score -f + 2w.
 template <class T>
 HASHGCN_HD int64_t level(const ScoreTables<T>& tables, int64_t row, int64_t item) {
-  const int64_t words = words_per_code(tables.code_length);
-  return tables.code_length -
-         hamming(tables.user_words + row * words, tables.item_words + item * words, words);
+  return tables.code_length - distance(tables, row, item);
 }
 
 // The share of dL/dv that one of the `count` (weighted) scores at v gets.

@@ -1,5 +1,9 @@
 #include "score_tables.h"
 
+#if defined(__AVX512VPOPCNTDQ__)
+#include <immintrin.h>
+#endif
+
 namespace hashgcn::cpu::HASHGCN_ISA {
 
 constexpr int64_t kTable = core::kMaxTableLength + 1;
@@ -77,13 +81,55 @@ void score_tables(const core::ScoreTables<T>& tables, T* v_neg, T* v_pos, T* neg
   }
 }
 
-// dL/ds of the pairs of a tile, [kTileUsers, kTileItems]: the share of each score's level.
+// out[j] = shares[distance of item j].
+template <int kWords, class T>
+static inline void look_up(const uint64_t* user, const uint64_t* items, int64_t num_items,
+                           int64_t words, const T* shares, T* out) {
+  const int64_t used = kWords > 0 ? kWords : words;
+  for (int64_t j = 0; j < num_items; ++j) {
+    out[j] = shares[core::hamming(user, items + j * used, used)];
+  }
+}
+
+#if defined(__AVX512VPOPCNTDQ__)
+// The table of a code of one word stays in registers: distances 0 to 63 are looked up by two
+// permutations, 64 is a case of its own. A fifth of the time of scalar loads.
+template <>
+inline void look_up<1, float>(const uint64_t* user, const uint64_t* items, int64_t num_items,
+                              int64_t, const float* shares, float* out) {
+  const __m512 t0 = _mm512_loadu_ps(shares), t1 = _mm512_loadu_ps(shares + 16);
+  const __m512 t2 = _mm512_loadu_ps(shares + 32), t3 = _mm512_loadu_ps(shares + 48);
+  const __m512 opposite = _mm512_set1_ps(shares[64]);
+  const __m512i word = _mm512_set1_epi64(int64_t(*user));
+  const __m512i low_halves =
+      _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  for (int64_t j = 0; j < num_items; j += 16) {
+    const int64_t left = num_items - j;
+    const uint32_t present = left >= 16 ? 0xffff : (1u << left) - 1;
+    const __m512i a = _mm512_maskz_loadu_epi64(__mmask8(present), items + j);
+    const __m512i b = _mm512_maskz_loadu_epi64(__mmask8(present >> 8), items + j + 8);
+    const __m512i distance =
+        _mm512_permutex2var_epi32(_mm512_popcnt_epi64(_mm512_xor_si512(a, word)), low_halves,
+                                  _mm512_popcnt_epi64(_mm512_xor_si512(b, word)));
+    const __mmask16 far = _mm512_test_epi32_mask(distance, _mm512_set1_epi32(32));
+    const __mmask16 farthest = _mm512_test_epi32_mask(distance, _mm512_set1_epi32(64));
+    __m512 share = _mm512_permutex2var_ps(t0, distance, t1);
+    share = _mm512_mask_mov_ps(share, far, _mm512_permutex2var_ps(t2, distance, t3));
+    share = _mm512_mask_mov_ps(share, farthest, opposite);
+    _mm512_mask_storeu_ps(out + j, __mmask16(present), share);
+  }
+}
+#endif
+
+// dL/ds of the pairs of a tile, [kTileUsers, kTileItems]: the share of each score's level. Items
+// come in rising order; `next` holds each row's first positive that has not been passed yet.
 template <int kWords, class T>
 static void score_gradients(const core::ScoreTables<T>& tables, const T* share_neg,
                             const T* share_pos, int64_t row_begin, int64_t num_rows,
-                            int64_t item_begin, int64_t num_items, T* gradients) {
-  const int64_t f = tables.code_length;
-  const int64_t words = kWords > 0 ? kWords : core::words_per_code(f);
+                            int64_t item_begin, int64_t num_items, const int64_t** next,
+                            T* gradients) {
+  const int64_t words = kWords > 0 ? kWords : core::words_per_code(tables.code_length);
+  const int64_t levels = share_stride(tables.code_length);
   for (int64_t r = 0; r < num_rows; ++r) {
     const int64_t row = row_begin + r;
     T* out = gradients + r * kTileItems;
@@ -91,17 +137,13 @@ static void score_gradients(const core::ScoreTables<T>& tables, const T* share_n
       fill<T>(out, kTileItems, 0);
       continue;
     }
-    const uint64_t* user = tables.user_words + row * words;
-    const uint64_t* items = tables.item_words + item_begin * words;
-    const T* shares = share_neg + row * (f + 1) + f;
-    for (int64_t j = 0; j < num_items; ++j) {
-      out[j] = shares[-core::hamming(user, items + j * words, words)];
-    }
+    look_up<kWords>(tables.user_words + row * words, tables.item_words + item_begin * words,
+                    num_items, words, share_neg + row * levels, out);
     for (int64_t j = num_items; j < kTileItems; ++j) out[j] = 0;
-    const core::Span liked = core::positives(tables.rows, row);
-    for (const int64_t* id = core::lower_bound(liked, item_begin);
-         id < liked.end && *id < item_begin + num_items; ++id) {
-      out[*id - item_begin] = share_pos[row * (f + 1) + core::level(tables, row, *id)];
+    const int64_t* last = core::positives(tables.rows, row).end;
+    for (; next[row] < last && *next[row] < item_begin + num_items; ++next[row]) {
+      const int64_t id = *next[row];
+      out[id - item_begin] = share_pos[row * levels + core::distance(tables, row, id)];
     }
   }
   fill<T>(gradients + num_rows * kTileItems, (kTileUsers - num_rows) * kTileItems, 0);
@@ -112,7 +154,7 @@ static void backward_candidates(const core::ScoreTables<T>& tables, const T* use
                                 const T* item_codes, const T* share_neg, const T* share_pos,
                                 T* user_grad, T* item_grad, int64_t begin, int64_t end) {
   const core::Rows<T>& rows = tables.rows;
-  const int64_t f = tables.code_length, stride = padded_width<T>(f);
+  const int64_t f = tables.code_length, stride = padded_width<T>(f), levels = share_stride(f);
   const auto add = [&](int64_t row, int64_t item, T gradient) {
     add_scaled(f, gradient, item_codes + item * f, user_grad + row * stride);
     add_scaled(f, gradient, user_codes + row * stride, item_grad + item * f);
@@ -122,13 +164,13 @@ static void backward_candidates(const core::ScoreTables<T>& tables, const T* use
     if (rows.users[row] < 0) continue;
     const core::Span liked = core::positives(rows, row);
     for (const int64_t* id = core::lower_bound(liked, begin); id < liked.end && *id < end; ++id) {
-      add(row, *id, share_pos[row * (f + 1) + core::level(tables, row, *id)]);
+      add(row, *id, share_pos[row * levels + core::distance(tables, row, *id)]);
     }
     for (int64_t c = rows.candidate_ptr[row]; c < rows.candidate_ptr[row + 1]; ++c) {
       const int64_t item = rows.candidate_ids[c];
       if (item < begin || item >= end || core::contains(liked, item)) continue;
       const T weight = rows.candidate_weight ? rows.candidate_weight[c] : T(1);
-      add(row, item, weight * share_neg[row * (f + 1) + core::level(tables, row, item)]);
+      add(row, item, weight * share_neg[row * levels + core::distance(tables, row, item)]);
     }
   }
 }
@@ -136,7 +178,8 @@ static void backward_candidates(const core::ScoreTables<T>& tables, const T* use
 template <class T>
 void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_codes,
                            const T* item_codes, const T* share_neg, const T* share_pos,
-                           T* user_grad, T* item_grad, T* scratch, int64_t begin, int64_t end) {
+                           T* user_grad, T* item_grad, T* scratch, const int64_t** next,
+                           int64_t begin, int64_t end) {
   const int64_t f = tables.code_length, stride = padded_width<T>(f), batch = tables.rows.batch;
   fill<T>(user_grad, padded_rows(batch) * stride, 0);
   if (tables.rows.candidate_ptr != nullptr) {
@@ -147,6 +190,9 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_cod
   T* tile_codes = scratch;
   T* tile_grad = tile_codes + kTileItems * stride;
   T* gradients = tile_grad + kTileItems * stride;
+  for (int64_t row = 0; row < batch; ++row) {
+    next[row] = core::lower_bound(core::positives(tables.rows, row), begin);
+  }
   for (int64_t item = begin; item < end; item += kTileItems) {
     const int64_t items = end - item < kTileItems ? end - item : kTileItems;
     fill<T>(tile_codes, kTileItems * stride, 0);
@@ -156,11 +202,10 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_cod
     }
     for (int64_t row = 0; row < batch; row += kTileUsers) {
       const int64_t rows = batch - row < kTileUsers ? batch - row : kTileUsers;
-      if (f <= 64) {
-        score_gradients<1>(tables, share_neg, share_pos, row, rows, item, items, gradients);
-      } else {
-        score_gradients<0>(tables, share_neg, share_pos, row, rows, item, items, gradients);
-      }
+      const auto run = f <= 64    ? &score_gradients<1, T>
+                       : f <= 128 ? &score_gradients<2, T>
+                                  : &score_gradients<0, T>;
+      run(tables, share_neg, share_pos, row, rows, item, items, next, gradients);
       add_product<T>(kTileUsers, stride, items, gradients, kTileItems, 1, tile_codes, stride,
                      user_grad + row * stride, stride);
       add_product<T>(kTileItems, stride, rows, gradients, 1, kTileItems, user_codes + row * stride,
@@ -172,10 +217,11 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_cod
   }
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                                  \
-  template void score_tables<T>(const core::ScoreTables<T>&, T*, T*, T*, T*, int64_t, int64_t); \
-  template void score_tables_backward<T>(const core::ScoreTables<T>&, const T*, const T*,       \
-                                         const T*, const T*, T*, T*, T*, int64_t, int64_t);
+#define HASHGCN_INSTANTIATE(T)                                                                     \
+  template void score_tables<T>(const core::ScoreTables<T>&, T*, T*, T*, T*, int64_t, int64_t);    \
+  template void score_tables_backward<T>(const core::ScoreTables<T>&, const T*, const T*,          \
+                                         const T*, const T*, T*, T*, T*, const int64_t**, int64_t, \
+                                         int64_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)
 

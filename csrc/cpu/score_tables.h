@@ -12,17 +12,21 @@ HASHGCN_KERNEL(template <class T> void score_tables(const core::ScoreTables<T>& 
 
 // Gradients that flow through the scores of items [begin, end), scores recomputed tile by tile.
 //
-// `share_neg`, `share_pos` [batch, f + 1] are dL/ds of a score at each level. `user_codes`
+// `share_neg`, `share_pos` [batch, share_stride] are dL/ds of a score, by distance. `user_codes`
 // [padded_rows, padded_width] and `user_grad` of the same shape have zero padding;
 // `user_grad` gets this range's part of dL/dB, rows [begin, end) of `item_grad` [num_items, f] all
-// of dL/dD. `scratch` holds backward_scratch(f) elements.
-HASHGCN_KERNEL(template <class T>
-               void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_codes,
-                                          const T* item_codes, const T* share_neg,
-                                          const T* share_pos, T* user_grad, T* item_grad,
-                                          T* scratch, int64_t begin, int64_t end))
+// of dL/dD. `scratch` holds backward_scratch(f) elements, `next` one for each row of the batch.
+HASHGCN_KERNEL(template <class T> void score_tables_backward(
+    const core::ScoreTables<T>& tables, const T* user_codes, const T* item_codes,
+    const T* share_neg, const T* share_pos, T* user_grad, T* item_grad, T* scratch,
+    const int64_t** next, int64_t begin, int64_t end))
 
 namespace hashgcn::cpu {
+
+// One-word codes have the room that whole vectors of their 65 distances are read from.
+constexpr int64_t share_stride(int64_t code_length) {
+  return round_up((code_length < 64 ? 64 : code_length) + 1, 16);
+}
 
 template <class T>
 int64_t backward_scratch(int64_t width) {

@@ -25,47 +25,70 @@ constexpr int64_t padded_rows(int64_t batch) { return round_up(batch, kTileUsers
 #if defined(HASHGCN_ISA)
 namespace hashgcn::cpu::HASHGCN_ISA {
 
+#if defined(__AVX512F__)
+constexpr int64_t kVectorBytes = 64;
+constexpr int64_t kBlockVectors = 4;  // 4 x 4 sums of 32 registers
+#else
+constexpr int64_t kVectorBytes = 32;
+constexpr int64_t kBlockVectors = 2;  // 4 x 2 sums of 16 registers
+#endif
+
 template <class T>
 struct Lanes;
 template <>
 struct Lanes<float> {
-  typedef float type __attribute__((vector_size(32), aligned(4), may_alias));
+  typedef float type __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
 };
 template <>
 struct Lanes<double> {
-  typedef double type __attribute__((vector_size(32), aligned(8), may_alias));
+  typedef double type __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
 };
 
+// Columns [n, n + kVectors vectors) of add_product. Blocks of four rows keep at least eight
+// independent sums in registers, as many as the multiply-add units have in flight.
+template <int64_t kVectors, class T>
+static inline void add_product_columns(int64_t M, int64_t n, int64_t K, const T* a, int64_t a_row,
+                                       int64_t a_step, const T* b, int64_t b_row, T* c,
+                                       int64_t c_row) {
+  using V = typename Lanes<T>::type;
+  constexpr int64_t lanes = kVectorBytes / sizeof(T);
+  for (int64_t m = 0; m < M; m += 4) {
+    V sum[4][kVectors];
+    for (int r = 0; r < 4; ++r) {
+      for (int64_t v = 0; v < kVectors; ++v) {
+        sum[r][v] = *reinterpret_cast<const V*>(c + (m + r) * c_row + n + v * lanes);
+      }
+    }
+    for (int64_t k = 0; k < K; ++k) {
+      V row[kVectors];
+      for (int64_t v = 0; v < kVectors; ++v) {
+        row[v] = *reinterpret_cast<const V*>(b + k * b_row + n + v * lanes);
+      }
+      for (int r = 0; r < 4; ++r) {
+        const T factor = a[(m + r) * a_row + k * a_step];
+        for (int64_t v = 0; v < kVectors; ++v) sum[r][v] += factor * row[v];
+      }
+    }
+    for (int r = 0; r < 4; ++r) {
+      for (int64_t v = 0; v < kVectors; ++v) {
+        *reinterpret_cast<V*>(c + (m + r) * c_row + n + v * lanes) = sum[r][v];
+      }
+    }
+  }
+}
+
 // C += A B for M x K times K x N; A's element (m, k) is a[m * a_row + k * a_step]. M is a multiple
-// of 4 and N of two vectors (callers pad with zeros). Each element is summed in the order of k.
-// Blocks of 4 x 2 vectors keep eight independent sums in registers, as many as the multiply-add
-// units have in flight.
+// of 4 and N of 64 bytes (callers pad with zeros). Each element is summed in the order of k.
 template <class T>
 static inline void add_product(int64_t M, int64_t N, int64_t K, const T* a, int64_t a_row,
                                int64_t a_step, const T* b, int64_t b_row, T* c, int64_t c_row) {
-  using V = typename Lanes<T>::type;
-  constexpr int64_t lanes = 32 / sizeof(T);
-  for (int64_t n = 0; n < N; n += 2 * lanes) {
-    for (int64_t m = 0; m < M; m += 4) {
-      V sum[4][2];
-      for (int r = 0; r < 4; ++r) {
-        sum[r][0] = *reinterpret_cast<const V*>(c + (m + r) * c_row + n);
-        sum[r][1] = *reinterpret_cast<const V*>(c + (m + r) * c_row + n + lanes);
-      }
-      for (int64_t k = 0; k < K; ++k) {
-        const V b0 = *reinterpret_cast<const V*>(b + k * b_row + n);
-        const V b1 = *reinterpret_cast<const V*>(b + k * b_row + n + lanes);
-        for (int r = 0; r < 4; ++r) {
-          const T factor = a[(m + r) * a_row + k * a_step];
-          sum[r][0] += factor * b0;
-          sum[r][1] += factor * b1;
-        }
-      }
-      for (int r = 0; r < 4; ++r) {
-        *reinterpret_cast<V*>(c + (m + r) * c_row + n) = sum[r][0];
-        *reinterpret_cast<V*>(c + (m + r) * c_row + n + lanes) = sum[r][1];
-      }
-    }
+  constexpr int64_t lanes = kVectorBytes / sizeof(T), block = kBlockVectors * lanes;
+  int64_t n = 0;
+  for (; n + block <= N; n += block) {
+    add_product_columns<kBlockVectors>(M, n, K, a, a_row, a_step, b, b_row, c, c_row);
+  }
+  for (; n < N; n += lanes) {
+    add_product_columns<1>(M, n, K, a, a_row, a_step, b, b_row, c, c_row);
   }
 }
 

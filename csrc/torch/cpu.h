@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <new>
 #include <vector>
 
 #include "../cpu/checks.h"
@@ -30,6 +31,23 @@ void parallel(int64_t count, int64_t grain, const Work& work) {
 }
 
 constexpr int64_t kElementGrain = 32768;
+
+// Memory of kernels begins at a cache line: vectors that straddle two take twice the time.
+template <class T>
+struct CacheLineAllocator {
+  using value_type = T;
+  CacheLineAllocator() = default;
+  template <class U>
+  explicit CacheLineAllocator(const CacheLineAllocator<U>&) {}
+  T* allocate(size_t count) {
+    return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t(64)));
+  }
+  void deallocate(T* memory, size_t) { ::operator delete(memory, std::align_val_t(64)); }
+  bool operator==(const CacheLineAllocator&) const { return true; }
+  bool operator!=(const CacheLineAllocator&) const { return false; }
+};
+template <class T>
+using Buffer = std::vector<T, CacheLineAllocator<T>>;
 
 // Items are split into the same parts whatever the number of threads: the users' gradient is summed
 // part by part in a fixed order. Sixteen keep the parts' buffers at 16 copies of it.
@@ -62,9 +80,9 @@ void sum_parts(const T* parts, int64_t batch, int64_t width, T* out) {
 
 // Rows padded with zeros as the tile kernels want them.
 template <class T>
-std::vector<T> padded_copy(const T* x, int64_t batch, int64_t width) {
+Buffer<T> padded_copy(const T* x, int64_t batch, int64_t width) {
   const int64_t stride = cpu::padded_width<T>(width);
-  std::vector<T> copy(size_t(cpu::padded_rows(batch) * stride));
+  Buffer<T> copy(size_t(cpu::padded_rows(batch) * stride));
   for (int64_t row = 0; row < batch; ++row) {
     for (int64_t k = 0; k < width; ++k) copy[size_t(row * stride + k)] = x[row * width + k];
   }

@@ -11,15 +11,14 @@ namespace hashgcn {
 // Checked arguments with the packed codes that the tables point to.
 template <class T>
 struct TablesInput : TablesArguments<T> {
-  std::vector<uint64_t> user_words, item_words;
+  Buffer<uint64_t> user_words, item_words;
 };
 
 template <class T>
-static std::vector<uint64_t> pack_checked(const char* op, const char* argument,
-                                          const Tensor& codes) {
+static Buffer<uint64_t> pack_checked(const char* op, const char* argument, const Tensor& codes) {
   const int64_t rows = codes.size(0), code_length = codes.size(1);
   const T* x = data<T>(codes);
-  std::vector<uint64_t> words(size_t(rows * core::words_per_code(code_length)));
+  Buffer<uint64_t> words(size_t(rows * core::words_per_code(code_length)));
   require(parallel_all(rows, 1 + kElementGrain / code_length,
                        [&](int64_t begin, int64_t end) {
                          HASHGCN_RUN(pack_codes(x, words.data(), code_length, begin, end));
@@ -83,15 +82,21 @@ static Gradients backward(const Tensor& grad_v_neg, const Tensor& grad_v_pos, co
   const Checker check{op, user_codes};
   const int64_t batch = user_codes.size(0), width = user_codes.size(1), levels = width + 1;
   const int64_t num_items = item_codes.size(0);
-  std::vector<T> shares[2];
-  const auto fill_shares = [&](std::vector<T>& share, const Tensor& grad_in, const Tensor& count_in,
+  const int64_t stride = cpu::share_stride(width);
+  Buffer<T> shares[2];
+  const auto fill_shares = [&](Buffer<T>& share, const Tensor& grad_in, const Tensor& count_in,
                                const char* grad_name, const char* count_name) {
     const ScalarType type = user_codes.scalar_type();
     const Tensor grad = check.matrix(grad_in, grad_name, type, batch, levels);
     const Tensor count = check.matrix(count_in, count_name, type, batch, levels);
-    share.resize(size_t(batch * levels));
+    share.resize(size_t(batch * stride));
     const T *g = data<T>(grad), *c = data<T>(count);
-    for (int64_t i = 0; i < batch * levels; ++i) share[size_t(i)] = core::share(g[i], c[i]);
+    for (int64_t row = 0; row < batch; ++row) {
+      for (int64_t w = 0; w < levels; ++w) {
+        const int64_t at = row * levels + w;
+        share[size_t(row * stride + width - w)] = core::share(g[at], c[at]);
+      }
+    }
   };
   fill_shares(shares[0], grad_v_neg, neg, "grad_v_neg", "neg");
   fill_shares(shares[1], grad_v_pos, pos, "grad_v_pos", "pos");
@@ -100,16 +105,18 @@ static Gradients backward(const Tensor& grad_v_neg, const Tensor& grad_v_pos, co
   Tensor item_grad = torch::stable::new_empty(item_codes, {num_items, width});
   const T* items = data<T>(input.item_codes);
   T* item_out = mutable_data<T>(item_grad);
-  const std::vector<T> padded = padded_copy(data<T>(input.user_codes), batch, width);
+  const Buffer<T> padded = padded_copy(data<T>(input.user_codes), batch, width);
   const Tensor buffer = torch::stable::new_empty(user_codes, {kItemParts, int64_t(padded.size())});
   T* parts = mutable_data<T>(buffer);
   parallel(kItemParts, 1, [&](int64_t first, int64_t last) {
-    std::vector<T> scratch(size_t(cpu::backward_scratch<T>(width)));
+    Buffer<T> scratch(size_t(cpu::backward_scratch<T>(width)));
+    std::vector<const int64_t*> next(static_cast<size_t>(batch));
     for (int64_t p = first; p < last; ++p) {
       const ItemPart part = item_part(num_items, p);
       HASHGCN_RUN(score_tables_backward(input.tables, padded.data(), items, shares[0].data(),
                                         shares[1].data(), parts + size_t(p) * padded.size(),
-                                        item_out, scratch.data(), part.begin, part.end));
+                                        item_out, scratch.data(), next.data(), part.begin,
+                                        part.end));
     }
   });
   sum_parts(parts, batch, width, mutable_data<T>(user_grad));

@@ -10,7 +10,8 @@ namespace hashgcn {
 // Checked arguments with what both passes need: padded users, scores of positives, tau.
 template <class T>
 struct RankInput : RankArguments<T> {
-  std::vector<T> users, scores;
+  Buffer<T> users;
+  std::vector<T> scores;
   T temperature;
 };
 
