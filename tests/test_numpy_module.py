@@ -135,6 +135,22 @@ def test_topk_among_many_items(length):
             assert_same(got, topk_oracle(queries, items, k, **extra))
 
 
+def test_topk_of_few_queries_splits_the_items_among_threads():
+    rng = np.random.default_rng(0)
+    # Many ties, across the parts too. 256 KiB more than four parts of 16 MiB.
+    items = np.zeros((2**18 + 1024, 32), dtype=np.int64)
+    items[:, 0] = rng.integers(0, 2**20, len(items))
+    queries = np.zeros((2, 32), dtype=np.int64)
+    queries[:, 0] = rng.integers(0, 2**20, 2)
+    exclude_ptr, exclude_ids = np.array([0, 5, 5]), rng.integers(0, len(items), 5)
+    for extra in ({}, {"exclude_ptr": exclude_ptr, "exclude_ids": exclude_ids}):
+        for k in (1, 300, 150_000):
+            expected = topk_oracle(queries, items, k, **extra)
+            for threads in (1, 3, 5):
+                got = _numpy.hamming_topk(queries, items, k, 2048, **extra, num_threads=threads)
+                assert_same(got, expected)
+
+
 def test_topk_of_nothing():
     words = pack_oracle(signs(np.random.default_rng(0), 4, 70))
     distances, ids = _numpy.hamming_topk(words[:0], words, 3, 70)

@@ -211,30 +211,80 @@ static inline bool test_group(const uint64_t*, const uint64_t*, int64_t, int32_t
 
 #endif
 
-// The same test of up to kGroup items as they stand, by scalar popcounts. Eight minima, so that
-// none waits for the one before.
+// Least distance among some items as they stand: vectors of whole words, a code's words added by
+// rotation where a vector holds several, scalar popcounts for other lengths (and for 256 bits on
+// AVX2, where a vector would hold one item).
+template <int kWords>
+static inline int32_t least_distance(const uint64_t* items, const uint64_t* query, int64_t words,
+                                     int64_t count) {
+  const int64_t used = kWords > 0 ? kWords : words;
+  int64_t j = 0;
+  int32_t least = INT32_MAX;
+#if defined(__AVX512VPOPCNTDQ__)
+  if constexpr (kWords > 0) {
+    uint64_t repeated[8];
+    for (int64_t l = 0; l < 8; ++l) repeated[l] = query[l % kWords];
+    const __m512i q = _mm512_loadu_si512(repeated);
+    __m512i nearest = _mm512_set1_epi32(INT32_MAX);
+    for (; j + 8 / kWords <= count; j += 8 / kWords) {
+      const __m512i x = _mm512_loadu_si512(items + j * kWords);
+      __m512i distance = _mm512_popcnt_epi64(_mm512_xor_si512(x, q));
+      if (kWords >= 2) {
+        distance = _mm512_add_epi64(distance, _mm512_permutex_epi64(distance, 0xb1));
+      }
+      if (kWords == 4) {
+        distance = _mm512_add_epi64(distance, _mm512_permutex_epi64(distance, 0x4e));
+      }
+      nearest = _mm512_min_epu64(nearest, distance);
+    }
+    least = int32_t(_mm512_reduce_min_epu64(nearest));
+  }
+#elif defined(__AVX2__)
+  if constexpr (kWords == 1 || kWords == 2) {
+    uint64_t repeated[4];
+    for (int64_t l = 0; l < 4; ++l) repeated[l] = query[l % kWords];
+    const __m256i q = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(repeated));
+    const __m256i ones =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i nearest = _mm256_set1_epi32(INT32_MAX);
+    for (; j + 4 / kWords <= count; j += 4 / kWords) {
+      const __m256i* at = reinterpret_cast<const __m256i*>(items + j * kWords);
+      const __m256i x = _mm256_xor_si256(_mm256_loadu_si256(at), q);
+      const __m256i bytes = _mm256_add_epi8(
+          _mm256_shuffle_epi8(ones, _mm256_and_si256(x, low)),
+          _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(x, 4), low)));
+      __m256i distance = _mm256_sad_epu8(bytes, _mm256_setzero_si256());
+      if (kWords == 2) {
+        distance = _mm256_add_epi64(distance, _mm256_permute4x64_epi64(distance, 0xb1));
+      }
+      nearest = _mm256_min_epu32(nearest, distance);
+    }
+    uint64_t lanes[4];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), nearest);
+    for (const uint64_t lane : lanes)
+      least = int32_t(uint32_t(lane)) < least ? int32_t(lane) : least;
+  }
+#endif
+  for (; j < count; ++j) {
+    const int32_t distance = core::hamming(query, items + j * used, used);
+    least = distance < least ? distance : least;
+  }
+  return least;
+}
+
+// The test of test_group for up to kGroup items as they stand.
 template <int kWords>
 static inline bool test_items(const uint64_t* items, const uint64_t* query, int64_t words,
                               int64_t count, int32_t bound, uint64_t* passed) {
   const int64_t used = kWords > 0 ? kWords : words;
-  const auto distance = [&](int64_t j) { return core::hamming(query, items + j * used, used); };
-  int32_t least[8];
-  for (int64_t l = 0; l < 8; ++l) least[l] = INT32_MAX;
-  int64_t j = 0;
-  for (; j + 8 <= count; j += 8) {
-    for (int64_t l = 0; l < 8; ++l) {
-      const int32_t d = distance(j + l);
-      least[l] = d < least[l] ? d : least[l];
-    }
-  }
-  for (; j < count; ++j) {
-    const int32_t d = distance(j);
-    least[0] = d < least[0] ? d : least[0];
-  }
-  for (int64_t l = 1; l < 8; ++l) least[0] = least[l] < least[0] ? least[l] : least[0];
-  if (__builtin_expect(least[0] >= bound, 1)) return false;
+  const int32_t least = least_distance<kWords>(items, query, words, count);
+  if (__builtin_expect(least >= bound, 1)) return false;
   for (int64_t v = 0; v < kGroup / 64; ++v) passed[v] = 0;
-  for (j = 0; j < count; ++j) passed[j / 64] |= uint64_t(distance(j) < bound) << (j % 64);
+  for (int64_t j = 0; j < count; ++j) {
+    const int32_t distance = core::hamming(query, items + j * used, used);
+    passed[j / 64] |= uint64_t(distance < bound) << (j % 64);
+  }
   return true;
 }
 

@@ -179,7 +179,7 @@ static void scan_block(const core::HammingTopk& problem, int64_t item_begin, int
   const bool in_place = !copied && kOneWordIsPlanar && words == 1;
   const int64_t fitting = kTopkTileWords / (kGroupWords * words) * kGroup;
   const int64_t tile_items = fitting < kGroup ? kGroup : fitting;
-  for (int64_t slot = 0; slot < queries; ++slot) {
+  for (int64_t slot = 0; (copied || in_place) && slot < queries; ++slot) {
     nearest[slot].prepared = prepare_query(nearest[slot].query, words, nearest[slot].table);
   }
   for (int64_t first = item_begin; first < item_end; first += tile_items) {
@@ -258,6 +258,25 @@ void hamming_topk(const core::HammingTopk& problem, int64_t item_begin, int64_t 
     for (int64_t slot = 0; slot < queries; ++slot) {
       write(&nearest[slot], problem.code_length, distances + (first + slot) * problem.k,
             ids + (first + slot) * problem.k);
+    }
+  }
+}
+
+void merge_topk(const core::HammingTopk& problem, int64_t parts, const int32_t* part_distances,
+                const int64_t* part_ids, int32_t* distances, int64_t* ids, int64_t begin,
+                int64_t end) {
+  const int64_t k = problem.k;
+  for (int64_t query = begin; query < end; ++query) {
+    int64_t next[kMaxItemParts];
+    for (int64_t p = 0; p < parts; ++p) next[p] = (p * problem.num_queries + query) * k;
+    for (int64_t rank = 0; rank < k; ++rank) {
+      // Among equals the first part: its rows are smaller. No part runs out: each holds k entries.
+      int64_t best = 0;
+      for (int64_t p = 1; p < parts; ++p) {
+        if (part_distances[next[p]] < part_distances[next[best]]) best = p;
+      }
+      distances[query * k + rank] = part_distances[next[best]];
+      ids[query * k + rank] = part_ids[next[best]++];
     }
   }
 }

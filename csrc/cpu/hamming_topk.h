@@ -9,7 +9,23 @@ HASHGCN_KERNEL(void hamming_topk(const core::HammingTopk& problem, int64_t item_
                                  int64_t item_end, int32_t* distances, int64_t* ids,
                                  int64_t* scratch, int64_t begin, int64_t end))
 
+// Results of queries [begin, end) from those of consecutive parts of the items, [parts,
+// num_queries, k] each.
+HASHGCN_KERNEL(void merge_topk(const core::HammingTopk& problem, int64_t parts,
+                               const int32_t* part_distances, const int64_t* part_ids,
+                               int32_t* distances, int64_t* ids, int64_t begin, int64_t end))
+
 namespace hashgcn::cpu {
+
+// Parts that the items are split into where there are fewer queries than threads. One core reads 16
+// MiB of codes in about 0.3 ms; less is not worth a thread's start.
+constexpr int64_t kMaxItemParts = 64;
+inline int64_t topk_item_parts(const core::HammingTopk& problem, int64_t threads) {
+  if (problem.num_queries >= threads) return 1;
+  const int64_t worth = problem.num_items * core::words_per_code(problem.code_length) / (1 << 21);
+  const int64_t parts = threads < worth ? threads : worth;
+  return parts < 1 ? 1 : parts < kMaxItemParts ? parts : kMaxItemParts;
+}
 
 // Queries that are scanned together: a tile of items is laid out and read once for all of them.
 constexpr int64_t kQueryBlock = 128;
