@@ -137,7 +137,7 @@ def test_topk_among_many_items(length):
 
 def test_topk_of_few_queries_splits_the_items_among_threads():
     rng = np.random.default_rng(0)
-    # Many ties, across the parts too. 256 KiB more than four parts of 16 MiB.
+    # Many ties, across the parts too. 256 KiB more than eight parts of 8 MiB.
     items = np.zeros((2**18 + 1024, 32), dtype=np.int64)
     items[:, 0] = rng.integers(0, 2**20, len(items))
     queries = np.zeros((2, 32), dtype=np.int64)
