@@ -1,13 +1,51 @@
 #include "smooth_rank.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace hashgcn::cpu::HASHGCN_ISA {
 
-// A tile's items. Columns past `count` have the score -infinity, which counts nothing.
+// Vectors of the loops over pairs.
+template <class T>
+struct Vector {
+#if defined(__AVX512F__)
+  typedef T type __attribute__((vector_size(64), aligned(alignof(T)), may_alias));
+#else
+  typedef T type __attribute__((vector_size(32), aligned(alignof(T)), may_alias));
+#endif
+  static constexpr int64_t lanes = sizeof(type) / sizeof(T);
+};
+
+template <class V>
+static inline V reciprocal(V x) {
+  return 1 / x;
+}
+#if defined(__AVX512F__)
+// 14 bits and a Newton step: full precision for a third of the division's time.
+static inline Vector<float>::type reciprocal(Vector<float>::type x) {
+  // Not _mm512_rcp14_ps, whose undefined operand some compilers warn of.
+  const Vector<float>::type y = _mm512_maskz_rcp14_ps(0xffff, x);
+  return y * (2 - x * y);
+}
+#endif
+
+template <class T>
+static inline T sum_of(typename Vector<T>::type x) {
+  for (int64_t half = Vector<T>::lanes / 2; half > 0; half /= 2) {
+    for (int64_t l = 0; l < half; ++l) x[l] += x[l + half];
+  }
+  return x[0];
+}
+
+// A tile's items; columns past `count` have weight 0.
 template <class T>
 struct Items {
   int64_t count;
-  int64_t ids[kTileItems];
-  T weight[kTileItems];
+  int64_t ids[kRankItems];
+  T weight[kRankItems];
+
+  int64_t columns() const { return round_up(count, kTileItems); }
 };
 
 // The next items of [begin, end) that are candidates of `row` (of all rows if there are no lists),
@@ -17,189 +55,223 @@ static void next_items(const core::Rows<T>& rows, int64_t row, int64_t begin, in
                        int64_t* position, Items<T>* tile) {
   tile->count = 0;
   if (rows.candidate_ptr == nullptr) {
-    for (; *position < end && tile->count < kTileItems; ++*position, ++tile->count) {
+    for (; *position < end && tile->count < kRankItems; ++*position, ++tile->count) {
       tile->ids[tile->count] = *position;
       tile->weight[tile->count] = 1;
     }
   } else {
-    for (; *position < rows.candidate_ptr[row + 1] && tile->count < kTileItems; ++*position) {
+    for (; *position < rows.candidate_ptr[row + 1] && tile->count < kRankItems; ++*position) {
       const int64_t id = rows.candidate_ids[*position];
       if (id < begin || id >= end) continue;
       tile->ids[tile->count] = id;
       tile->weight[tile->count++] = rows.candidate_weight ? rows.candidate_weight[*position] : T(1);
     }
   }
-  for (int64_t j = tile->count; j < kTileItems; ++j) tile->ids[j] = -1, tile->weight[j] = 0;
+  for (int64_t j = tile->count; j < tile->columns(); ++j) tile->ids[j] = -1, tile->weight[j] = 0;
+}
+
+// Calls load(tile), work(row, num_rows, tile) for the blocks of rows that see it, and store(tile),
+// for tiles that cover items [begin, end).
+template <class T, class Load, class Work, class Store>
+static void for_each_tile(const core::Rows<T>& rows, int64_t begin, int64_t end, const Load& load,
+                          const Work& work, const Store& store) {
+  Items<T> tile;
+  const bool all_items = rows.candidate_ptr == nullptr;
+  for (int64_t row = 0; row < (all_items ? 1 : rows.batch); ++row) {
+    int64_t position = all_items ? begin : rows.candidate_ptr[row];
+    for (next_items(rows, row, begin, end, &position, &tile); tile.count > 0;
+         next_items(rows, row, begin, end, &position, &tile)) {
+      load(tile);
+      if (all_items) {
+        for (int64_t block = 0; block < rows.batch; block += kTileUsers) {
+          work(block, rows.batch - block < kTileUsers ? rows.batch - block : kTileUsers, tile);
+        }
+      } else {
+        work(row, 1, tile);
+      }
+      store(tile);
+    }
+  }
 }
 
 template <class T>
-static int64_t first_position(const core::Rows<T>& rows, int64_t row, int64_t begin) {
-  return rows.candidate_ptr == nullptr ? begin : rows.candidate_ptr[row];
-}
-
-// Scores of a tile, [kTileUsers, kTileItems]; what does not count for a row gets -infinity.
-// `transposed` [width, kTileItems] is scratch.
-template <class T>
-static void tile_scores(const core::SmoothRank<T>& problem, const T* users, const T* items,
-                        int64_t row_begin, int64_t num_rows, const Items<T>& tile, T* transposed,
-                        T* scores) {
-  const int64_t width = problem.width, stride = padded_width<T>(width);
-  for (int64_t j = 0; j < kTileItems; ++j) {
+static void transpose(const T* items, int64_t width, const Items<T>& tile, T* transposed) {
+  for (int64_t j = 0; j < tile.columns(); ++j) {
     for (int64_t k = 0; k < width; ++k) {
-      transposed[k * kTileItems + j] = j < tile.count ? items[tile.ids[j] * width + k] : T(0);
+      transposed[k * kRankItems + j] = j < tile.count ? items[tile.ids[j] * width + k] : T(0);
     }
   }
-  fill<T>(scores, kTileUsers * kTileItems, 0);
-  add_product<T>(round_up(num_rows, 4), kTileItems, width, users + row_begin * stride, stride, 1,
-                 transposed, kTileItems, scores, kTileItems);
-  const T nothing = -T(__builtin_inf());
+}
+
+// Sets the weight of the columns that hold item `id`.
+template <class T>
+static inline void set_weight(const core::Rows<T>& rows, const Items<T>& tile, int64_t id,
+                              const T* value, T* weight) {
+  if (rows.candidate_ptr == nullptr) {
+    const int64_t j = id - tile.ids[0];
+    if (j >= 0 && j < tile.count) weight[j] = value ? value[j] : 0;
+  } else {
+    for (int64_t j = 0; j < tile.columns(); ++j) {
+      if (tile.ids[j] == id) weight[j] = value ? value[j] : 0;
+    }
+  }
+}
+
+// Calls pairs(at, odds, decay, weight) for each positive of `num_rows` rows, `at` its place among
+// the ranks: its sigmoid with column j of the tile is 1 / (1 + odds * decay[j]).
+template <class T, class Pairs>
+static void for_each_positive(const core::SmoothRank<T>& problem, const T* users,
+                              const Positive<T>* positives, T tau, int64_t row_begin,
+                              int64_t num_rows, const Items<T>& tile, const T* transposed,
+                              T* scores, const Pairs& pairs) {
+  const int64_t stride = padded_width<T>(problem.width), columns = tile.columns();
+  fill<T>(scores, kTileUsers * kRankItems, 0);
+  add_product<T>(round_up(num_rows, 4), columns, problem.width, users + row_begin * stride, stride,
+                 1, transposed, kRankItems, scores, kRankItems);
+  const T inverse_tau = 1 / tau;
+  constexpr T limit = kRankExponent<T> - kRankSpread;
+  T decay[kRankItems], weight[kRankItems];
   for (int64_t r = 0; r < num_rows; ++r) {
-    T* row_scores = scores + r * kTileItems;
-    for (int64_t j = tile.count; j < kTileItems; ++j) row_scores[j] = nothing;
-    if (!problem.exclude_positives) continue;
     const core::Span liked = core::positives(problem.rows, row_begin + r);
-    for (int64_t j = 0; j < tile.count; ++j) {
-      if (core::contains(liked, tile.ids[j])) row_scores[j] = nothing;
+    const T* row_scores = scores + r * kRankItems;
+    for (int64_t j = 0; j < columns; ++j) weight[j] = tile.weight[j];
+    if (problem.exclude_positives) {
+      for (const int64_t* id = liked.begin; id < liked.end; ++id) {
+        set_weight<T>(problem.rows, tile, *id, nullptr, weight);
+      }
+    }
+    const int64_t first = problem.offsets[row_begin + r];
+    for (int64_t i = 0; i < liked.end - liked.begin; ++i) {
+      const Positive<T> positive = positives[first + i];
+      if (i == 0 || positive.center != positives[first + i - 1].center) {
+        for (int64_t j = 0; j < columns; ++j) {
+          T z = (row_scores[j] - positive.center) * inverse_tau;
+          z = z < limit ? z : limit;
+          decay[j] = core::exp_minus(z > -limit ? z : -limit);
+        }
+      }
+      if (!problem.exclude_positives) {
+        set_weight<T>(problem.rows, tile, liked.begin[i], nullptr, weight);
+      }
+      pairs(r, first + i, positive.odds, decay, weight);
+      if (!problem.exclude_positives) {
+        set_weight<T>(problem.rows, tile, liked.begin[i], tile.weight, weight);
+      }
     }
   }
 }
 
-// (s_uj - s_ui) / tau of a tile's row; the positive i itself does not count.
 template <class T>
-static inline void differences(const T* row_scores, const Items<T>& tile, int64_t id, T score,
-                               T inverse_tau, T* x) {
-  const T nothing = -T(__builtin_inf());
-  for (int64_t j = 0; j < kTileItems; ++j) {
-    x[j] = tile.ids[j] == id ? nothing : (row_scores[j] - score) * inverse_tau;
-  }
-}
-
-template <class T>
-void positive_scores(const core::SmoothRank<T>& problem, const T* users, const T* items, T* scores,
-                     int64_t begin, int64_t end) {
+void positive_scores(const core::SmoothRank<T>& problem, const T* users, const T* items, T tau,
+                     Positive<T>* positives, int64_t begin, int64_t end) {
   const int64_t width = problem.width, stride = padded_width<T>(width);
+  const auto least = [](T a, T b) { return a < b ? a : b; };
+  const auto most = [](T a, T b) { return a > b ? a : b; };
   for (int64_t row = begin; row < end; ++row) {
     const core::Span liked = core::positives(problem.rows, row);
-    for (const int64_t* id = liked.begin; id < liked.end; ++id) {
+    const int64_t count = liked.end - liked.begin;
+    Positive<T>* out = positives + problem.offsets[row];
+    for (int64_t i = 0; i < count; ++i) {
       T sum = 0;
-      for (int64_t k = 0; k < width; ++k) sum += users[row * stride + k] * items[*id * width + k];
-      scores[problem.offsets[row] + (id - liked.begin)] = sum;
+      for (int64_t k = 0; k < width; ++k) {
+        sum += users[row * stride + k] * items[liked.begin[i] * width + k];
+      }
+      out[i].odds = sum;
+    }
+    for (int64_t i = 0, next; i < count; i = next) {
+      T low = out[i].odds, high = low;
+      for (next = i + 1; next < count; ++next) {
+        const T score = out[next].odds;
+        if (!(most(high, score) - least(low, score) <= 2 * kRankSpread * tau)) break;
+        low = least(low, score), high = most(high, score);
+      }
+      const T center = low / 2 + high / 2;
+      for (int64_t m = i; m < next; ++m) {
+        out[m] = {center, core::exp_minus((center - out[m].odds) / tau)};
+      }
     }
   }
 }
 
 template <class T>
 void smooth_rank(const core::SmoothRank<T>& problem, const T* users, const T* items,
-                 const T* scores, T tau, double* ranks, T* scratch, int64_t begin, int64_t end) {
-  const core::Rows<T>& rows = problem.rows;
+                 const Positive<T>* positives, T tau, double* ranks, T* scratch, int64_t begin,
+                 int64_t end) {
+  using V = typename Vector<T>::type;
   T* transposed = scratch;
-  T* tile_score = scratch + kTileItems * problem.width;
-  const int64_t step = rows.candidate_ptr == nullptr ? kTileUsers : 1;
-  for (int64_t row = begin; row < end; row += step) {
-    const int64_t num_rows = end - row < step ? end - row : step;
-    Items<T> tile;
-    int64_t position = first_position(rows, row, 0);
-    for (next_items(rows, row, 0, rows.num_items, &position, &tile); tile.count > 0;
-         next_items(rows, row, 0, rows.num_items, &position, &tile)) {
-      tile_scores(problem, users, items, row, num_rows, tile, transposed, tile_score);
-      for (int64_t r = 0; r < num_rows; ++r) {
-        const core::Span liked = core::positives(rows, row + r);
-        for (const int64_t* id = liked.begin; id < liked.end; ++id) {
-          const int64_t at = problem.offsets[row + r] + (id - liked.begin);
-          T x[kTileItems];
-          differences(tile_score + r * kTileItems, tile, *id, scores[at], 1 / tau, x);
-          T sum[8] = {};
-          for (int64_t j = 0; j < kTileItems; j += 8) {
-            for (int64_t l = 0; l < 8; ++l) sum[l] += tile.weight[j + l] * core::sigmoid(x[j + l]);
-          }
-          ranks[at] += double(((sum[0] + sum[1]) + (sum[2] + sum[3])) +
-                              ((sum[4] + sum[5]) + (sum[6] + sum[7])));
-        }
-      }
-    }
-  }
+  T* scores = transposed + kRankItems * problem.width;
+  fill<double>(ranks, problem.size, 0);
+  for_each_tile(
+      problem.rows, begin, end,
+      [&](const Items<T>& tile) { transpose(items, problem.width, tile, transposed); },
+      [&](int64_t row, int64_t num_rows, const Items<T>& tile) {
+        for_each_positive(problem, users, positives, tau, row, num_rows, tile, transposed, scores,
+                          [&](int64_t, int64_t at, T odds, const T* decay, const T* weight) {
+                            V sum = {};
+                            for (int64_t j = 0; j < tile.columns(); j += Vector<T>::lanes) {
+                              const V d = *reinterpret_cast<const V*>(decay + j);
+                              const V w = *reinterpret_cast<const V*>(weight + j);
+                              sum += w * reciprocal(1 + odds * d);
+                            }
+                            ranks[at] += double(sum_of<T>(sum));
+                          });
+      },
+      [](const Items<T>&) {});
 }
 
 template <class T>
 void smooth_rank_backward(const core::SmoothRank<T>& problem, const T* users, const T* items,
-                          const T* scores, T tau, const T* rank_grad, T* user_grad, T* item_grad,
-                          double* score_grad, T* scratch, int64_t begin, int64_t end) {
+                          const Positive<T>* positives, T tau, const T* rank_grad, T* user_grad,
+                          T* item_grad, double* score_grad, T* scratch, int64_t begin,
+                          int64_t end) {
+  using V = typename Vector<T>::type;
   const core::Rows<T>& rows = problem.rows;
   const int64_t width = problem.width, stride = padded_width<T>(width);
-  const bool all_items = rows.candidate_ptr == nullptr;
-  const int64_t step = all_items ? kTileUsers : 1;
   T* transposed = scratch;
-  T* tile_score = transposed + kTileItems * width;
-  T* gradients = tile_score + kTileUsers * kTileItems;
-  T* tile_items = gradients + kTileUsers * kTileItems;
-  T* tile_grad = tile_items + kTileItems * stride;
+  T* scores = transposed + kRankItems * width;
+  T* gradients = scores + kTileUsers * kRankItems;
+  T* tile_items = gradients + kTileUsers * kRankItems;
+  T* tile_grad = tile_items + kRankItems * stride;
   fill<T>(user_grad, padded_rows(rows.batch) * stride, 0);
   fill<T>(item_grad + begin * width, (end - begin) * width, 0);
   fill<double>(score_grad, problem.size, 0);
 
-  const auto tile_backward = [&](int64_t row, int64_t num_rows, const Items<T>& tile) {
-    tile_scores(problem, users, items, row, num_rows, tile, transposed, tile_score);
-    fill<T>(gradients, kTileUsers * kTileItems, 0);
-    for (int64_t r = 0; r < num_rows; ++r) {
-      const core::Span liked = core::positives(rows, row + r);
-      T* out = gradients + r * kTileItems;
-      for (const int64_t* id = liked.begin; id < liked.end; ++id) {
-        const int64_t at = problem.offsets[row + r] + (id - liked.begin);
-        T x[kTileItems], sum[8] = {};
-        differences(tile_score + r * kTileItems, tile, *id, scores[at], 1 / tau, x);
-        const T factor = rank_grad[at] / tau;
-        for (int64_t j = 0; j < kTileItems; j += 8) {
-          for (int64_t l = 0; l < 8; ++l) {
-            const T part = factor * tile.weight[j + l] * core::sigmoid_slope(x[j + l]);
-            out[j + l] += part;
-            sum[l] += part;
-          }
-        }
-        score_grad[at] -= double(((sum[0] + sum[1]) + (sum[2] + sum[3])) +
-                                 ((sum[4] + sum[5]) + (sum[6] + sum[7])));
-      }
-    }
-    add_product<T>(round_up(num_rows, 4), stride, tile.count, gradients, kTileItems, 1, tile_items,
-                   stride, user_grad + row * stride, stride);
-    add_product<T>(kTileItems, stride, num_rows, gradients, 1, kTileItems, users + row * stride,
-                   stride, tile_grad, stride);
-  };
-  const auto load_items = [&](const Items<T>& tile) {
-    fill<T>(tile_items, kTileItems * stride, 0);
-    fill<T>(tile_grad, kTileItems * stride, 0);
+  const auto load = [&](const Items<T>& tile) {
+    transpose(items, width, tile, transposed);
+    fill<T>(tile_items, tile.columns() * stride, 0);
+    fill<T>(tile_grad, tile.columns() * stride, 0);
     for (int64_t j = 0; j < tile.count; ++j) {
       for (int64_t k = 0; k < width; ++k)
         tile_items[j * stride + k] = items[tile.ids[j] * width + k];
     }
   };
-  const auto add_item_grad = [&](const Items<T>& tile) {
+  const auto work = [&](int64_t row, int64_t num_rows, const Items<T>& tile) {
+    fill<T>(gradients, kTileUsers * kRankItems, 0);
+    for_each_positive(problem, users, positives, tau, row, num_rows, tile, transposed, scores,
+                      [&](int64_t r, int64_t at, T odds, const T* decay, const T* weight) {
+                        T* out = gradients + r * kRankItems;
+                        const T factor = rank_grad[at] / tau;
+                        V sum = {};
+                        for (int64_t j = 0; j < tile.columns(); j += Vector<T>::lanes) {
+                          const V x = odds * *reinterpret_cast<const V*>(decay + j);
+                          const V y = reciprocal(1 + x);
+                          // The slope is y (1 - y); x y does not cancel where y is almost 1.
+                          const V slope = *reinterpret_cast<const V*>(weight + j) * (x * y * y);
+                          *reinterpret_cast<V*>(out + j) += factor * slope;
+                          sum += slope;
+                        }
+                        score_grad[at] -= double(factor) * double(sum_of<T>(sum));
+                      });
+    add_product<T>(round_up(num_rows, 4), stride, tile.count, gradients, kRankItems, 1, tile_items,
+                   stride, user_grad + row * stride, stride);
+    add_product<T>(tile.columns(), stride, num_rows, gradients, 1, kRankItems, users + row * stride,
+                   stride, tile_grad, stride);
+  };
+  for_each_tile(rows, begin, end, load, work, [&](const Items<T>& tile) {
     for (int64_t j = 0; j < tile.count; ++j) {
       add_scaled<T>(width, 1, tile_grad + j * stride, item_grad + tile.ids[j] * width);
     }
-  };
-
-  Items<T> tile;
-  if (all_items) {
-    int64_t position = begin;
-    for (next_items(rows, 0, begin, end, &position, &tile); tile.count > 0;
-         next_items(rows, 0, begin, end, &position, &tile)) {
-      load_items(tile);
-      for (int64_t row = 0; row < rows.batch; row += step) {
-        tile_backward(row, rows.batch - row < step ? rows.batch - row : step, tile);
-      }
-      add_item_grad(tile);
-    }
-  } else {
-    for (int64_t row = 0; row < rows.batch; ++row) {
-      int64_t position = first_position(rows, row, begin);
-      for (next_items(rows, row, begin, end, &position, &tile); tile.count > 0;
-           next_items(rows, row, begin, end, &position, &tile)) {
-        load_items(tile);
-        tile_backward(row, 1, tile);
-        add_item_grad(tile);
-      }
-    }
-  }
+  });
 }
 
 template <class T>
@@ -229,12 +301,13 @@ void add_positive_item_grad(const core::SmoothRank<T>& problem, const T* users,
 }
 
 #define HASHGCN_INSTANTIATE(T)                                                                     \
-  template void positive_scores<T>(const core::SmoothRank<T>&, const T*, const T*, T*, int64_t,    \
-                                   int64_t);                                                       \
-  template void smooth_rank<T>(const core::SmoothRank<T>&, const T*, const T*, const T*, T,        \
-                               double*, T*, int64_t, int64_t);                                     \
-  template void smooth_rank_backward<T>(const core::SmoothRank<T>&, const T*, const T*, const T*,  \
-                                        T, const T*, T*, T*, double*, T*, int64_t, int64_t);       \
+  template void positive_scores<T>(const core::SmoothRank<T>&, const T*, const T*, T,              \
+                                   Positive<T>*, int64_t, int64_t);                                \
+  template void smooth_rank<T>(const core::SmoothRank<T>&, const T*, const T*, const Positive<T>*, \
+                               T, double*, T*, int64_t, int64_t);                                  \
+  template void smooth_rank_backward<T>(const core::SmoothRank<T>&, const T*, const T*,            \
+                                        const Positive<T>*, T, const T*, T*, T*, double*, T*,      \
+                                        int64_t, int64_t);                                         \
   template void add_positive_user_grad<T>(const core::SmoothRank<T>&, const T*, const double*, T*, \
                                           int64_t, int64_t);                                       \
   template void add_positive_item_grad<T>(const core::SmoothRank<T>&, const T*, const double*, T*, \

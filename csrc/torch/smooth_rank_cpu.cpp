@@ -7,11 +7,11 @@
 
 namespace hashgcn {
 
-// Checked arguments with what both passes need: padded users, scores of positives, tau.
+// Checked arguments with what both passes need: padded users, positives, tau.
 template <class T>
 struct RankInput : RankArguments<T> {
   Buffer<T> users;
-  std::vector<T> scores;
+  std::vector<cpu::Positive<T>> positives;
   T temperature;
 };
 
@@ -45,30 +45,44 @@ static RankInput<T> check_rank(const char* op, const Tensor& user_emb, const Ten
   require(offsets_fit, op, "offsets that rise by each row's number of positives, to at most size ",
           size, ", got others");
   input.users = padded_copy(data<T>(input.user_emb), rows.batch, input.problem.width);
-  input.scores.resize(size_t(size));
+  input.positives.resize(size_t(size));
   parallel(rows.batch, 64, [&](int64_t begin, int64_t end) {
     HASHGCN_RUN(positive_scores(input.problem, input.users.data(), data<T>(input.item_emb),
-                                input.scores.data(), begin, end));
+                                input.temperature, input.positives.data(), begin, end));
   });
   return input;
+}
+
+// Runs `part(p, items of p, scratch, sums)` for every part of the items and adds up what the parts
+// leave in their `sums` [size], in order.
+template <class T, class Part>
+static std::vector<double> sum_over_parts(const core::SmoothRank<T>& problem, const Part& part) {
+  const int64_t size = problem.size;
+  std::vector<double> sums(size_t(size * kItemParts));
+  parallel(kItemParts, 1, [&](int64_t first, int64_t last) {
+    Buffer<T> scratch(size_t(cpu::rank_scratch<T>(problem.width)));
+    for (int64_t p = first; p < last; ++p) {
+      part(p, item_part(problem.rows.num_items, p), scratch.data(), sums.data() + p * size);
+    }
+  });
+  for (int64_t p = 1; p < kItemParts; ++p) {
+    for (int64_t i = 0; i < size; ++i) sums[size_t(i)] += sums[size_t(p * size + i)];
+  }
+  return sums;
 }
 
 template <class T>
 static Tensor forward(const RankInput<T>& input) {
   const core::SmoothRank<T>& problem = input.problem;
-  std::vector<double> ranks(size_t(problem.size), 1.0);
-  const int64_t batch = problem.rows.batch;
-  const int64_t tiles = (batch + cpu::kTileUsers - 1) / cpu::kTileUsers;
-  parallel(tiles, 1, [&](int64_t begin, int64_t end) {
-    std::vector<T> scratch(size_t(cpu::rank_scratch<T>(problem.width)));
-    const int64_t last = end * cpu::kTileUsers < batch ? end * cpu::kTileUsers : batch;
-    HASHGCN_RUN(smooth_rank(problem, input.users.data(), data<T>(input.item_emb),
-                            input.scores.data(), input.temperature, ranks.data(), scratch.data(),
-                            begin * cpu::kTileUsers, last));
-  });
+  const std::vector<double> sums =
+      sum_over_parts(problem, [&](int64_t, ItemPart items, T* scratch, double* part_sums) {
+        HASHGCN_RUN(smooth_rank(problem, input.users.data(), data<T>(input.item_emb),
+                                input.positives.data(), input.temperature, part_sums, scratch,
+                                items.begin, items.end));
+      });
   Tensor out = torch::stable::new_empty(input.item_emb, {problem.size});
   T* result = mutable_data<T>(out);
-  for (int64_t i = 0; i < problem.size; ++i) result[i] = T(ranks[size_t(i)]);
+  for (int64_t i = 0; i < problem.size; ++i) result[i] = T(1 + sums[size_t(i)]);
   return out;
 }
 
@@ -78,7 +92,7 @@ static std::tuple<Tensor, Tensor> backward(const RankInput<T>& input, const Tens
   const Checker check{"smooth_rank_backward", input.item_emb};
   const Tensor grad = check.tensor(grad_in, "grad", 1, input.item_emb.scalar_type());
   const int64_t batch = problem.rows.batch, num_items = problem.rows.num_items;
-  const int64_t width = problem.width, size = problem.size;
+  const int64_t width = problem.width;
   Tensor user_grad = torch::stable::new_empty(input.item_emb, {batch, width});
   Tensor item_grad = torch::stable::new_empty(input.item_emb, {num_items, width});
   const T* items = data<T>(input.item_emb);
@@ -87,26 +101,19 @@ static std::tuple<Tensor, Tensor> backward(const RankInput<T>& input, const Tens
   const size_t padded = input.users.size();
   const Tensor buffer = torch::stable::new_empty(input.item_emb, {kItemParts, int64_t(padded)});
   T* parts = mutable_data<T>(buffer);
-  std::vector<double> score_parts(size_t(size * kItemParts));
-  parallel(kItemParts, 1, [&](int64_t first, int64_t last) {
-    std::vector<T> scratch(size_t(cpu::rank_scratch<T>(width)));
-    for (int64_t p = first; p < last; ++p) {
-      const ItemPart part = item_part(num_items, p);
-      HASHGCN_RUN(smooth_rank_backward(problem, input.users.data(), items, input.scores.data(),
-                                       input.temperature, data<T>(grad), parts + size_t(p) * padded,
-                                       item_out, score_parts.data() + p * size, scratch.data(),
-                                       part.begin, part.end));
-    }
-  });
-  for (int64_t p = 1; p < kItemParts; ++p) {
-    for (int64_t i = 0; i < size; ++i) score_parts[size_t(i)] += score_parts[size_t(p * size + i)];
-  }
+  const std::vector<double> score_grad =
+      sum_over_parts(problem, [&](int64_t p, ItemPart range, T* scratch, double* part_sums) {
+        HASHGCN_RUN(smooth_rank_backward(problem, input.users.data(), items, input.positives.data(),
+                                         input.temperature, data<T>(grad),
+                                         parts + size_t(p) * padded, item_out, part_sums, scratch,
+                                         range.begin, range.end));
+      });
   sum_parts(parts, batch, width, user_out);
   parallel(batch, 64, [&](int64_t begin, int64_t end) {
-    HASHGCN_RUN(add_positive_user_grad(problem, items, score_parts.data(), user_out, begin, end));
+    HASHGCN_RUN(add_positive_user_grad(problem, items, score_grad.data(), user_out, begin, end));
   });
   parallel(kItemParts, 1, [&](int64_t first, int64_t last) {
-    HASHGCN_RUN(add_positive_item_grad(problem, input.users.data(), score_parts.data(), item_out,
+    HASHGCN_RUN(add_positive_item_grad(problem, input.users.data(), score_grad.data(), item_out,
                                        item_part(num_items, first).begin,
                                        item_part(num_items, last - 1).end));
   });
