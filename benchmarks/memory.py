@@ -1,79 +1,72 @@
-"""Extra memory of the recall loss on score tables and in its pairwise form, forward and backward.
-
-    .venv/bin/python benchmarks/memory.py
-
-Each form runs in a process of its own; extra memory is the highest resident size during the step
-over that before it, gradients of both sides included (Linux).
-"""
+"""Peak extra memory of a call, and how the C library hands memory out (Linux, glibc)."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import subprocess
-import sys
+import gc
+from collections.abc import Iterator
 
-import torch
-from shapes import GOWALLA, interactions
-
-from hashgcn import ops, reference
-from hashgcn.graph import BipartiteGraph
-from hashgcn.nn import SmoothRecallLoss
-
-BITS, TAU = 64, 3.5
+_STATUS, _CLEAR, _INFO = "/proc/self/status", "/proc/self/clear_refs", "/proc/meminfo"
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # mallopt's numbers
 
 
-def resident(field: str) -> int:
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(field)) * 1024
+class Peak:
+    """Context whose `bytes` is the highest resident size inside it over that before it.
+
+    None where the system does not tell. What was freed before is given back first, so that it does
+    not hide what is taken.
+    """
+
+    bytes: int | None = None
+
+    def __enter__(self) -> Peak:
+        gc.collect()
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+            with open(_CLEAR, "w") as refs:
+                refs.write("5")  # the highest resident size starts anew
+            self._before = _field(_STATUS, "VmRSS")
+        except (AttributeError, OSError):
+            self._before = None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            self.bytes = max(0, _field(_STATUS, "VmHWM") - self._before)
 
 
-def step(form: str, batch: int) -> None:
-    graph = BipartiteGraph.from_interactions(interactions(GOWALLA))
-    g = torch.Generator().manual_seed(0)
-
-    def run(size: int) -> None:
-        users = torch.randperm(GOWALLA.users, generator=g)[:size]
-        user_codes = reference.sign(torch.randn(size, BITS, generator=g)).requires_grad_()
-        item_codes = reference.sign(torch.randn(GOWALLA.items, BITS, generator=g)).requires_grad_()
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed before does not hide what is taken now
-        with open("/proc/self/clear_refs", "w") as refs:
-            refs.write("5")  # the highest resident size starts anew
-        before = resident("VmRSS")
-        if form == "score tables":
-            loss = SmoothRecallLoss((50,), TAU)(
-                *ops.score_tables(user_codes, item_codes, users, graph)
-            )
-        else:
-            ranks = reference.smooth_rank(
-                user_codes, item_codes, users, graph.user_ptr, graph.user_items, TAU
-            )
-            loss = -torch.sigmoid(torch.log(ranks.new_tensor(50.0)) - ranks.log()).mean()
-        loss.backward()
-        positives = int((graph.user_ptr[users + 1] - graph.user_ptr[users]).sum())
-        if size == batch:
-            print(
-                f"{form:>14}  {size:5d} users  {positives:6d} positives  "
-                f"{(resident('VmHWM') - before) / 2**20:8.1f} MiB extra"
-            )
-
-    run(8)  # libraries and pools come up
-    run(batch)
+def available() -> int:
+    return _field(_INFO, "MemAvailable")
 
 
-def main() -> None:
-    if len(sys.argv) == 3:
-        step(sys.argv[1], int(sys.argv[2]))
-        return
-    print(f"{GOWALLA.items} items, {BITS} bits, float32, {torch.get_num_threads()} threads")
-    for form, batch in (
-        ("score tables", 256),
-        ("score tables", 1024),
-        ("score tables", 4096),
-        ("pairwise", 64),
-        ("pairwise", 256),
-    ):
-        subprocess.run([sys.executable, __file__, form, str(batch)], check=True)
+def settle() -> None:
+    """Fixes malloc's thresholds at what they adapt to: up to 32 MiB reused, above fresh pages."""
+    _mallopt((_MMAP_MAX, 65536), (_MMAP_THRESHOLD, 32 << 20), (_TRIM_THRESHOLD, 64 << 20))
 
 
-if __name__ == "__main__":
-    main()
+@contextlib.contextmanager
+def reused() -> Iterator[None]:
+    """Memory that was freed is handed out again, whatever its size.
+
+    Above 32 MiB malloc maps fresh pages otherwise, and their faults take longer than the work of an
+    op that reads and writes once. A training step that allocates the same sizes again and again
+    sees reused memory under most allocators.
+    """
+    _mallopt((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1))
+    try:
+        yield
+    finally:
+        settle()
+
+
+def _mallopt(*options: tuple[int, int]) -> None:
+    library = ctypes.CDLL(None)
+    for option, value in options:
+        if not library.mallopt(option, value):
+            raise OSError(f"mallopt refused {value} for {option}")
+
+
+def _field(path: str, name: str) -> int:
+    with open(path) as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1024

@@ -18,6 +18,7 @@ class Shape(NamedTuple):
 
 GOWALLA = Shape(29_858, 40_981, 810_128)
 YELP2018 = Shape(31_668, 38_048, 1_237_259)
+TINY = Shape(300, 400, 4_000)  # of quick runs, which test the suite and measure nothing
 
 
 @cache

@@ -1,0 +1,100 @@
+"""The machine's ceilings, measured in the run they judge: copy bandwidth, popcounts, FMAs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+# Bytes that a copy reads and writes in all: in a core's second cache, in the third, in memory.
+COPY_BYTES = (1 << 20, 24 << 20, 512 << 20)
+LANES = 192  # of bounds.c
+REPEATS = 5
+
+
+@cache
+def measure(threads: int) -> dict[str, object]:
+    """Ceilings of `threads` threads, each the best of several runs.
+
+    Returns:
+        popcounts and multiply_adds a second (64-bit words; float32), and copy: bytes read and
+        written a second, by the number of bytes that a copy touches.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        copy = {size: _copy_rate(size) for size in COPY_BYTES}
+    finally:
+        torch.set_num_threads(before)
+    library = _library()
+    words = [np.arange(2048, dtype=np.uint64) for _ in range(threads)]
+
+    def count(at: int) -> None:
+        library.popcounts(ctypes.c_void_p(words[at].ctypes.data), len(words[at]), 8000)
+
+    def multiply(at: int) -> None:
+        library.multiply_adds(200_000, 0.999)
+
+    with ThreadPoolExecutor(threads) as pool:
+
+        def rate(work: Callable[[int], None], operations: int) -> float:
+            return threads * operations / _best(lambda: list(pool.map(work, range(threads))))
+
+        return {
+            "copy": copy,
+            "popcounts": rate(count, 2048 * 8000),
+            "multiply_adds": rate(multiply, LANES * 200_000),
+        }
+
+
+def copy_rate(bounds: dict, working_set: int) -> float:
+    """Bytes a second of the smallest copy measured that holds the working set."""
+    copy = bounds["copy"]
+    return copy[min((size for size in copy if size >= working_set), default=max(copy))]
+
+
+def _copy_rate(size: int) -> float:
+    source = torch.ones(size // 8)
+    target = torch.empty_like(source)
+    times = max(1, (64 << 20) // size)
+
+    def copy() -> None:
+        for _ in range(times):
+            target.copy_(source)
+
+    return times * size / _best(copy)
+
+
+def _best(work: Callable[[], object]) -> float:
+    work()
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    source = Path(__file__).with_name("bounds.c")
+    compiler = os.environ.get("CC", "cc")
+    options = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "bounds.so")
+        subprocess.run([compiler, *options, source, "-o", target], check=True)
+        library = ctypes.CDLL(str(target))
+    library.popcounts.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    library.popcounts.restype = ctypes.c_uint64
+    library.multiply_adds.argtypes = [ctypes.c_int64, ctypes.c_float]
+    library.multiply_adds.restype = ctypes.c_float
+    return library
