@@ -17,7 +17,11 @@ namespace hashgcn::core {
 using float16 = __half;
 using bfloat16 = __nv_bfloat16;
 #else
+#if defined(__aarch64__)
+using float16 = __fp16;  // GCC 12 has no _Float16 in C++ there.
+#else
 using float16 = _Float16;
+#endif
 
 struct bfloat16 {
   uint16_t bits;

@@ -13,7 +13,11 @@ const char* name(InstructionSet set) {
     case InstructionSet::avx2:
       return "avx2";
     default:
+#if defined(__aarch64__)
+      return "neon";
+#else
       return "baseline";
+#endif
   }
 }
 

@@ -36,8 +36,9 @@
 
 namespace hashgcn::cpu {
 
-// baseline: what every processor of the architecture has (x86-64: SSE2; 64-bit Arm: NEON).
-// avx2: with FMA, F16C, BMI and BMI2. avx512: also F, BW, DQ, VL and VPOPCNTDQ.
+// baseline: what every processor of the architecture has: SSE2 on x86-64, and NEON, which is then
+// its name, on 64-bit Arm. avx2: with FMA, F16C, BMI and BMI2. avx512: also F, BW, DQ, VL and
+// VPOPCNTDQ.
 enum class InstructionSet { baseline, avx2, avx512 };
 constexpr InstructionSet kInstructionSets[] = {InstructionSet::avx512, InstructionSet::avx2,
                                                InstructionSet::baseline};
