@@ -184,6 +184,14 @@ def _(g):
     yield "padded", (*rank_inputs(g, 6, 9, 40, 5, padding=3), *none, True)
     yield "float32", (*rank_inputs(g, 6, 9, 40, 5, torch.float32), *none, True)
     yield "empty batch", (*rank_inputs(g, 0, 9, 40, 5), *none, True)
+    # Scores hundreds of tau apart, exact in float32: integers over a power of two.
+    for dtype in (torch.float32, torch.float64):
+        user, item, *rest, _ = rank_inputs(g, 33, 20, 600, 5, dtype)
+        whole = [(3 * x).detach().round().requires_grad_() for x in (user, item)]
+        for tau in (0.125, 1.0, 8.0):
+            for exclude in (True, False):
+                scale = torch.tensor(tau, dtype=dtype)
+                yield f"{dtype}, tau {tau} {exclude}", (*whole, *rest, scale, *none, exclude)
 
 
 @samples_of("smooth_rank_backward")

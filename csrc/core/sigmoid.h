@@ -1,4 +1,4 @@
-// exp of a non-positive number, and the sigmoid with its slope, without overflow.
+// exp of numbers that are not large, and the sigmoid with its slope, without overflow.
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 
 namespace hashgcn::core {
 
-// e^-z for z >= 0, infinite z included.
+// e^-z for z >= -87, infinite z included.
 //
 // The host float form is written out so that loops over it vectorise: 2^n times a polynomial in the
 // remainder, relative error below 2e-7; results under float32's normal range (z > 87.3) are 0.

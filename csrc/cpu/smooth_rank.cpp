@@ -1,41 +1,17 @@
 #include "smooth_rank.h"
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
 namespace hashgcn::cpu::HASHGCN_ISA {
 
-// Vectors of the loops over pairs.
 template <class T>
-struct Vector {
-#if defined(__AVX512F__)
-  typedef T type __attribute__((vector_size(64), aligned(alignof(T)), may_alias));
-#else
-  typedef T type __attribute__((vector_size(32), aligned(alignof(T)), may_alias));
-#endif
-  static constexpr int64_t lanes = sizeof(type) / sizeof(T);
-};
-
-template <class V>
-static inline V reciprocal(V x) {
-  return 1 / x;
-}
-#if defined(__AVX512F__)
-// 14 bits and a Newton step: full precision for a third of the division's time.
-static inline Vector<float>::type reciprocal(Vector<float>::type x) {
-  // Not _mm512_rcp14_ps, whose undefined operand some compilers warn of.
-  const Vector<float>::type y = _mm512_maskz_rcp14_ps(0xffff, x);
-  return y * (2 - x * y);
-}
-#endif
+constexpr int64_t kLanes = sizeof(typename Lanes<T>::type) / sizeof(T);
 
 template <class T>
-static inline T sum_of(typename Vector<T>::type x) {
-  for (int64_t half = Vector<T>::lanes / 2; half > 0; half /= 2) {
-    for (int64_t l = 0; l < half; ++l) x[l] += x[l + half];
+static inline T sum_of(typename Lanes<T>::type x) {
+  T part[4] = {};
+  for (int64_t l = 0; l < kLanes<T>; l += 4) {
+    for (int64_t i = 0; i < 4; ++i) part[i] += x[l + i];
   }
-  return x[0];
+  return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
 // A tile's items; columns past `count` have weight 0.
@@ -130,7 +106,7 @@ static void for_each_positive(const core::SmoothRank<T>& problem, const T* users
                  1, transposed, kRankItems, scores, kRankItems);
   const T inverse_tau = 1 / tau;
   constexpr T limit = kRankExponent<T> - kRankSpread;
-  T decay[kRankItems], weight[kRankItems];
+  alignas(64) T decay[kRankItems], weight[kRankItems];
   for (int64_t r = 0; r < num_rows; ++r) {
     const core::Span liked = core::positives(problem.rows, row_begin + r);
     const T* row_scores = scores + r * kRankItems;
@@ -197,7 +173,7 @@ template <class T>
 void smooth_rank(const core::SmoothRank<T>& problem, const T* users, const T* items,
                  const Positive<T>* positives, T tau, double* ranks, T* scratch, int64_t begin,
                  int64_t end) {
-  using V = typename Vector<T>::type;
+  using V = typename Lanes<T>::type;
   T* transposed = scratch;
   T* scores = transposed + kRankItems * problem.width;
   fill<double>(ranks, problem.size, 0);
@@ -208,10 +184,10 @@ void smooth_rank(const core::SmoothRank<T>& problem, const T* users, const T* it
         for_each_positive(problem, users, positives, tau, row, num_rows, tile, transposed, scores,
                           [&](int64_t, int64_t at, T odds, const T* decay, const T* weight) {
                             V sum = {};
-                            for (int64_t j = 0; j < tile.columns(); j += Vector<T>::lanes) {
+                            for (int64_t j = 0; j < tile.columns(); j += kLanes<T>) {
                               const V d = *reinterpret_cast<const V*>(decay + j);
                               const V w = *reinterpret_cast<const V*>(weight + j);
-                              sum += w * reciprocal(1 + odds * d);
+                              sum += w / (1 + odds * d);
                             }
                             ranks[at] += double(sum_of<T>(sum));
                           });
@@ -224,7 +200,7 @@ void smooth_rank_backward(const core::SmoothRank<T>& problem, const T* users, co
                           const Positive<T>* positives, T tau, const T* rank_grad, T* user_grad,
                           T* item_grad, double* score_grad, T* scratch, int64_t begin,
                           int64_t end) {
-  using V = typename Vector<T>::type;
+  using V = typename Lanes<T>::type;
   const core::Rows<T>& rows = problem.rows;
   const int64_t width = problem.width, stride = padded_width<T>(width);
   T* transposed = scratch;
@@ -252,9 +228,9 @@ void smooth_rank_backward(const core::SmoothRank<T>& problem, const T* users, co
                         T* out = gradients + r * kRankItems;
                         const T factor = rank_grad[at] / tau;
                         V sum = {};
-                        for (int64_t j = 0; j < tile.columns(); j += Vector<T>::lanes) {
+                        for (int64_t j = 0; j < tile.columns(); j += kLanes<T>) {
                           const V x = odds * *reinterpret_cast<const V*>(decay + j);
-                          const V y = reciprocal(1 + x);
+                          const V y = 1 / (1 + x);
                           // The slope is y (1 - y); x y does not cancel where y is almost 1.
                           const V slope = *reinterpret_cast<const V*>(weight + j) * (x * y * y);
                           *reinterpret_cast<V*>(out + j) += factor * slope;

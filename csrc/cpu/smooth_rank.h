@@ -22,7 +22,7 @@ template <class T>
 constexpr int kRankExponent = sizeof(T) == 8 ? 700 : 87;
 
 // Items of a tile: a user's row of scores and of gradients stays in the first-level cache.
-constexpr int64_t kRankItems = 512;
+constexpr int64_t kRankItems = 256;
 
 }  // namespace hashgcn::cpu
 
