@@ -30,14 +30,14 @@ class LightGCN(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.num_users, self.layers = num_users, layers
+        self.rows, self.layers = (num_users, num_items), layers
         initial = torch.empty(num_users + num_items, width)
         self.weight = nn.Parameter(initial.normal_(0, init_std, generator=generator))
 
     def forward(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         """P [m, width] and Q [n, width]."""
-        x = propagate(graph, self.weight, self.layers)
-        return x[: self.num_users], x[self.num_users :]
+        # Not slices: each of them would send back a gradient of all rows.
+        return propagate(graph, self.weight, self.layers).split(self.rows)
 
 
 class SignSwish(nn.Module):
@@ -97,7 +97,7 @@ def standard_deviation(*tensors: Tensor) -> Tensor:
     """
     count = sum(x.numel() for x in tensors)
     total = sum(sum_in_blocks(x.sum(1)) for x in tensors)
-    square = sum(sum_in_blocks(torch.linalg.vecdot(x, x)) for x in tensors)
+    square = sum(sum_in_blocks(torch.linalg.vector_norm(x, dim=1).square()) for x in tensors)
     mean = total / count
     return (square / count - mean * mean).clamp(min=1e-30).sqrt().float()
 
