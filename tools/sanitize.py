@@ -1,4 +1,7 @@
-"""`make sanitize`: tests of the CPU kernels with address and undefined-behaviour sanitizers."""
+"""`make sanitize`: tests of the CPU kernels with address and undefined-behaviour sanitizers.
+
+Once for each instruction set of the processor.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,15 @@ def main() -> None:
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
         "PYTHONPATH": str(PACKAGE),
     }
-    code = f"import hashgcn; assert hashgcn.__file__.startswith({str(PACKAGE)!r}), hashgcn.__file__"
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, cwd=PACKAGE)
+    code = f"""
+import hashgcn
+assert hashgcn.__file__.startswith({str(PACKAGE)!r}), hashgcn.__file__
+from hashgcn import _numpy
+print(*_numpy.instruction_sets())
+"""
+    sets = subprocess.check_output(
+        [sys.executable, "-c", code], env=environment, cwd=PACKAGE, text=True
+    ).split()
     tests = ["test_ops.py", "test_errors.py", "test_losses.py", "test_numpy_module.py"]
     command = [
         sys.executable,
@@ -44,12 +54,13 @@ def main() -> None:
         "-k",
         "not compile and not opcheck and not gradcheck and not instruction_set",
     ]
-    subprocess.run(
-        [*command, *(str(ROOT / "tests" / name) for name in tests)],
-        check=True,
-        env=environment,
-        cwd=PACKAGE,
-    )
+    for name in sets:
+        subprocess.run(
+            [*command, *(str(ROOT / "tests" / test) for test in tests)],
+            check=True,
+            env=environment | {"HASHGCN_CPU": name},
+            cwd=PACKAGE,
+        )
 
 
 if __name__ == "__main__":
