@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import bounds
 import numpy as np
 import pytest
 import scipy.sparse
@@ -21,11 +22,11 @@ def work(graph: BipartiteGraph, width: int) -> Work:
     pairs, nodes = len(graph.user_items), graph.num_users + graph.num_items
     row = 4 * width
     return Work(
-        "2 L pairs f additions; a row of f numbers and an id read for each, each layer's rows "
-        "written",
+        "2 L pairs f additions; a row of f numbers and an id read for each pair, each layer's rows "
+        "written; at the third cache's bandwidth, since popular rows stay there",
         bytes=LAYERS * (2 * pairs * (row + 8) + nodes * row),
         multiply_adds=LAYERS * 2 * pairs * width,
-        working_set=nodes * row,
+        working_set=min(nodes * row, bounds.COPY_BYTES[1]),
     )
 
 

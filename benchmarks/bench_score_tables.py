@@ -182,7 +182,7 @@ def log_recall(ranks: Tensor) -> Tensor:
 def test_smooth_recall(race, inputs, quick, size, threads, batch, codes):
     """The whole loss; plain forms are timed on some of the users and scaled."""
     user_codes, item_codes, users = batch
-    graph, sample = inputs.graph, size(32, 8)
+    graph, sample = inputs.graph, size(128, 8)
     share = sample / len(users)
     part = user_codes[:sample], item_codes, users[:sample]
     row, item = positives(graph, users[:sample])
@@ -251,7 +251,7 @@ def recall_surrogate(v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> 
 @pytest.mark.parametrize("codes", ["trained"])
 def test_recall_surrogate(race, inputs, size, threads, batch, codes):
     user_codes, item_codes, users = batch
-    graph, sample = inputs.graph, size(32, 8)
+    graph, sample = inputs.graph, size(128, 8)
     part = user_codes[:sample], item_codes, users[:sample]
     row, item = positives(graph, users[:sample])
     all_pairs = len(positives(graph, users)[0])

@@ -59,7 +59,7 @@ def case(inputs, batch: int, pairs: int) -> Case:
 
 
 def test_small_batch(race, inputs, quick, size, threads):
-    users = inputs.batch(size(64, 8))
+    users = inputs.batch(size(128, 8))
     graph, (row, item) = inputs.graph, positives(inputs.graph, users)
     p, q = embeddings(inputs, users)
 
@@ -87,7 +87,7 @@ def test_small_batch(race, inputs, quick, size, threads):
 
 
 def test_full_batch(race, inputs, size, threads):
-    """Ours alone: plain torch takes minutes here."""
+    """Ours alone: a row for a whole step."""
     users = inputs.batch(size(1024, 32))
     pairs = len(positives(inputs.graph, users)[0])
     ours = Contender("ours", partial(step, *embeddings(inputs, users), users, inputs.graph))

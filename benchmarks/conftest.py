@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import harness
 import machine
 import memory
+import numpy as np
 import pytest
 import torch
-from inputs import CACHE, Inputs
+from inputs import CACHE, Inputs, real_data
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "narrow: also run with HASHGCN_CPU set to narrower sets")
+    config.addinivalue_line("markers", "most_threads: with the largest thread count alone")
     config.addinivalue_line("markers", "apart: only when its file is asked for by name")
     memory.settle()
 
@@ -33,7 +35,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "threads" in metafunc.fixturenames:
         counts = [int(n) for n in metafunc.config.getoption("--threads").split(",")]
+        if metafunc.definition.get_closest_marker("most_threads"):
+            counts = [max(counts)]
         metafunc.parametrize("threads", counts, indirect=True, ids=lambda n: f"{n}-threads")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    named = {Path(argument).name for argument in config.args}
+    apart = [item for item in items if item.get_closest_marker("apart")]
+    left_out = [item for item in apart if item.path.name not in named]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture
@@ -61,6 +74,20 @@ def inputs(quick: bool) -> Inputs:
 
 
 @pytest.fixture(scope="session")
+def folder(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real files, or generated interactions written in their format."""
+    if inputs.is_real:
+        return real_data()
+    path = tmp_path_factory.mktemp("generated")
+    parts = inputs.dataset.train.split(0.2, seed=0)
+    for name, part in zip(("train.txt", "test.txt"), parts, strict=True):
+        rows = np.split(part.ids, part.ptr[1:-1])
+        lines = (" ".join(map(str, [user, *row])) for user, row in enumerate(rows))
+        (path / name).write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
 def rows_file(request: pytest.FixtureRequest, quick: bool) -> Path:
     path = request.config.getoption("--rows")
     if path is None:
@@ -74,10 +101,10 @@ def rows_file(request: pytest.FixtureRequest, quick: bool) -> Path:
 def allocation(request: pytest.FixtureRequest) -> Iterator[str]:
     """Whether results get memory that was used before; its value goes into the row's note."""
     if request.param == "fresh":
-        yield "results in fresh memory: page faults included, on both sides"
+        yield "results in fresh memory"
         return
     with memory.reused():
-        yield "results in reused memory (mallopt), on both sides"
+        yield "results in reused memory"
 
 
 @pytest.fixture
@@ -105,10 +132,12 @@ def race(
 
 def _show(config: pytest.Config, row: dict[str, Any]) -> None:
     sizes = " ".join(f"{name}={value}" for name, value in row["shape"].items())
+    percent = row["percent_of_bound"]
+    bound = "" if percent is None else f"  {percent:5.1f}% of the bound"
     lines = [
         f"{row['op']}: {row['name']}, {row['mode']}, {row['input']}, {sizes}, "
         f"{row['threads']} threads, {row['instruction_set']}",
-        f"    {1e3 * row['median']:12.3f} ms  {row['percent_of_bound']:5.1f}% of the bound",
+        f"    {1e3 * row['median']:12.3f} ms{bound}",
         *(
             f"    {1e3 * b['median']:12.3f} ms  {b['ratio']:7.2f}x  {b['name']}"
             for b in row["baselines"]

@@ -35,7 +35,7 @@ MEMORY_PART = 0.5
 
 @dataclass(frozen=True)
 class Work:
-    """What a case has to do at least: counts by the formula in words.
+    """What a case has to do at least: counts by the formula in words. All 0: no bound is known.
 
     Attributes:
         bytes: read and written.
@@ -95,6 +95,7 @@ class Contender:
         ours: our op on that part, for the check; None where the share is 1.
         estimated_bytes: extra memory by formula; decides whether the form is run at all.
         memory_full: extra memory of the whole work by formula, where share < 1.
+        most_rounds: for what takes minutes.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Contender:
     ours: Callable[[], Any] | None = None
     note: str | None = None
     estimated_bytes: int = 0
+    most_rounds: int = 99
     memory_full: int | None = None
     sweep: dict[int, float] = field(default_factory=dict)
 
@@ -131,7 +133,7 @@ class Skipped:
 def best_chunk(
     name: str, form: Callable[[int], Contender], sizes: tuple[int, ...], quick: bool
 ) -> Contender:
-    """The chunked form with the size that is fastest in one run each, after a first run.
+    """The chunked form with the size that is fastest, each run once before it is timed.
 
     Args:
         form: the contender with chunks of a size; sizes: at least five.
@@ -143,8 +145,7 @@ def best_chunk(
         sizes = sizes[:1]
     seconds = {}
     for size in sizes:
-        if not seconds:
-            forms[size].once()
+        forms[size].once()  # compiled forms are compiled for some sizes anew
         seconds[size] = forms[size].time()
     size = min(seconds, key=seconds.__getitem__)
     chosen = forms[size]
@@ -209,7 +210,7 @@ def run_case(
 
     seconds: dict[int, list[float]] = {id(b): [] for b in contenders}
     if quick:
-        rounds = dict.fromkeys(rounds, FEWEST)
+        rounds = {key: min(count, FEWEST) for key, count in rounds.items()}
     total = max(rounds.values())
     current = 0
 
@@ -229,7 +230,8 @@ def run_case(
         ours.run(*arguments)  # its result is released inside the timing, as in Contender.time
 
     benchmark.group = f"{case.op}: {case.name}"
-    benchmark.pedantic(timed, setup=take_baselines, rounds=total)
+    with machine.Others() as others:
+        benchmark.pedantic(timed, setup=take_baselines, rounds=total)
 
     timing = Timing.of(benchmark.stats.stats.data)
     ceilings = bounds.measure(threads)
@@ -253,9 +255,10 @@ def run_case(
         "memory": first.memory,
         "work": asdict(case.work),
         "bound": bound,
-        "percent_of_bound": 100 * bound / timing.median,
+        "percent_of_bound": 100 * bound / timing.median if bound else None,
         "baselines": results,
         "skipped": skipped,
+        "others": others.share,
         "ceilings": ceilings,
         **environment,
     }
@@ -287,7 +290,7 @@ def _first_run(contender: Contender) -> _First:
             result = contender.run(*arguments)
         seconds = time.perf_counter() - started
     rounds = next((count for limit, count in ROUNDS if seconds < limit), FEWEST)
-    return _First(result, peak.bytes, rounds)
+    return _First(result, peak.bytes, min(rounds, contender.most_rounds))
 
 
 def set_threads(threads: int) -> None:

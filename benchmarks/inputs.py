@@ -28,7 +28,7 @@ _FORMAT = "hashgcn.benchmark_codes"
 
 
 def real_data() -> Path:
-    """Folder of the real Gowalla, there or not: HASHGCN_DATA, or shared/data beside the checkout."""
+    """The real Gowalla's folder, there or not: in HASHGCN_DATA, or shared/data by the checkout."""
     return Path(os.environ.get("HASHGCN_DATA", ROOT.parent / "shared" / "data")) / "gowalla"
 
 

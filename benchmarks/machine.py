@@ -37,6 +37,35 @@ def describe() -> dict[str, str | int]:
     return found
 
 
+class Others:
+    """Context whose `share` is the part of the processors' time that others took inside it.
+
+    Other processes and, where the kernel tells, other virtual machines; None outside Linux.
+    """
+
+    share: float | None = None
+
+    def __enter__(self) -> Others:
+        self._before = self._now()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        busy, total, own = (b - a for a, b in zip(self._before, self._now(), strict=True))
+        if total > 0:
+            self.share = max(0.0, busy - own) / total
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Busy and all seconds of the processors, and busy ones of this process."""
+        found = _lines("/proc/stat", r"(?m)^cpu +(.*)$")
+        times = os.times()
+        if not found:
+            return 0.0, 0.0, 0.0
+        # user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+        ticks = [int(n) / os.sysconf("SC_CLK_TCK") for n in found[0].split()[:8]]
+        return sum(ticks) - ticks[3] - ticks[4], sum(ticks), times.user + times.system
+
+
 def slug() -> str:
     """Of a results file: one a machine."""
     found = describe()

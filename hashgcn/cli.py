@@ -1,8 +1,11 @@
-"""Command line: train, evaluate, recommend."""
+"""Command line: train, evaluate, recommend, bench, report, info."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -216,6 +219,124 @@ def recommend(
             typer.echo(
                 f"{raw}: " + "  ".join(f"{i} ({s:+d})" for i, s in zip(items, values, strict=True))
             )
+
+
+@app.command()
+def bench(
+    ops: Annotated[
+        list[str] | None, typer.Argument(metavar="OP", help="Files bench_OP.py; all usual.")
+    ] = None,
+    threads: Annotated[str, typer.Option(help="Thread counts, by commas.")] = "1,2",
+    cpu: Annotated[
+        list[str] | None,
+        typer.Option(help="Narrower instruction sets to time too; avx2 if that is narrower."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder that holds the folder gowalla.")] = None,
+    rows: Annotated[
+        Path | None, typer.Option(help="File to append rows to; one a machine by default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="Tiny sizes: tests the suite.")] = False,
+) -> None:
+    """Time the ops against plain torch and other libraries; needs a checkout.
+
+    Results are compared first. Rows are appended as they are made: an interrupted run keeps them.
+    scaling and train run only when named.
+
+    Example: hashgcn bench hamming_topk --threads 2
+    """
+    from hashgcn import _numpy
+
+    folder = _benchmarks_folder()
+    missing = [
+        name for name in ("pytest", "pytest_benchmark") if not importlib.util.find_spec(name)
+    ]
+    if missing:
+        raise ValueError(
+            f"bench: expected {' and '.join(missing)} to be installed; pip install 'hashgcn[bench]'"
+        )
+    known = sorted(path.stem.removeprefix("bench_") for path in folder.glob("bench_*.py"))
+    unknown = [op for op in ops or [] if op not in known]
+    if unknown:
+        raise ValueError(f"OP: expected one of {', '.join(known)}, got {unknown[0]!r}")
+    available = _numpy.instruction_sets()
+    if cpu is None:
+        cpu = ["avx2"] if available[0] == "avx512" else []
+    wrong = [name for name in cpu if name not in available]
+    if wrong:
+        raise ValueError(f"--cpu: expected some of {', '.join(available)}, got {wrong[0]!r}")
+
+    files = [str(folder / f"bench_{op}.py") for op in ops or []] or [str(folder)]
+    command = [sys.executable, "-m", "pytest", *files, "-q", "-W", "default"]
+    command += ["--benchmark-quiet", "--threads", threads, *(["--quick"] if quick else [])]
+    command += ["--rows", str(rows.resolve())] if rows else []
+    environment = dict(os.environ)
+    if data is not None:
+        environment["HASHGCN_DATA"] = str(data.resolve())
+    runs: list[tuple[list[str], dict[str, str]]] = [([], {})]
+    runs += [(["-m", "narrow"], {"HASHGCN_CPU": name}) for name in cpu]
+    nothing_to_run = 5  # pytest's status where no case is marked for narrower sets
+    failed = 0
+    for options, variables in runs:
+        done = subprocess.run(
+            [*command, *options], cwd=folder.parent, env=environment | variables, check=False
+        )
+        failed = failed or (0 if done.returncode == nothing_to_run else done.returncode)
+    if failed:
+        raise typer.Exit(failed)
+
+
+@app.command()
+def report(
+    benchmarks: Annotated[
+        bool, typer.Option("--benchmarks", help="The benchmarks' rows: the one report there is.")
+    ],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Rows; benchmarks/results of the checkout."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for index.html and benchmarks.md.")] = Path(
+        "build/report"
+    ),
+) -> None:
+    """Make a page of measured rows: tables, bars, roofline, scaling curves.
+
+    Of rows of the same case the latest counts.
+
+    Example: hashgcn report --benchmarks --out build/report
+    """
+    from hashgcn import benchmark_report
+
+    if not files:
+        files = sorted((_benchmarks_folder() / "results").glob("bench-*.jsonl"))
+        if not files:
+            raise ValueError("FILE: expected rows, got none; make them with `hashgcn bench`")
+    pages = benchmark_report.write(benchmark_report.read_rows(files), out)
+    for page in pages:
+        typer.echo(f"saved {page}")
+
+
+@app.command()
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Versions, kernels that are live, the CPU path in use, threads and GPUs.
+
+    Example: hashgcn info --json
+    """
+    from hashgcn import info as information
+
+    found = information.collect()
+    typer.echo(json.dumps(found, indent=2) if as_json else information.as_text(found))
+
+
+def _benchmarks_folder() -> Path:
+    """benchmarks/ of the checkout that this package is imported from."""
+    folder = Path(__file__).resolve().parent.parent / "benchmarks"
+    if not (folder / "harness.py").is_file():
+        raise ValueError(
+            f"expected a checkout of the project, with {folder}: benchmarks are not installed"
+        )
+    return folder
 
 
 def _settings(pairs: list[str]) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""What is installed, which kernels it runs and on what: for reports of errors and of speed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from hashgcn import __version__
+
+
+def collect() -> dict[str, Any]:
+    """Versions, live kernels, instruction sets, threads and GPUs, as JSON can hold them.
+
+    Kernels that are not live stand with the reason; nothing is raised for them.
+    """
+    import torch
+
+    found: dict[str, Any] = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "processors": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(device) for device in range(torch.cuda.device_count())],
+    }
+    try:
+        from hashgcn import _numpy, ops
+    except ImportError as error:
+        reason = str(error).splitlines()[0]
+        return found | {"cpu_kernels": reason, "cuda_kernels": reason}
+    names = [name for name in ops.__all__ if name != "check_errors"]
+    live = {
+        key: [
+            name
+            for name in names
+            if torch._C._dispatch_has_kernel_for_dispatch_key(f"hashgcn::{name}", key)
+        ]
+        for key in ("CPU", "CUDA")
+    }
+    return found | {
+        "cpu_kernels": live["CPU"],
+        "cuda_kernels": live["CUDA"] or _why_no_cuda(),
+        "instruction_set": _numpy.instruction_set(),
+        "instruction_sets": _numpy.instruction_sets(),
+    }
+
+
+def _why_no_cuda() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is built without CUDA"
+    return "the CUDA library was not built (HASHGCN_CUDA=1 make build needs nvcc)"
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The same, a line each."""
+    lines = [
+        ("hashgcn", found["version"]),
+        ("CPU kernels", _listed(found["cpu_kernels"])),
+        ("CUDA kernels", _listed(found["cuda_kernels"])),
+    ]
+    if "instruction_set" in found:
+        available = ", ".join(found["instruction_sets"])
+        lines.append(("CPU path", f"{found['instruction_set']} (available: {available})"))
+    lines += [
+        ("threads", f"{found['threads']} of {found['processors']} processors"),
+        ("GPU", ", ".join(found["gpus"]) or "none in sight of torch"),
+        ("torch", found["torch"]),
+        ("Python", f"{found['python']}, {found['system']}"),
+    ]
+    return "\n".join(f"{name + ':':<14}{value}" for name, value in lines)
+
+
+def _listed(kernels: list[str] | str) -> str:
+    return ", ".join(kernels) if isinstance(kernels, list) else f"not live: {kernels}"
