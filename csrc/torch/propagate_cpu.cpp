@@ -1,10 +1,10 @@
-#include <sys/mman.h>
 #include <torch/csrc/stable/library.h>
 
 #include <algorithm>
 
 #include "../cpu/propagate.h"
 #include "cpu.h"
+#include "memory.h"
 
 namespace hashgcn {
 
@@ -25,18 +25,6 @@ static int64_t part_begin(const int64_t* ptr, int64_t rows, int64_t part) {
     }
   }
   return low;
-}
-
-// Random rows of a table of tens of megabytes miss the TLB with small pages. A hint: without it, or
-// where the system declines, only time is lost.
-static void advise_huge_pages(const Tensor& buffer) {
-#if defined(MADV_HUGEPAGE)
-  constexpr uintptr_t kPage = uintptr_t(1) << 21;
-  const uintptr_t data = reinterpret_cast<uintptr_t>(buffer.mutable_data_ptr());
-  const uintptr_t begin = (data + kPage - 1) / kPage * kPage;
-  const uintptr_t end = (data + size_t(buffer.numel()) * buffer.element_size()) / kPage * kPage;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
-#endif
 }
 
 // Checked ids in 32 bits (half the memory traffic), with what the kernel reads past them.

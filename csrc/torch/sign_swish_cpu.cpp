@@ -2,6 +2,7 @@
 
 #include "../cpu/sign_swish.h"
 #include "cpu.h"
+#include "memory.h"
 
 namespace hashgcn {
 
@@ -18,6 +19,7 @@ static Tensor sign_swish(const Tensor& x_in, const Tensor& beta) {
   check_beta({op, x_in}, beta, x_in.scalar_type());
   const Tensor x = torch::stable::contiguous(x_in);
   Tensor out = torch::stable::new_empty(x, x.sizes());
+  advise_huge_pages(out);
   with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
     using T = std::remove_pointer_t<decltype(null)>;
     const T* in = data<T>(x);
@@ -40,6 +42,7 @@ static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in, con
           shape(x_in), ", got ", shape(grad_in));
   const Tensor x = torch::stable::contiguous(x_in);
   Tensor out = torch::stable::new_empty(x, x.sizes());
+  advise_huge_pages(out);
   with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
     using T = std::remove_pointer_t<decltype(null)>;
     const T* upstream = data<T>(grad);
