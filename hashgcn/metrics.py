@@ -156,10 +156,13 @@ def tie_expected(candidates: np.ndarray, relevant: np.ndarray, cutoff: int) -> T
     if cutoff < 1:
         raise ValueError(f"cutoff: expected K >= 1, got {cutoff}")
 
+    num_relevant = wanted.sum(axis=1)
     last = np.cumsum(tied, axis=1)
     first = last - tied
+    # Levels that are past the cutoff for everybody add nothing: most of a table's.
+    reached = max(1, np.count_nonzero((first < cutoff).any(axis=0)))
+    tied, wanted, first, last = (x[:, :reached] for x in (tied, wanted, first, last))
     share = np.divide(wanted, tied, out=np.zeros(tied.shape), where=tied > 0)
-    num_relevant = wanted.sum(axis=1)
 
     def bounds(gain: np.ndarray, ideal: np.ndarray) -> Bounds:
         # gain[r]: the metric's sum if every rank up to r held a relevant item.

@@ -297,4 +297,12 @@ def _union(kind: str, *parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("train_pairs, test_pairs: expected at least one pair, got none")
     if len({part.dtype.kind for part in parts}) > 1:
         raise ValueError(f"{kind} ids: expected all integers or all strings, got both")
-    return np.unique(np.concatenate(parts), return_inverse=True)
+    ids = np.concatenate(parts)
+    if ids.dtype.kind != "U":
+        low, high = int(ids.min()), int(ids.max())
+        # Ids that lie close together need no sort, half the time of reading Gowalla.
+        if high - low < 4 * len(ids):
+            present = np.zeros(high - low + 1, dtype=bool)
+            present[ids - low] = True
+            return np.flatnonzero(present) + low, (np.cumsum(present) - 1)[ids - low]
+    return np.unique(ids, return_inverse=True)
