@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 DATASET ?= sample
 DATA ?=
 OUT ?= runs/$(DATASET)
+OP ?=
+BENCH ?=
 SOURCES := CMakeLists.txt setup.py pyproject.toml $(shell find csrc -type f)
 
 # Torch first and pinned: a CPU build is taken where one is offered, the stock wheel elsewhere. The
@@ -22,7 +24,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda lint format bench sanitize clean
+.PHONY: build demo test test-slow test-cuda lint format bench bench-report sanitize clean
 
 build: $(VENV)/built
 
@@ -48,8 +50,17 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh')
 
-bench: build
-	$(BIN)/python -m pytest benchmarks -m "not cuda" --benchmark-only --benchmark-columns=min,median,stddev,rounds
+# The libraries that the benchmarks compare with.
+$(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-bench.txt
+	touch $@
+
+# OP=hamming_topk: that file alone; OP=scaling: the curves. BENCH: options of `hashgcn bench`.
+bench: build $(VENV)/bench-installed
+	$(BIN)/hashgcn bench $(OP) $(BENCH)
+
+bench-report: build
+	$(BIN)/hashgcn report --benchmarks --out build/report
 
 # The CPU ops' tests with address and undefined-behaviour sanitizers.
 sanitize: build

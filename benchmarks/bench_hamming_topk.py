@@ -11,7 +11,7 @@ import torch
 from harness import Case, Contender, Skipped, Work, best_chunk
 from torch import Tensor
 
-from hashgcn import ops
+from hashgcn import _numpy, ops
 
 K = 100
 ITEMS, QUERIES = 1_000_000, 128
@@ -79,6 +79,8 @@ def usearch_contender(
     queries: Tensor, items: Tensor, bits: int, k: int, threads: int, *, one_by_one: bool = False
 ) -> Contender | Skipped:
     name = "usearch, exact"
+    if _numpy.instruction_set() != _numpy.instruction_sets()[0]:
+        return Skipped(name, "timed beside the best instruction set: its kernels do not change")
     try:
         from usearch.index import MetricKind, search
     except ImportError as error:

@@ -123,7 +123,7 @@ def test_tables(race, inputs, quick, size, threads, batch, mode, codes):
 
         return of
 
-    chunks = size((16, 32, 64, 128, 256, 1024), (8, 12, 16, 24, 32))
+    chunks = size((16, 32, 64, 128, 256), (8, 12, 16, 24, 32))
     baselines = [
         best_chunk("torch eager", form(plain_tables, plain_gradients), chunks, quick),
     ]
@@ -297,7 +297,7 @@ def test_softmax(race, inputs, quick, size, threads, batch, codes):
 
         return of
 
-    chunks = size((16, 32, 64, 128, 256, 1024), (8, 12, 16, 24, 32))
+    chunks = size((16, 32, 64, 128, 256), (8, 12, 16, 24, 32))
     baselines = [
         best_chunk("torch eager cross entropy", form(pairwise.softmax_cross_entropy), chunks, quick)
     ]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch._dynamo  # loaded before the collector is frozen, see conftest
 from harness import Contender, Skipped
 
 

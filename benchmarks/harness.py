@@ -113,10 +113,10 @@ class Contender:
     def once(self) -> Any:
         return self.run(self.prepare()) if self.prepare else self.run()
 
-    def time(self) -> float:
+    def time(self, pause: float = PAUSE) -> float:
         """Seconds of one run, its result's release included."""
         arguments = (self.prepare(),) if self.prepare else ()
-        time.sleep(PAUSE)
+        time.sleep(pause)
         started = time.perf_counter()
         self.run(*arguments)
         return time.perf_counter() - started
@@ -209,6 +209,7 @@ def run_case(
     gc.collect()
 
     seconds: dict[int, list[float]] = {id(b): [] for b in contenders}
+    pause = 0 if quick else PAUSE
     if quick:
         rounds = {key: min(count, FEWEST) for key, count in rounds.items()}
     total = max(rounds.values())
@@ -220,10 +221,10 @@ def run_case(
             share_of_rounds = rounds[id(baseline)]
             # Spread over all rounds: true for exactly share_of_rounds of them.
             if (current + 1) * share_of_rounds // total > current * share_of_rounds // total:
-                seconds[id(baseline)].append(baseline.time())
+                seconds[id(baseline)].append(baseline.time(pause))
         current += 1
         arguments = (ours.prepare(),) if ours.prepare else ()
-        time.sleep(PAUSE)
+        time.sleep(pause)
         return arguments, {}
 
     def timed(*arguments: Any) -> None:

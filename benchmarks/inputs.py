@@ -22,7 +22,7 @@ from hashgcn.settings import Settings
 from hashgcn.training import Trainer
 
 CACHE = ROOT / "build" / "benchmarks"  # not in git
-EPOCHS = 3  # of the codes' training: long enough for the skew and the ties of trained codes
+EPOCHS = 2  # of the codes' training: long enough for the skew and the ties of trained codes
 FLIPS = 3
 _FORMAT = "hashgcn.benchmark_codes"
 

@@ -40,17 +40,23 @@ IMPORTS = {
     "models": {"graph", "nn", "ops", "settings", "data", "retrieval", "training"},
     "evaluation": {"data", "graph", "metrics", "ops"},
     "report": {"files"},
+    "benchmark_report": {"files"},
+    "info": {"_numpy", "ops"},
     "checkpoint": {"data", "files", "run"},
     "training": {
         *("checkpoint", "data", "evaluation", "graph", "models"),
         *("ops", "report", "retrieval", "run", "settings"),
     },
     "cli": {
-        *("data", "evaluation", "models", "report", "retrieval", "run", "settings"),
+        *("_numpy", "benchmark_report", "data", "evaluation", "info", "models"),
+        *("report", "retrieval", "run", "settings"),
     },
     "__init__": set(),
 }
-TORCH_FREE = ("data", "files", "ids", "metrics", "retrieval", "run", "settings", "report")
+TORCH_FREE = (
+    *("benchmark_report", "data", "files", "ids", "metrics"),
+    *("report", "retrieval", "run", "settings"),
+)
 
 
 def includes(path: Path) -> list[str]:

@@ -23,6 +23,20 @@ def test_requirements_are_those_of_the_package():
     assert wanted <= installed
 
 
+def test_bench_requirements_are_those_of_the_extra():
+    project = (ROOT / "pyproject.toml").read_text()
+    block = re.search(r"^bench = \[(.*?)^\]", project, re.S | re.M).group(1)
+    listed = requirements((ROOT / "requirements-bench.txt").read_text())
+    assert set(re.findall(r'"([^"]+)"', block)) == listed
+
+
+def test_every_public_op_is_benchmarked():
+    files = {p.stem.removeprefix("bench_") for p in (ROOT / "benchmarks").glob("bench_*.py")}
+    stems = {p.stem for p in (ROOT / "hashgcn/ops").glob("[a-z]*.py")}
+    # fixed_order_mm multiplies a loss's small tables: it is part of the losses of score_tables.
+    assert stems - files == {"fixed_order_mm"}
+
+
 def test_every_op_has_the_same_stem_in_every_layer():
     glue = {p.name.removesuffix("_cpu.cpp") for p in (ROOT / "csrc/torch").glob("*_cpu.cpp")}
     assert glue == {p.stem for p in (ROOT / "hashgcn/ops").glob("[a-z]*.py")}
