@@ -38,7 +38,8 @@ def hamming_topk(
             excluded row out of range. On CUDA values are checked on the device.
 
     Deterministic, identical on every device, for any batch and number of threads. Cost: Q n
-    popcounts of f bits. Peak extra memory for each thread: 8 (2k + 64) pairs of 12 bytes; never
+    popcounts of f bits. Peak extra memory for each thread on the CPU: 1 MiB, or 2k + 64 pairs of 12
+    bytes if that is more, and the results once more where Q is below the number of threads; never
     Q x n.
     """
     return ops.hamming_topk.default(queries, items, k, code_length, exclude_ptr, exclude_ids, allow)

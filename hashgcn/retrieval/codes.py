@@ -80,7 +80,8 @@ def hamming_topk(
         exclude_ptr: int64 [Q + 1] and exclude_ids: int64: item rows that query q must not get are
             exclude_ids[exclude_ptr[q]:exclude_ptr[q + 1]], in any order, repeats allowed.
         allow: bool [n], False for items that no query may get.
-        num_threads: queries are split among this many; 0 for one for each processor.
+        num_threads: queries (or items, where there are few queries) are split among this many; 0
+            for one for each processor.
 
     Returns:
         distances int32 [Q, k] and ids int64 [Q, k], in rising order of (distance, row). Where fewer
@@ -91,8 +92,9 @@ def hamming_topk(
             excluded row out of range.
 
     Deterministic, for any batch and number of threads. Cost: Q n popcounts of f bits, after one
-    read of all codes where f % 64 != 0. Peak extra memory for each thread: 8 (2k + 64) pairs of 12
-    bytes and 8 times the longest exclusion; never Q x n.
+    read of all codes where f % 64 != 0. Peak extra memory for each thread: 1 MiB, or 2k + 64 pairs
+    of 12 bytes and the longest exclusion if that is more, and the results once more where Q is
+    below the number of threads; never Q x n.
     """
     return _numpy.hamming_topk(
         queries, items, k, code_length, exclude_ptr, exclude_ids, allow, num_threads
