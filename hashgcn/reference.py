@@ -37,6 +37,10 @@ def pack_codes(x: Tensor) -> Tensor:
     return (bits.view(rows, words, 64) << torch.arange(64)).sum(2)
 
 
+def sign_swish_pack(x: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    return sign_swish(x, beta), pack_codes(x)
+
+
 def unpack_codes(words: Tensor, code_length: int, dtype: torch.dtype = torch.float32) -> Tensor:
     bits = (words[:, :, None] >> torch.arange(64)) & 1
     return (2 * bits.flatten(1)[:, :code_length] - 1).to(dtype)

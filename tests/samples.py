@@ -88,6 +88,18 @@ def _(g):
     yield "strided", (transposed(normal(g, 9, 4)), sliced(normal(g, 9, 4)), beta)
 
 
+@samples_of("sign_swish_pack")
+def _(g):
+    beta = torch.tensor(0.8, dtype=torch.float64)
+    for rows, length in ((1, 1), (5, 63), (70, 64), (33, 65), (3, 129)):
+        yield f"{rows}x{length}", (normal(g, rows, length, grad=True), beta)
+    yield "transposed", (transposed(normal(g, 6, 70, grad=True)), beta)
+    yield "sliced", (sliced(normal(g, 7, 5, grad=True)), beta)
+    yield "empty", (normal(g, 0, 8, grad=True), beta)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        yield str(dtype), (normal(g, 150, 70, dtype=dtype, grad=True), beta.float())
+
+
 @samples_of("pack_codes")
 def _(g):
     for length in (1, 31, 63, 64, 65, 129):

@@ -50,7 +50,7 @@ def assert_same(op: str, got, want) -> None:
     for mine, theirs in zip(as_tuple(got), as_tuple(want), strict=True):
         mine = mine.cpu()
         assert mine.dtype == theirs.dtype and mine.shape == theirs.shape
-        if op in EXACT or op == "sign_swish":
+        if op in (*EXACT, "sign_swish", "sign_swish_pack"):
             assert torch.equal(mine, theirs)
             continue
         if mine.numel() == 0:
@@ -185,6 +185,10 @@ def test_second_device():
     [
         (lambda: ops.sign_swish(torch.tensor([float("nan")], device="cuda"), 1.0), "NaN"),
         (lambda: ops.pack_codes(torch.full((1, 3), float("nan"), device="cuda")), "NaN"),
+        (
+            lambda: ops.sign_swish_pack(torch.full((1, 3), float("nan"), device="cuda"), 1.0),
+            "NaN",
+        ),
         (
             lambda: loss_and_gradients(*(2 * x if i < 1 else x for i, x in enumerate(problem()))),
             "+1",

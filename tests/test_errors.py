@@ -132,6 +132,31 @@ OTHERS = {
         "beta positive -2",
     ),
     "beta is a vector": (lambda: ops.sign_swish(torch.ones(1), torch.ones(2)), "beta 0-d [2]"),
+    "sign_swish_pack of NaN": (
+        lambda: ops.sign_swish_pack(torch.full((1, 3), NAN), 1.0),
+        "sign_swish_pack x NaN",
+    ),
+    "sign_swish_pack of a late NaN": (
+        lambda: ops.sign_swish_pack(changed(torch.ones(300, 70), (299, 69), NAN), 1.0),
+        "sign_swish_pack x NaN",
+    ),
+    "sign_swish_pack of a vector": (lambda: ops.sign_swish_pack(torch.ones(3), 1.0), "x [3]"),
+    "sign_swish_pack of no bits": (
+        lambda: ops.sign_swish_pack(torch.ones(3, 0), 1.0),
+        "code_length [3, 0]",
+    ),
+    "sign_swish_pack of int": (
+        lambda: ops.sign_swish_pack(torch.ones(1, 2).int(), 1.0),
+        "x float32 int32",
+    ),
+    "sign_swish_pack with beta zero": (
+        lambda: ops.sign_swish_pack(torch.ones(1, 2), torch.tensor(0.0)),
+        "beta positive 0",
+    ),
+    "late NaN in whole words": (
+        lambda: ops.pack_codes(changed(torch.ones(9, 128), (8, 127), NAN)),
+        "x NaN",
+    ),
     "pack of NaN": (lambda: ops.pack_codes(torch.full((1, 3), NAN)), "x NaN"),
     "pack of a vector": (lambda: ops.pack_codes(torch.ones(3)), "x [3]"),
     "pack of no bits": (lambda: ops.pack_codes(torch.ones(3, 0)), "code_length [3, 0]"),

@@ -1,6 +1,7 @@
 #include "sign_swish.h"
 
 #include "../core/sign_swish.h"
+#include "pack_codes.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
 
@@ -17,6 +18,20 @@ bool sign_swish(const T* x, T* out, int64_t begin, int64_t end) {
 }
 
 template <class T>
+bool sign_swish_pack(const T* x, T* out, uint64_t* words, int64_t code_length, int64_t begin,
+                     int64_t end) {
+  // Rows that the second reading finds in the first-level cache.
+  const int64_t block = 1 + 16384 / (code_length * int64_t(sizeof(T)));
+  bool good = true;
+  for (int64_t row = begin; row < end; row += block) {
+    const int64_t last = end - row < block ? end : row + block;
+    good &= pack_codes(x, words, code_length, row, last);
+    sign_swish(x, out, row * code_length, last * code_length);
+  }
+  return good;
+}
+
+template <class T>
 void sign_swish_backward(const T* grad, const T* x, core::compute_t<T> beta, T* out, int64_t begin,
                          int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
@@ -27,6 +42,7 @@ void sign_swish_backward(const T* grad, const T* x, core::compute_t<T> beta, T* 
 
 #define HASHGCN_INSTANTIATE(T)                                                              \
   template bool sign_swish<T>(const T*, T*, int64_t, int64_t);                              \
+  template bool sign_swish_pack<T>(const T*, T*, uint64_t*, int64_t, int64_t, int64_t);     \
   template void sign_swish_backward<T>(const T*, const T*, core::compute_t<T>, T*, int64_t, \
                                        int64_t);
 HASHGCN_INSTANTIATE(float)

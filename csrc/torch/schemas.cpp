@@ -5,6 +5,8 @@
 STABLE_TORCH_LIBRARY(hashgcn, m) {
   m.def("sign_swish(Tensor x, Tensor beta) -> Tensor");
   m.def("sign_swish_backward(Tensor grad, Tensor x, Tensor beta) -> Tensor");
+  // Codes and packed words; sign_swish_backward is its backward too.
+  m.def("sign_swish_pack(Tensor x, Tensor beta) -> (Tensor, Tensor)");
 
   m.def("pack_codes(Tensor x) -> Tensor");
   m.def("unpack_codes(Tensor words, int code_length, ScalarType dtype) -> Tensor");

@@ -1,5 +1,7 @@
 #include <torch/csrc/stable/library.h>
 
+#include <tuple>
+
 #include "../cpu/sign_swish.h"
 #include "cpu.h"
 #include "memory.h"
@@ -33,6 +35,32 @@ static Tensor sign_swish(const Tensor& x_in, const Tensor& beta) {
   return out;
 }
 
+static std::tuple<Tensor, Tensor> sign_swish_pack(const Tensor& x_in, const Tensor& beta) {
+  const char* op = "sign_swish_pack";
+  check_beta({op, x_in}, beta, x_in.scalar_type());
+  require(x_in.dim() == 2 && x_in.size(1) >= 1, op, "x of shape [rows, code_length >= 1], got ",
+          shape(x_in));
+  const Tensor x = torch::stable::contiguous(x_in);
+  const int64_t rows = x.size(0), code_length = x.size(1);
+  Tensor codes = torch::stable::new_empty(x, x.sizes());
+  Tensor words =
+      torch::stable::new_empty(x, {rows, core::words_per_code(code_length)}, ScalarType::Long);
+  advise_huge_pages(codes);
+  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    const T* in = data<T>(x);
+    T* out = mutable_data<T>(codes);
+    uint64_t* packed = mutable_data<uint64_t>(words);
+    require(parallel_all(rows, 1 + kElementGrain / code_length,
+                         [&](int64_t begin, int64_t end) {
+                           return HASHGCN_RUN(
+                               sign_swish_pack(in, out, packed, code_length, begin, end));
+                         }),
+            op, "x without NaN, got NaN");
+  });
+  return {codes, words};
+}
+
 static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in, const Tensor& beta) {
   const char* op = "sign_swish_backward";
   const Checker check{op, x_in};
@@ -59,5 +87,6 @@ static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in, con
 
 STABLE_TORCH_LIBRARY_IMPL(hashgcn, CPU, m) {
   m.impl("sign_swish", TORCH_BOX(&hashgcn::sign_swish));
+  m.impl("sign_swish_pack", TORCH_BOX(&hashgcn::sign_swish_pack));
   m.impl("sign_swish_backward", TORCH_BOX(&hashgcn::sign_swish_backward));
 }

@@ -1,5 +1,7 @@
 #include <torch/csrc/stable/library.h>
 
+#include <tuple>
+
 #include "../cuda/sign_swish.h"
 #include "cuda.h"
 
@@ -18,6 +20,27 @@ static Tensor sign_swish(const Tensor& x_in, const Tensor& beta) {
   });
   device.finish();
   return out;
+}
+
+static std::tuple<Tensor, Tensor> sign_swish_pack(const Tensor& x_in, const Tensor& beta) {
+  const char* op = "sign_swish_pack";
+  const Device device(op, x_in);
+  const Checker check{op, x_in};
+  check.scalar(beta, "beta", compute_type(x_in.scalar_type()));
+  require(x_in.dim() == 2 && x_in.size(1) >= 1, op, "x of shape [rows, code_length >= 1], got ",
+          shape(x_in));
+  const Tensor x = torch::stable::contiguous(x_in);
+  const int64_t rows = x.size(0), code_length = x.size(1);
+  Tensor codes = torch::stable::new_empty(x, x.sizes());
+  Tensor words =
+      torch::stable::new_empty(x, {rows, core::words_per_code(code_length)}, ScalarType::Long);
+  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
+    using T = std::remove_pointer_t<decltype(null)>;
+    cuda::sign_swish_pack(data<T>(x), mutable_data<T>(codes), mutable_data<uint64_t>(words), rows,
+                          code_length, device.errors, device.stream);
+  });
+  device.finish();
+  return {codes, words};
 }
 
 static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in,
@@ -44,5 +67,6 @@ static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in,
 
 STABLE_TORCH_LIBRARY_IMPL(hashgcn, CUDA, m) {
   m.impl("sign_swish", TORCH_BOX(&hashgcn::sign_swish));
+  m.impl("sign_swish_pack", TORCH_BOX(&hashgcn::sign_swish_pack));
   m.impl("sign_swish_backward", TORCH_BOX(&hashgcn::sign_swish_backward));
 }

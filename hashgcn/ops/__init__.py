@@ -6,7 +6,7 @@ from hashgcn.ops.hamming_topk import hamming_topk
 from hashgcn.ops.pack_codes import pack_codes, unpack_codes
 from hashgcn.ops.propagate import propagate
 from hashgcn.ops.score_tables import score_tables
-from hashgcn.ops.sign_swish import sign_swish
+from hashgcn.ops.sign_swish import sign_swish, sign_swish_pack
 from hashgcn.ops.smooth_rank import smooth_rank
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "propagate",
     "score_tables",
     "sign_swish",
+    "sign_swish_pack",
     "smooth_rank",
     "unpack_codes",
 ]

@@ -1,4 +1,4 @@
-"""The sign with the gradient of SignSwish."""
+"""The sign with the gradient of SignSwish, alone or with the packed codes."""
 
 from __future__ import annotations
 
@@ -37,9 +37,40 @@ def sign_swish(x: Tensor, beta: float | Tensor) -> Tensor:
     return ops.sign_swish.default(x, scalar_like(beta, "beta", x))
 
 
+def sign_swish_pack(x: Tensor, beta: float | Tensor) -> tuple[Tensor, Tensor]:
+    """sign_swish(x, beta) and pack_codes(x) in one pass over x.
+
+        codes[i, j] = +1 where x[i, j] >= 0, else -1;   bit j of words[i, w] = (x[i, 64 w + j] >= 0)
+
+    Backward: sign_swish's, from the gradient of the codes.
+
+    Args:
+        x: float32, float64, bfloat16 or float16 [N, f], f >= 1; contiguity is not needed.
+        beta: positive finite number or 0-d tensor, as in sign_swish.
+
+    Returns:
+        codes: [N, f] of x's dtype, +1 and -1, differentiable.
+        words: int64 [N, ceil(f / 64)], pack_codes' words; no gradient.
+
+    Raises:
+        ValueError: x holds NaN, is not two-dimensional, has another dtype, or beta is not a
+            positive number.
+
+    Deterministic, the same codes and words on every device. Cost O(N f): reads and writes each
+    element once; no extra memory.
+    """
+    return ops.sign_swish_pack.default(x, scalar_like(beta, "beta", x))
+
+
 @torch.library.register_fake("hashgcn::sign_swish")
 def _(x: Tensor, beta: Tensor) -> Tensor:
     return x.new_empty(x.shape)
+
+
+@torch.library.register_fake("hashgcn::sign_swish_pack")
+def _(x: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    words = x.new_empty((x.shape[0], (x.shape[1] + 63) // 64), dtype=torch.int64)
+    return x.new_empty(x.shape), words
 
 
 @torch.library.register_fake("hashgcn::sign_swish_backward")
@@ -51,8 +82,9 @@ def _setup_context(ctx, inputs, output):
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx, grad):
+def _backward(ctx, grad, grad_words=None):
     return ops.sign_swish_backward.default(grad, *ctx.saved_tensors), None
 
 
-torch.library.register_autograd("hashgcn::sign_swish", _backward, setup_context=_setup_context)
+for _op in ("hashgcn::sign_swish", "hashgcn::sign_swish_pack"):
+    torch.library.register_autograd(_op, _backward, setup_context=_setup_context)
