@@ -261,8 +261,9 @@ def _(g):
     graph = graph_inputs(g, 9, 17)
     yield "strided", (transposed(normal(g, 26, 3, grad=True)), *graph, 2)
     *rest, scale = graph
-    x = normal(g, 26, 3, dtype=torch.float32, grad=True)
-    yield "float32", (x, *rest, scale.float(), 2)
+    for width in (3, 33):
+        x = normal(g, 26, width, dtype=torch.float32, grad=True)
+        yield f"float32, {width} columns", (x, *rest, scale.float(), 2)
 
 
 @samples_of("fixed_order_mm")
