@@ -183,7 +183,6 @@ def test_smooth_recall(race, inputs, quick, size, threads, batch, codes):
     """The whole loss; plain forms are timed on some of the users and scaled."""
     user_codes, item_codes, users = batch
     graph, sample = inputs.graph, size(128, 8)
-    share = sample / len(users)
     part = user_codes[:sample], item_codes, users[:sample]
     row, item = positives(graph, users[:sample])
     count = torch.bincount(row, minlength=sample).clamp(min=1)
@@ -192,9 +191,9 @@ def test_smooth_recall(race, inputs, quick, size, threads, batch, codes):
     n = len(item_codes)
     common = {
         "check": close(1e-3, 1e-4),
-        "share": share,
+        "share": len(row) / all_pairs,
         "ours": partial(step, objective, *part, graph),
-        "note": f"timed on {sample} of {len(users)} users and scaled",
+        "note": f"timed on {sample} of {len(users)} users, scaled by their pairs",
     }
 
     def loss_of_ranks(ranks: Tensor, row: Tensor) -> Tensor:
@@ -271,10 +270,10 @@ def test_recall_surrogate(race, inputs, size, threads, batch, codes):
                 "RS@k as published, a loop over queries",
                 partial(pairwise.recall_surrogate, *part[:2], row, item, TAU, CUTOFFS),
                 check=close(2e-3, 1e-3),
-                share=sample / len(users),
+                share=len(row) / all_pairs,
                 ours=partial(step, recall_surrogate, *part, graph),
-                note=f"timed on {sample} of {len(users)} users and scaled; tau of the codes' "
-                "scores, not of cosines",
+                note=f"timed on {sample} of {len(users)} users, scaled by their pairs; tau of the "
+                "codes' scores, not of cosines",
                 estimated_bytes=12 * n * len(row),
                 memory_full=12 * n * all_pairs,
             )

@@ -15,14 +15,14 @@ from torch import Tensor
 from hashgcn import ops
 
 WIDTH, TAU = 64, 0.5
-# Multiply-adds that a sigmoid is counted as: an exponential (range reduction and a polynomial of
-# degree 6), an addition and a division by Newton's steps.
-SIGMOID = 12
+# Operations that a comparison is counted as, at least: sigma((s_j - s_i) / tau) is
+# 1 / (1 + a_i b_j) of exponentials taken once an item; a multiply-add, a division of three, a sum.
+SIGMOID = 5
 
 
 def work(pairs: int, batch: int, items: int) -> Work:
     return Work(
-        f"forward b n f multiply-adds and P n sigmoids of {SIGMOID}; backward twice that; "
+        f"forward b n f multiply-adds and P n comparisons of {SIGMOID}; backward twice that; "
         "embeddings read twice, gradients written",
         bytes=12 * WIDTH * (batch + items),
         multiply_adds=3 * (batch * items * WIDTH + SIGMOID * pairs * items),

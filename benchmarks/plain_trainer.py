@@ -127,7 +127,6 @@ class LightGCNLoop:
 
     def __init__(self, graph: BipartiteGraph) -> None:
         m, n = graph.num_users, graph.num_items
-        self.users = m
         rows = torch.repeat_interleave(torch.arange(m), graph.user_ptr.diff())
         columns = graph.user_items + m
         values = (graph.scale[rows] * graph.scale[columns]).float()
