@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import hashgcn
 
 from hashgcn import benchmark_report
 
 ROOT = Path(__file__).resolve().parent.parent
 pytest.importorskip("pytest_benchmark")
-
-
-def hashgcn(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "hashgcn.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
-
-
-def hashgcn(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "hashgcn.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from command_line import hashgcn
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ static inline void look_up(const uint64_t* user, const uint64_t* items, int64_t 
 
 #if defined(__AVX512VPOPCNTDQ__)
 // The table of a code of one word stays in registers: distances 0 to 63 are looked up by two
-// permutations, 64 is a case of its own. A fifth of the time of scalar loads.
+// permutations, 64 is a case of its own. A quarter of the time of scalar loads.
 template <>
 inline void look_up<1, float>(const uint64_t* user, const uint64_t* items, int64_t num_items,
                               int64_t, const float* shares, float* out) {

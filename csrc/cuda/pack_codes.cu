@@ -9,7 +9,7 @@ namespace hashgcn::cuda {
 // A thread packs one byte: the values it reads are neighbours in memory, and so are the bytes that
 // the threads of a warp write (devices are little-endian).
 template <class T>
-static __global__ void pack_codes_kernel(const T* x, uint8_t* bytes, int64_t rows,
+static __global__ void pack_codes_kernel(const T* x, uint8_t* bytes, T* codes, int64_t rows,
                                          int64_t code_length, bool signs, unsigned int* errors) {
   const int64_t row_bytes = core::words_per_code(code_length) * 8;
   const int64_t i = element_index();
@@ -21,19 +21,21 @@ static __global__ void pack_codes_kernel(const T* x, uint8_t* bytes, int64_t row
     const T x_k = x[row * code_length + k];
     const auto value = core::load(x_k);
     bad |= signs ? value != 1 && value != -1 : value != value;
-    byte |= unsigned(core::is_plus(x_k)) << (k - first);
+    const bool plus = core::is_plus(x_k);
+    byte |= unsigned(plus) << (k - first);
+    if (codes != nullptr) codes[row * code_length + k] = core::store<T>(plus ? 1 : -1);
   }
   bytes[i] = uint8_t(byte);
   if (bad) atomicOr(errors, signs ? core::kNotSigns : core::kNan);
 }
 
 template <class T>
-void pack_codes(const T* x, uint64_t* words, int64_t rows, int64_t code_length, bool signs,
-                unsigned int* errors, cudaStream_t stream) {
+void pack_codes(const T* x, uint64_t* words, T* codes, int64_t rows, int64_t code_length,
+                bool signs, unsigned int* errors, cudaStream_t stream) {
   const int64_t count = rows * core::words_per_code(code_length) * 8;
   if (count == 0) return;
   pack_codes_kernel<<<element_grid(count), kThreads, 0, stream>>>(
-      x, reinterpret_cast<uint8_t*>(words), rows, code_length, signs, errors);
+      x, reinterpret_cast<uint8_t*>(words), codes, rows, code_length, signs, errors);
   check_launch();
 }
 
@@ -56,9 +58,9 @@ void unpack_codes(const uint64_t* words, T* x, int64_t rows, int64_t code_length
   check_launch();
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                            \
-  template void pack_codes<T>(const T*, uint64_t*, int64_t, int64_t, bool, unsigned int*, \
-                              cudaStream_t);                                              \
+#define HASHGCN_INSTANTIATE(T)                                                                \
+  template void pack_codes<T>(const T*, uint64_t*, T*, int64_t, int64_t, bool, unsigned int*, \
+                              cudaStream_t);                                                  \
   template void unpack_codes<T>(const uint64_t*, T*, int64_t, int64_t, cudaStream_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)

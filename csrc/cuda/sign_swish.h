@@ -10,11 +10,6 @@ namespace hashgcn::cuda {
 template <class T>
 void sign_swish(const T* x, T* out, int64_t count, unsigned int* errors, cudaStream_t stream);
 
-// Both of sign_swish and pack_codes, for x [rows, code_length].
-template <class T>
-void sign_swish_pack(const T* x, T* out, uint64_t* words, int64_t rows, int64_t code_length,
-                     unsigned int* errors, cudaStream_t stream);
-
 // out = grad * SS'_beta(x); `beta` is in device memory.
 template <class T>
 void sign_swish_backward(const T* grad, const T* x, const core::compute_t<T>* beta, T* out,

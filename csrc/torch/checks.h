@@ -109,6 +109,13 @@ inline ScalarType compute_type(ScalarType type) {
   return type == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
 }
 
+// What becomes words of bits, contiguous.
+inline Tensor check_packable(const char* op, const Tensor& x) {
+  require(x.dim() == 2 && x.size(1) >= 1, op, "x of shape [rows, code_length >= 1], got ",
+          shape(x));
+  return torch::stable::contiguous(x);
+}
+
 // Runs `body` with a null pointer of the kernel's element type.
 template <class Body>
 void with_element_type(ScalarType type, const char* op, const char* argument, const Body& body) {

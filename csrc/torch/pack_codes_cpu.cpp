@@ -7,9 +7,7 @@ namespace hashgcn {
 
 static Tensor pack_codes(const Tensor& x_in) {
   const char* op = "pack_codes";
-  require(x_in.dim() == 2 && x_in.size(1) >= 1, op, "x of shape [rows, code_length >= 1], got ",
-          shape(x_in));
-  const Tensor x = torch::stable::contiguous(x_in);
+  const Tensor x = check_packable(op, x_in);
   const int64_t rows = x.size(0), code_length = x.size(1);
   Tensor words =
       torch::stable::new_empty(x, {rows, core::words_per_code(code_length)}, ScalarType::Long);

@@ -8,16 +8,14 @@ namespace hashgcn {
 static Tensor pack_codes(const Tensor& x_in) {
   const char* op = "pack_codes";
   const Device device(op, x_in);
-  require(x_in.dim() == 2 && x_in.size(1) >= 1, op, "x of shape [rows, code_length >= 1], got ",
-          shape(x_in));
-  const Tensor x = torch::stable::contiguous(x_in);
+  const Tensor x = check_packable(op, x_in);
   const int64_t rows = x.size(0), code_length = x.size(1);
   Tensor words =
       torch::stable::new_empty(x, {rows, core::words_per_code(code_length)}, ScalarType::Long);
   with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
     using T = std::remove_pointer_t<decltype(null)>;
-    cuda::pack_codes(data<T>(x), mutable_data<uint64_t>(words), rows, code_length, false,
-                     device.errors, device.stream);
+    cuda::pack_codes<T>(data<T>(x), mutable_data<uint64_t>(words), nullptr, rows, code_length,
+                        false, device.errors, device.stream);
   });
   device.finish();
   return words;

@@ -16,8 +16,8 @@ static Tensor pack_checked(const Device& device, const Tensor& codes) {
   const int64_t rows = codes.size(0), code_length = codes.size(1);
   Tensor words =
       torch::stable::new_empty(codes, {rows, core::words_per_code(code_length)}, ScalarType::Long);
-  cuda::pack_codes(data<T>(codes), mutable_data<uint64_t>(words), rows, code_length, true,
-                   device.errors, device.stream);
+  cuda::pack_codes<T>(data<T>(codes), mutable_data<uint64_t>(words), nullptr, rows, code_length,
+                      true, device.errors, device.stream);
   return words;
 }
 

@@ -38,9 +38,7 @@ static Tensor sign_swish(const Tensor& x_in, const Tensor& beta) {
 static std::tuple<Tensor, Tensor> sign_swish_pack(const Tensor& x_in, const Tensor& beta) {
   const char* op = "sign_swish_pack";
   check_beta({op, x_in}, beta, x_in.scalar_type());
-  require(x_in.dim() == 2 && x_in.size(1) >= 1, op, "x of shape [rows, code_length >= 1], got ",
-          shape(x_in));
-  const Tensor x = torch::stable::contiguous(x_in);
+  const Tensor x = check_packable(op, x_in);
   const int64_t rows = x.size(0), code_length = x.size(1);
   Tensor codes = torch::stable::new_empty(x, x.sizes());
   Tensor words =

@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "../cuda/pack_codes.h"
 #include "../cuda/sign_swish.h"
 #include "cuda.h"
 
@@ -27,17 +28,15 @@ static std::tuple<Tensor, Tensor> sign_swish_pack(const Tensor& x_in, const Tens
   const Device device(op, x_in);
   const Checker check{op, x_in};
   check.scalar(beta, "beta", compute_type(x_in.scalar_type()));
-  require(x_in.dim() == 2 && x_in.size(1) >= 1, op, "x of shape [rows, code_length >= 1], got ",
-          shape(x_in));
-  const Tensor x = torch::stable::contiguous(x_in);
+  const Tensor x = check_packable(op, x_in);
   const int64_t rows = x.size(0), code_length = x.size(1);
   Tensor codes = torch::stable::new_empty(x, x.sizes());
   Tensor words =
       torch::stable::new_empty(x, {rows, core::words_per_code(code_length)}, ScalarType::Long);
   with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
     using T = std::remove_pointer_t<decltype(null)>;
-    cuda::sign_swish_pack(data<T>(x), mutable_data<T>(codes), mutable_data<uint64_t>(words), rows,
-                          code_length, device.errors, device.stream);
+    cuda::pack_codes(data<T>(x), mutable_data<uint64_t>(words), mutable_data<T>(codes), rows,
+                     code_length, false, device.errors, device.stream);
   });
   device.finish();
   return {codes, words};
