@@ -68,11 +68,11 @@ static inline void prepare_group(const uint64_t* items, int64_t words, int64_t c
   }
 }
 
+// Distances of a group's items, eight in a vector.
 template <int kWords>
-static inline bool test_group(const uint64_t* group, const uint64_t* prepared, int64_t words,
-                              int32_t bound, uint64_t* passed) {
+static inline void add_up(const uint64_t* group, const uint64_t* prepared, int64_t words,
+                          __m512i* distance) {
   const int64_t used = kWords > 0 ? kWords : words;
-  __m512i distance[8];
   for (int v = 0; v < 8; ++v) {
     distance[v] = _mm512_popcnt_epi64(_mm512_xor_si512(_mm512_loadu_si512(group + 8 * v),
                                                        _mm512_set1_epi64(int64_t(prepared[0]))));
@@ -85,6 +85,24 @@ static inline bool test_group(const uint64_t* group, const uint64_t* prepared, i
           _mm512_add_epi64(distance[v], _mm512_popcnt_epi64(_mm512_xor_si512(plane, word)));
     }
   }
+}
+
+template <int kWords>
+static inline void group_distances(const uint64_t* group, const uint64_t* prepared, int64_t words,
+                                   uint8_t* distances) {
+  __m512i distance[8];
+  add_up<kWords>(group, prepared, words, distance);
+  for (int v = 0; v < 8; ++v) {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(distances + 8 * v),
+                     _mm512_cvtusepi64_epi8(distance[v]));
+  }
+}
+
+template <int kWords>
+HASHGCN_HD bool test_group(const uint64_t* group, const uint64_t* prepared, int64_t words,
+                              int32_t bound, uint64_t* passed) {
+  __m512i distance[8];
+  add_up<kWords>(group, prepared, words, distance);
   const auto least = [&](int a, int b) { return _mm512_min_epu32(distance[a], distance[b]); };
   const __m512i limit = _mm512_set1_epi64(bound);
   const __m512i nearest = _mm512_min_epu32(_mm512_min_epu32(least(0, 1), least(2, 3)),
@@ -164,13 +182,14 @@ static inline void prepare_group(const uint64_t* items, int64_t words, int64_t c
   }
 }
 
+// Distances of a group's items, 32 in a vector.
 template <int kWords>
-static inline bool test_group(const uint64_t* group, const uint64_t* prepared, int64_t words,
-                              int32_t bound, uint64_t* passed) {
+static inline void add_up(const uint64_t* group, const uint64_t* prepared, int64_t words,
+                          __m256i* distance) {
   const int64_t nibbles = 16 * (kWords > 0 ? kWords : words);
   const __m256i* planes = reinterpret_cast<const __m256i*>(group);
   const __m128i* table = reinterpret_cast<const __m128i*>(prepared);
-  __m256i distance[4] = {};
+  for (int v = 0; v < 4; ++v) distance[v] = _mm256_setzero_si256();
   for (int64_t j = 0; j < nibbles; ++j) {
     const __m256i of_nibble = _mm256_broadcastsi128_si256(_mm_loadu_si128(table + j));
     for (int v = 0; v < 4; ++v) {
@@ -178,6 +197,23 @@ static inline bool test_group(const uint64_t* group, const uint64_t* prepared, i
       distance[v] = _mm256_adds_epu8(distance[v], _mm256_shuffle_epi8(of_nibble, nibble));
     }
   }
+}
+
+template <int kWords>
+static inline void group_distances(const uint64_t* group, const uint64_t* prepared, int64_t words,
+                                   uint8_t* distances) {
+  __m256i distance[4];
+  add_up<kWords>(group, prepared, words, distance);
+  for (int v = 0; v < 4; ++v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(distances) + v, distance[v]);
+  }
+}
+
+template <int kWords>
+HASHGCN_HD bool test_group(const uint64_t* group, const uint64_t* prepared, int64_t words,
+                              int32_t bound, uint64_t* passed) {
+  __m256i distance[4];
+  add_up<kWords>(group, prepared, words, distance);
   if (bound <= 0) return false;
   const __m256i last = _mm256_set1_epi8(char(bound > 255 ? 255 : bound - 1));
   const auto within = [&](__m256i x) { return _mm256_cmpeq_epi8(_mm256_min_epu8(x, last), x); };
@@ -205,7 +241,9 @@ static inline const uint64_t* prepare_query(const uint64_t* query, int64_t, uint
 }
 static inline void prepare_group(const uint64_t*, int64_t, int64_t, uint64_t*) {}
 template <int kWords>
-static inline bool test_group(const uint64_t*, const uint64_t*, int64_t, int32_t, uint64_t*) {
+static inline void group_distances(const uint64_t*, const uint64_t*, int64_t, uint8_t*) {}
+template <int kWords>
+HASHGCN_HD bool test_group(const uint64_t*, const uint64_t*, int64_t, int32_t, uint64_t*) {
   return false;
 }
 

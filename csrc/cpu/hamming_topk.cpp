@@ -1,5 +1,6 @@
 #include "hamming_topk.h"
 
+#include <cmath>
 #include <cstdlib>
 
 #include "hamming_tile.h"
@@ -39,14 +40,18 @@ static inline bool is_excluded(Nearest* nearest, int64_t row) {
   return nearest->num_excluded > 0 && *nearest->excluded == row;
 }
 
-// Drops what has fallen behind: all above the bound, and the last ones at it.
+// Drops what has fallen behind: all above the bound, and the last ones at it. Without a branch:
+// which ones go cannot be foretold.
 static void drop_far(Nearest* nearest) {
+  const int32_t bound = nearest->bound;
   int64_t ties = nearest->k - nearest->closer, kept = 0;
   for (int64_t i = 0; i < nearest->count; ++i) {
     const int32_t distance = nearest->distances[i];
-    if (distance > nearest->bound || (distance == nearest->bound && ties-- <= 0)) continue;
     nearest->distances[kept] = distance;
-    nearest->rows[kept++] = nearest->rows[i];
+    nearest->rows[kept] = nearest->rows[i];
+    const bool tie = distance == bound;
+    kept += (distance < bound) | (tie & (ties > 0));
+    ties -= tie;
   }
   nearest->count = kept;
 }
@@ -60,33 +65,50 @@ static inline void keep(Nearest* nearest, int64_t row, int32_t distance) {
   if (nearest->count == nearest->capacity) drop_far(nearest);
 }
 
-// Items [begin, end) for one query; `groups` is their planar copy, or null.
+// The items of a group, `count` of them from row `first` on, that passed a test.
 template <int kWords>
-static void scan(const core::HammingTopk& problem, const uint64_t* groups, int64_t begin,
-                 int64_t end, Nearest* nearest) {
+static void examine(const core::HammingTopk& problem, int64_t first, int64_t count,
+                    const uint64_t* passed, Nearest* nearest) {
+  const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
+  const uint64_t* items = problem.items + first * words;
+  for (int64_t v = 0; v < kGroup / 64; ++v) {
+    const int64_t left = count - 64 * v;
+    uint64_t mask = left >= 64 ? passed[v] : left <= 0 ? 0 : passed[v] & ((1ull << left) - 1);
+    for (; mask != 0; mask &= mask - 1) {
+      const int64_t j = 64 * v + __builtin_ctzll(mask);
+      const int32_t distance = core::hamming(nearest->query, items + j * words, words);
+      if (distance >= nearest->bound) continue;
+      if (problem.allow != nullptr && !problem.allow[first + j]) continue;
+      if (is_excluded(nearest, first + j)) continue;
+      keep(nearest, first + j, distance);
+    }
+  }
+}
+
+// Items [begin, end) for one query from their planar copy.
+template <int kWords>
+static void scan_groups(const core::HammingTopk& problem, const uint64_t* groups, int64_t begin,
+                        int64_t end, Nearest* nearest) {
+  const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
+  for (int64_t first = begin; first < end; first += kGroup, groups += kGroupWords * words) {
+    uint64_t passed[kGroup / 64];
+    if (test_group<kWords>(groups, nearest->prepared, words, nearest->bound, passed)) {
+      examine<kWords>(problem, first, end - first, passed, nearest);
+    }
+  }
+}
+
+// The same from the items as they stand.
+template <int kWords>
+static void scan_items(const core::HammingTopk& problem, int64_t begin, int64_t end,
+                       Nearest* nearest) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
   for (int64_t first = begin; first < end; first += kGroup) {
     const int64_t count = end - first < kGroup ? end - first : kGroup;
-    const uint64_t* items = problem.items + first * words;
     uint64_t passed[kGroup / 64];
-    if (groups != nullptr) {
-      const uint64_t* group = groups + (first - begin) / kGroup * (kGroupWords * words);
-      if (!test_group<kWords>(group, nearest->prepared, words, nearest->bound, passed)) continue;
-    } else {
-      if (!test_items<kWords>(items, nearest->query, words, count, nearest->bound, passed))
-        continue;
-    }
-    for (int64_t v = 0; v < kGroup / 64; ++v) {
-      const int64_t left = count - 64 * v;
-      uint64_t mask = left >= 64 ? passed[v] : left <= 0 ? 0 : passed[v] & ((1ull << left) - 1);
-      for (; mask != 0; mask &= mask - 1) {
-        const int64_t j = 64 * v + __builtin_ctzll(mask);
-        const int32_t distance = core::hamming(nearest->query, items + j * words, words);
-        if (distance >= nearest->bound) continue;
-        if (problem.allow != nullptr && !problem.allow[first + j]) continue;
-        if (is_excluded(nearest, first + j)) continue;
-        keep(nearest, first + j, distance);
-      }
+    if (test_items<kWords>(problem.items + first * words, nearest->query, words, count,
+                           nearest->bound, passed)) {
+      examine<kWords>(problem, first, count, passed, nearest);
     }
   }
 }
@@ -96,7 +118,11 @@ static void start(const core::HammingTopk& problem, int64_t query, Nearest* near
   nearest->count = nearest->closer = nearest->num_excluded = 0;
   nearest->bound = int32_t(problem.code_length) + 1;
   fill<uint32_t>(nearest->histogram, problem.code_length + 1, 0);
-  nearest->query = problem.queries + query * core::words_per_code(problem.code_length);
+  const int64_t words = core::words_per_code(problem.code_length);
+  nearest->query = problem.queries + query * words;
+  if (words <= kMaxPlanarWords) {
+    nearest->prepared = prepare_query(nearest->query, words, nearest->table);
+  }
   if (problem.exclude_ptr == nullptr) return;
   const int64_t* list = problem.exclude_ids + problem.exclude_ptr[query];
   const int64_t count = problem.exclude_ptr[query + 1] - problem.exclude_ptr[query];
@@ -112,17 +138,16 @@ static void start(const core::HammingTopk& problem, int64_t query, Nearest* near
 }
 
 // The kept pairs by distance; within a distance they already stand in row order.
-static void write(Nearest* nearest, int64_t code_length, int32_t* distances, int64_t* ids) {
+static void write(Nearest* nearest, int32_t* distances, int64_t* ids) {
   drop_far(nearest);
   uint32_t* places = nearest->histogram;
-  for (int64_t d = 0; d <= code_length; ++d) places[d] = 0;
-  for (int64_t i = 0; i < nearest->count; ++i) ++places[nearest->distances[i]];
   uint32_t place = 0;
-  for (int64_t d = 0; d <= code_length; ++d) {
+  for (int32_t d = 0; d < nearest->bound; ++d) {
     const uint32_t count = places[d];
     places[d] = place;
     place += count;
   }
+  places[nearest->bound] = place;
   for (int64_t i = 0; i < nearest->count; ++i) {
     const uint32_t rank = places[nearest->distances[i]]++;
     distances[rank] = nearest->distances[i];
@@ -134,39 +159,70 @@ static void write(Nearest* nearest, int64_t code_length, int32_t* distances, int
   }
 }
 
-// Lowers the queries' bounds to a distance that about 2k items lie within, judged by a sample, so
-// that few items have to be kept for a while: at k = 100, 1 to 4% less time among 10^6 items, 2%
-// more among 40,000. A bound that turns out too low shows in too few items kept.
+// A planar copy of the items pays from about four queries on, also where they are planar as they
+// stand: loads that straddle cache lines take twice the time.
+static bool copies_pay(int64_t queries, int64_t words) {
+  return queries >= 4 && words <= kMaxPlanarWords;
+}
+
+// How many of a sample's distances are at most `last`: whole groups of them, fewer than 256.
+static int64_t count_within(const uint8_t* distances, int64_t groups, uint8_t last) {
+  typedef uint8_t Bytes __attribute__((vector_size(kGroup), aligned(1), may_alias));
+  Bytes within = {};
+  for (int64_t g = 0; g < groups; ++g) {
+    within += Bytes(*reinterpret_cast<const Bytes*>(distances + g * kGroup) <= last) & 1;
+  }
+  int64_t sum = 0;
+  for (int64_t j = 0; j < kGroup; ++j) sum += within[j];
+  return sum;
+}
+
+// Lowers the queries' bounds to a distance that k items lie within, judged by a sample, so that
+// fewer items have to be kept. Too low a bound shows in fewer than k items kept.
 template <int kWords>
 static void lower_bounds(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
-                         int64_t queries, Nearest* nearest, uint64_t* sample) {
+                         int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const int64_t items = item_end - item_begin;
-  // A sixteenth of the items, at most what fits the tile.
-  const int64_t fitting = kTopkTileWords / words;
-  const int64_t drawn = items / 16 < fitting ? items / 16 : fitting;
-  if (drawn < 64 || problem.k > items / 4) return;
+  const int64_t items = item_end - item_begin, group_words = kGroupWords * words;
+  // At most an eighth of the items, and what fits the tile: a group as it stands, the laid out
+  // groups, the distances of one query, a byte each.
+  const int64_t fitting = (kTopkTileWords - kGroup * words) / (group_words + kGroup / 8);
+  const int64_t worth = items / (8 * kGroup);
+  const int64_t groups = worth < fitting ? worth : fitting, drawn = groups * kGroup;
+  if (groups <= 0 || problem.k > items / 4) return;
+  uint64_t* rows = tile;
+  uint8_t* distances = reinterpret_cast<uint8_t*>(rows + kGroup * words);
+  uint64_t* sample = rows + kGroup * words + drawn / 8;
   int64_t size = 0;
   for (int64_t j = 0; j < drawn; ++j) {
     const int64_t row = item_begin + j * (items / drawn);
     if (problem.allow != nullptr && !problem.allow[row]) continue;
-    for (int64_t w = 0; w < words; ++w) sample[size * words + w] = problem.items[row * words + w];
-    ++size;
+    const int64_t place = size++ % kGroup;
+    for (int64_t w = 0; w < words; ++w) rows[place * words + w] = problem.items[row * words + w];
+    if (place == kGroup - 1) prepare_group(rows, words, kGroup, sample + size / kGroup * group_words - group_words);
   }
+  if (size % kGroup) prepare_group(rows, words, size % kGroup, sample + size / kGroup * group_words);
   for (int64_t slot = 0; slot < queries; ++slot) {
     Nearest& one = nearest[slot];
-    uint32_t* histogram = one.histogram;
-    for (int64_t j = 0; j < size; ++j) {
-      ++histogram[core::hamming(one.query, sample + j * words, words)];
+    for (int64_t g = 0; g < groups; ++g) {
+      group_distances<kWords>(sample + g * group_words, one.prepared, words,
+                              distances + g * kGroup);
     }
-    // Fewer than eight are too few to judge by.
-    const int64_t wanted = (2 * problem.k + one.num_excluded) * drawn / items + 8;
-    int64_t within = 0;
-    for (int32_t d = 0; d <= problem.code_length && within < wanted; ++d) {
-      within += histogram[d];
-      one.bound = d + 1;
+    for (int64_t j = size; j < drawn; ++j) distances[j] = 255;
+    // The k nearest and what is excluded hold more of the sample than this once in about 500 times.
+    const double mean = double(problem.k + one.num_excluded) * double(drawn) / double(items);
+    const int64_t wanted = int64_t(mean + 2.5 * std::sqrt(mean)) + 3;
+    uint8_t low = 0, high = problem.code_length < 254 ? uint8_t(problem.code_length) : 254;
+    if (count_within(distances, groups, high) < wanted) continue;
+    while (low < high) {
+      const uint8_t middle = (low + high) / 2;
+      if (count_within(distances, groups, middle) < wanted) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
     }
-    fill<uint32_t>(histogram, problem.code_length + 1, 0);
+    one.bound = low + 1;
   }
 }
 
@@ -174,23 +230,18 @@ template <int kWords>
 static void scan_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                        int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  // A copy pays from about four queries on, also where items are planar as they stand: loads that
-  // straddle cache lines take twice the time.
-  const bool copied = queries >= 4 && words <= kMaxPlanarWords;
+  const bool copied = copies_pay(queries, words);
   const bool in_place = !copied && kOneWordIsPlanar && words == 1;
   const int64_t fitting = kTopkTileWords / (kGroupWords * words) * kGroup;
   const int64_t tile_items = fitting < kGroup ? kGroup : fitting;
-  for (int64_t slot = 0; (copied || in_place) && slot < queries; ++slot) {
-    nearest[slot].prepared = prepare_query(nearest[slot].query, words, nearest[slot].table);
-  }
   for (int64_t first = item_begin; first < item_end; first += tile_items) {
     const int64_t end = item_end - first < tile_items ? item_end : first + tile_items;
     const uint64_t* items = problem.items + first * words;
     if (!copied) {
       const int64_t whole = in_place ? (end - first) / kGroup * kGroup : 0;
       for (int64_t slot = 0; slot < queries; ++slot) {
-        scan<kWords>(problem, items, first, first + whole, &nearest[slot]);
-        scan<kWords>(problem, nullptr, first + whole, end, &nearest[slot]);
+        scan_groups<kWords>(problem, items, first, first + whole, &nearest[slot]);
+        scan_items<kWords>(problem, first + whole, end, &nearest[slot]);
       }
       continue;
     }
@@ -206,7 +257,7 @@ static void scan_block(const core::HammingTopk& problem, int64_t item_begin, int
       for (int64_t byte = 0; byte < share; byte += 64) {
         __builtin_prefetch(next_items + slot * share + byte);
       }
-      scan<kWords>(problem, tile, first, end, &nearest[slot]);
+      scan_groups<kWords>(problem, tile, first, end, &nearest[slot]);
     }
   }
 }
@@ -214,8 +265,11 @@ static void scan_block(const core::HammingTopk& problem, int64_t item_begin, int
 template <int kWords>
 static void search_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                          int64_t first_query, int64_t queries, Nearest* nearest, uint64_t* tile) {
+  const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
   for (int64_t slot = 0; slot < queries; ++slot) start(problem, first_query + slot, &nearest[slot]);
-  lower_bounds<kWords>(problem, item_begin, item_end, queries, nearest, tile);
+  if (copies_pay(queries, words)) {
+    lower_bounds<kWords>(problem, item_begin, item_end, queries, nearest, tile);
+  }
   scan_block<kWords>(problem, item_begin, item_end, queries, nearest, tile);
   for (int64_t slot = 0; slot < queries; ++slot) {
     if (nearest[slot].count >= problem.k || nearest[slot].bound > problem.code_length) continue;
@@ -242,7 +296,7 @@ void hamming_topk(const core::HammingTopk& problem, int64_t item_begin, int64_t 
     one.distances = reinterpret_cast<int32_t*>(next);
     next += (one.capacity + 1) / 2;
     one.histogram = reinterpret_cast<uint32_t*>(next);
-    next += problem.code_length / 2 + 1;
+    next += topk_histogram_words(problem);
     one.exclusions = next;
     next += longest;
   }
@@ -254,7 +308,7 @@ void hamming_topk(const core::HammingTopk& problem, int64_t item_begin, int64_t 
     const int64_t queries = end - first < block ? end - first : block;
     search(problem, item_begin, item_end, first, queries, nearest, tile);
     for (int64_t slot = 0; slot < queries; ++slot) {
-      write(&nearest[slot], problem.code_length, distances + (first + slot) * problem.k,
+      write(&nearest[slot], distances + (first + slot) * problem.k,
             ids + (first + slot) * problem.k);
     }
   }

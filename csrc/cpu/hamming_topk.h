@@ -56,10 +56,15 @@ inline int64_t longest_exclusion(const core::HammingTopk& problem) {
   return longest;
 }
 
+// Counts of the distances 0 to code_length, and one more place.
+inline int64_t topk_histogram_words(const core::HammingTopk& problem) {
+  return (problem.code_length + 3) / 2;
+}
+
 // Words of one query's state: table, rows, distances, histogram, exclusions.
 inline int64_t topk_state_words(const core::HammingTopk& problem) {
   const int64_t capacity = topk_capacity(problem);
-  return kTopkTableWords + capacity + (capacity + 1) / 2 + problem.code_length / 2 + 1 +
+  return kTopkTableWords + capacity + (capacity + 1) / 2 + topk_histogram_words(problem) +
          longest_exclusion(problem);
 }
 
