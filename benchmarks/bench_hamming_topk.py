@@ -20,9 +20,10 @@ ITEMS, QUERIES = 1_000_000, 128
 def work(queries: int, items: int, bits: int, k: int) -> Work:
     words = (bits + 63) // 64
     return Work(
-        "Q n ceil(f/64) popcounts; codes read once, 12 bytes a result written",
+        "42 full adders for each of Q n/64 ceil(f/64) words; codes read once, 12 bytes a result "
+        "written",
         bytes=8 * words * (queries + items) + 12 * queries * k,
-        popcounts=queries * items * words,
+        full_adders=queries * items * words * 42 // 64,
     )
 
 
@@ -139,7 +140,7 @@ def test_one_query_at_a_time(race, inputs, size, threads, codes):
             "top 100, one query at a time",
             {"items": n, "queries": q, "bits": bits, "k": K},
             Work(
-                "as for all at once, the items read for each query",
+                "Q n popcounts; the items read for each query",
                 bytes=q * work(1, n, bits, K).bytes,
                 popcounts=q * n,
                 working_set=8 * n,

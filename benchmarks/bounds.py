@@ -1,4 +1,4 @@
-"""The machine's ceilings, measured in the run they judge: copy bandwidth, popcounts, FMAs."""
+"""The machine's ceilings, measured in the run they judge: bandwidth and arithmetic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ import torch
 COPY_BYTES = (1 << 20, 24 << 20, 512 << 20)
 LANES = 192  # of bounds.c
 # Passes of its loops: about 20 ms, long against the start of a thread.
-POPCOUNT_PASSES, MULTIPLY_PASSES = 150_000, 5_000_000
+POPCOUNT_PASSES, MULTIPLY_PASSES, ADDER_PASSES = 150_000, 5_000_000, 10_000_000
+ADDERS = 6  # of bounds.c
 REPEATS = 5
 
 
@@ -28,8 +29,8 @@ def measure(threads: int) -> dict[str, object]:
     """Ceilings of `threads` threads, each the best of several runs.
 
     Returns:
-        popcounts and multiply_adds a second (64-bit words; float32), and copy: bytes read and
-        written a second, by the number of bytes that a copy touches.
+        popcounts and full_adders (of 64-bit words) and multiply_adds (of float32) a second, and
+        copy: bytes read and written a second, by the number of bytes that a copy touches.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -46,6 +47,11 @@ def measure(threads: int) -> dict[str, object]:
     def multiply(at: int) -> None:
         library.multiply_adds(MULTIPLY_PASSES, 0.999)
 
+    def add(at: int) -> None:
+        library.full_adders(ADDER_PASSES, ctypes.byref(ctypes.c_uint64()))
+
+    lanes = library.full_adders(0, ctypes.byref(ctypes.c_uint64()))
+
     with ThreadPoolExecutor(threads) as pool:
 
         def rate(work: Callable[[int], None], operations: int) -> float:
@@ -54,6 +60,7 @@ def measure(threads: int) -> dict[str, object]:
         return {
             "copy": copy,
             "popcounts": rate(count, 2048 * POPCOUNT_PASSES),
+            "full_adders": rate(add, lanes * ADDERS * ADDER_PASSES),
             "multiply_adds": rate(multiply, LANES * MULTIPLY_PASSES),
         }
 
@@ -97,6 +104,8 @@ def _library() -> ctypes.CDLL:
         library = ctypes.CDLL(str(target))
     library.popcounts.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
     library.popcounts.restype = ctypes.c_uint64
+    library.full_adders.argtypes = [ctypes.c_int64, ctypes.POINTER(ctypes.c_uint64)]
+    library.full_adders.restype = ctypes.c_int64
     library.multiply_adds.argtypes = [ctypes.c_int64, ctypes.c_float]
     library.multiply_adds.restype = ctypes.c_float
     return library

@@ -39,7 +39,7 @@ class Work:
 
     Attributes:
         bytes: read and written.
-        popcounts: of 64-bit words. multiply_adds: of numbers of the case's dtype.
+        popcounts, full_adders: of 64-bit words. multiply_adds: of numbers of the case's dtype.
         working_set: bytes that are touched again and again, which decide whose bandwidth is the
             bound; `bytes` if left out.
     """
@@ -47,14 +47,15 @@ class Work:
     formula: str
     bytes: int = 0
     popcounts: int = 0
+    full_adders: int = 0
     multiply_adds: int = 0
     working_set: int | None = None
 
     def bound(self, ceilings: dict[str, Any]) -> float:
         """Seconds below which the machine cannot do it: the slower of memory and arithmetic."""
         resident = self.bytes if self.working_set is None else self.working_set
-        arithmetic = self.popcounts / ceilings["popcounts"]
-        arithmetic += self.multiply_adds / ceilings["multiply_adds"]
+        counts = ("popcounts", "full_adders", "multiply_adds")
+        arithmetic = sum(getattr(self, count) / ceilings[count] for count in counts)
         return max(self.bytes / bounds.copy_rate(ceilings, resident), arithmetic)
 
 

@@ -284,9 +284,13 @@ def _roofline(cases: list[Row]) -> Figure:
     chosen = [r for r in cases if r["threads"] == threads and r["instruction_set"] == best]
     ceilings = chosen[0]["ceilings"]
     colours = {op: (_OURS, *_COLOURS)[at % 8] for at, op in enumerate({r["op"]: 0 for r in chosen})}
-    figure = _figure(10, 4.4)
-    plots = figure.subplots(1, 2)
-    panels = (("multiply_adds", "multiply-adds"), ("popcounts", "popcounts of 64-bit words"))
+    figure = _figure(14, 4.4)
+    plots = figure.subplots(1, 3)
+    panels = (
+        ("multiply_adds", "multiply-adds"),
+        ("popcounts", "popcounts of 64-bit words"),
+        ("full_adders", "full adders of 64-bit words"),
+    )
     for axes, (field, title) in zip(plots, panels, strict=True):
         points = [row for row in chosen if row["work"][field] and row["work"]["bytes"]]
         intensity = [row["work"][field] / row["work"]["bytes"] for row in points]

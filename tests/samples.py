@@ -221,10 +221,10 @@ def _(g):
 
     for length in (1, 31, 64, 65, 130, 256):
         for k in (1, 7, 40, 45):
-            words = (packed(9, length), packed(40, length))
+            words = (packed(30, length), packed(40, length))
             yield f"{length} bits, k {k}", (*words, k, length, None, None, None)
-    words = (packed(9, 64), packed(40, 64))
-    excluded = lists(g, 9, 40, 60)
+    words = (packed(30, 64), packed(40, 64))
+    excluded = lists(g, 30, 40, 60)
     allow = torch.rand(40, generator=g) < 0.7
     yield "exclusions", (*words, 12, 64, *excluded, None)
     yield "exclusions and allow-list", (*words, 40, 64, *excluded, allow)

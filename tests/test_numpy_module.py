@@ -116,23 +116,49 @@ def test_topk_selects_among_more_items_than_it_keeps():
         assert_same(_numpy.hamming_topk(**full, k=k, code_length=8), topk_oracle(**full, k=k))
 
 
-@pytest.mark.parametrize("length", [64, 100, 128, 256, 300])
+@pytest.mark.parametrize("length", [64, 100, 128, 192, 256, 300])
 def test_topk_among_many_items(length):
     """Several tiles of items and, in some rows, distances that a sample of them misjudges."""
     rng = np.random.default_rng(length)
-    flips = rng.random((20_003, 1)) * rng.random((20_003, length))
-    flips[::16] *= 0.1  # every sixteenth item is near
+    flips = (0.5 + 0.5 * rng.random((20_003, 1))) * rng.random((20_003, length))
+    # Near are some that a sample holds, of every eighth or every ninth item.
+    flips[::72] *= 0.1
     base = signs(rng, 1, length)
     items = pack_oracle(np.where(flips > 0.4, -base, base))
-    queries = pack_oracle(np.concatenate([base, -base, signs(rng, 5, length)]))
+    queries = pack_oracle(np.concatenate([base, -base, signs(rng, 12, length)]))
     allow = rng.random(len(items)) < 0.5
     counts = rng.integers(0, 3000, len(queries))
     exclude_ptr = np.concatenate([[0], np.cumsum(counts)])
     exclude_ids = rng.integers(0, len(items), counts.sum())
     for extra in ({}, {"allow": allow}, {"exclude_ptr": exclude_ptr, "exclude_ids": exclude_ids}):
-        for k in (1, 100, 2000):
-            got = _numpy.hamming_topk(queries, items, k, length, **extra)
+        for k in (1, 100, 1000, 4800):
+            # In one thread: split among several, the queries would be too few to lay out planes.
+            got = _numpy.hamming_topk(queries, items, k, length, **extra, num_threads=1)
             assert_same(got, topk_oracle(queries, items, k, **extra))
+
+
+@pytest.mark.parametrize("length", [63, 512, 1000, 4032, 4096, 4097, 5000])
+def test_topk_of_long_codes_at_every_distance(length):
+    """Distances from 0 to the code length, few and many queries."""
+    rng = np.random.default_rng(length)
+    queries = np.where(rng.random((1, length)) < np.linspace(0, 1, 15)[:, None], -1.0, 1.0)
+    items = np.where(rng.random((1, length)) < np.linspace(0, 1, 1100)[:, None], -1.0, 1.0)
+    queries, items = pack_oracle(queries), pack_oracle(items)
+    for count in (2, 15):
+        for k in (1, 60, 1100):
+            got = _numpy.hamming_topk(queries[:count], items, k, length, num_threads=1)
+            assert_same(got, topk_oracle(queries[:count], items, k))
+
+
+def test_topk_of_equal_codes():
+    """The bound falls to zero, and the distance is also the greatest there is."""
+    for length in (64, 128, 256, 320):
+        items = np.full((5000, length // 64), -1)
+        queries = np.concatenate([np.repeat(items[:1], 7, 0), np.zeros_like(items[:7])])
+        for k in (1, 70, 5000):
+            assert_same(
+                _numpy.hamming_topk(queries, items, k, length), topk_oracle(queries, items, k)
+            )
 
 
 def test_topk_of_few_queries_splits_the_items_among_threads():

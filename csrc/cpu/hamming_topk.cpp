@@ -3,7 +3,8 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "hamming_tile.h"
+#include "hamming_items.h"
+#include "hamming_planes.h"
 #include "tiles.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
@@ -18,12 +19,11 @@ struct Nearest {
   int32_t* distances;
   int64_t* rows;
   uint32_t* histogram;      // of the distances up to `bound`
-  int64_t* exclusions;      // room for the query's, sorted
-  const int64_t* excluded;  // the part of them from the current row on
+  int64_t* sorted;          // room for exclusions that do not come sorted
+  const int64_t* excluded;  // the part of the exclusions from the current row on
   int64_t num_excluded;
   const uint64_t* query;
-  const uint64_t* prepared;  // as test_group wants it
-  uint64_t* table;           // where that is written
+  uint16_t* picks;  // the query's among the planes
 };
 
 static int compare_ids(const void* a, const void* b) {
@@ -65,36 +65,36 @@ static inline void keep(Nearest* nearest, int64_t row, int32_t distance) {
   if (nearest->count == nearest->capacity) drop_far(nearest);
 }
 
-// The items of a group, `count` of them from row `first` on, that passed a test.
 template <int kWords>
-static void examine(const core::HammingTopk& problem, int64_t first, int64_t count,
-                    const uint64_t* passed, Nearest* nearest) {
+static inline void consider(const core::HammingTopk& problem, int64_t row, Nearest* nearest) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const uint64_t* items = problem.items + first * words;
-  for (int64_t v = 0; v < kGroup / 64; ++v) {
-    const int64_t left = count - 64 * v;
-    uint64_t mask = left >= 64 ? passed[v] : left <= 0 ? 0 : passed[v] & ((1ull << left) - 1);
-    for (; mask != 0; mask &= mask - 1) {
-      const int64_t j = 64 * v + __builtin_ctzll(mask);
-      const int32_t distance = core::hamming(nearest->query, items + j * words, words);
-      if (distance >= nearest->bound) continue;
-      if (problem.allow != nullptr && !problem.allow[first + j]) continue;
-      if (is_excluded(nearest, first + j)) continue;
-      keep(nearest, first + j, distance);
-    }
-  }
+  const int32_t distance = core::hamming(nearest->query, problem.items + row * words, words);
+  if (distance >= nearest->bound) return;
+  if (problem.allow != nullptr && !problem.allow[row]) return;
+  if (is_excluded(nearest, row)) return;
+  keep(nearest, row, distance);
 }
 
-// Items [begin, end) for one query from their planar copy.
+// Items [begin, end) for one query from their planes.
 template <int kWords>
-static void scan_groups(const core::HammingTopk& problem, const uint64_t* groups, int64_t begin,
+static void scan_groups(const core::HammingTopk& problem, const uint64_t* group, int64_t begin,
                         int64_t end, Nearest* nearest) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  for (int64_t first = begin; first < end; first += kGroup, groups += kGroupWords * words) {
-    uint64_t passed[kGroup / 64];
-    if (test_group<kWords>(groups, nearest->prepared, words, nearest->bound, passed)) {
-      examine<kWords>(problem, first, end - first, passed, nearest);
+  if (nearest->bound == 0) return;
+  Numbers start = minus(nearest->bound, words);
+  for (int64_t first = begin; first < end; first += kGroup, group += kWordStep * words) {
+    Numbers numbers = start;
+    const Plane nearer = ~add_distances<kWords>(group, nearest->picks, words, &numbers);
+    if (__builtin_expect(!any(nearer), 1)) continue;
+    for (uint64_t places = any_lane(nearer); places != 0; places &= places - 1) {
+      const int64_t place = __builtin_ctzll(places);
+      for (uint64_t lanes = lanes_with(nearer, place); lanes != 0; lanes &= lanes - 1) {
+        const int64_t row = first + place * kLanes + __builtin_ctzll(lanes);
+        if (row < end) consider<kWords>(problem, row, nearest);
+      }
     }
+    if (nearest->bound == 0) return;
+    start = minus(nearest->bound, words);
   }
 }
 
@@ -103,12 +103,12 @@ template <int kWords>
 static void scan_items(const core::HammingTopk& problem, int64_t begin, int64_t end,
                        Nearest* nearest) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  for (int64_t first = begin; first < end; first += kGroup) {
-    const int64_t count = end - first < kGroup ? end - first : kGroup;
-    uint64_t passed[kGroup / 64];
-    if (test_items<kWords>(problem.items + first * words, nearest->query, words, count,
-                           nearest->bound, passed)) {
-      examine<kWords>(problem, first, count, passed, nearest);
+  for (int64_t first = begin; first < end; first += 64) {
+    const int64_t count = end - first < 64 ? end - first : 64;
+    uint64_t nearer = nearer_items<kWords>(problem.items + first * words, nearest->query, words,
+                                           count, nearest->bound);
+    for (; nearer != 0; nearer &= nearer - 1) {
+      consider<kWords>(problem, first + __builtin_ctzll(nearer), nearest);
     }
   }
 }
@@ -120,20 +120,15 @@ static void start(const core::HammingTopk& problem, int64_t query, Nearest* near
   fill<uint32_t>(nearest->histogram, problem.code_length + 1, 0);
   const int64_t words = core::words_per_code(problem.code_length);
   nearest->query = problem.queries + query * words;
-  if (words <= kMaxPlanarWords) {
-    nearest->prepared = prepare_query(nearest->query, words, nearest->table);
-  }
   if (problem.exclude_ptr == nullptr) return;
   const int64_t* list = problem.exclude_ids + problem.exclude_ptr[query];
   const int64_t count = problem.exclude_ptr[query + 1] - problem.exclude_ptr[query];
-  int64_t* sorted = nearest->exclusions;
-  bool in_order = true;
-  for (int64_t e = 0; e < count; ++e) {
-    sorted[e] = list[e];
-    in_order &= e == 0 || list[e - 1] <= list[e];
+  if (!in_order(list, count)) {
+    for (int64_t e = 0; e < count; ++e) nearest->sorted[e] = list[e];
+    std::qsort(nearest->sorted, size_t(count), sizeof(int64_t), compare_ids);
+    list = nearest->sorted;
   }
-  if (!in_order) std::qsort(sorted, size_t(count), sizeof(int64_t), compare_ids);
-  nearest->excluded = sorted;
+  nearest->excluded = list;
   nearest->num_excluded = count;
 }
 
@@ -159,22 +154,28 @@ static void write(Nearest* nearest, int32_t* distances, int64_t* ids) {
   }
 }
 
-// A planar copy of the items pays from about four queries on, also where they are planar as they
-// stand: loads that straddle cache lines take twice the time.
-static bool copies_pay(int64_t queries, int64_t words) {
-  return queries >= 4 && words <= kMaxPlanarWords;
-}
-
-// How many of a sample's distances are at most `last`: whole groups of them, fewer than 256.
-static int64_t count_within(const uint8_t* distances, int64_t groups, uint8_t last) {
-  typedef uint8_t Bytes __attribute__((vector_size(kGroup), aligned(1), may_alias));
-  Bytes within = {};
+// The wanted-th smallest distance from a query among groups of a sample, bit by bit from the top.
+template <int kWords>
+static int32_t select_distance(const uint64_t* sample, int64_t groups, int64_t words,
+                               const uint16_t* picks, int64_t wanted) {
+  Numbers distances[kTopkSampleGroups];
+  Plane alive[kTopkSampleGroups];
   for (int64_t g = 0; g < groups; ++g) {
-    within += Bytes(*reinterpret_cast<const Bytes*>(distances + g * kGroup) <= last) & 1;
+    distances[g] = Numbers{};
+    add_distances<kWords>(sample + g * kWordStep * words, picks, words, &distances[g]);
+    alive[g] = ~Plane{};
   }
-  int64_t sum = 0;
-  for (int64_t j = 0; j < kGroup; ++j) sum += within[j];
-  return sum;
+  int32_t distance = 0;
+  for (int bit = bits_of_distances(words) - 1; bit >= 0; --bit) {
+    const auto plane = [&](int64_t g) { return distances[g].bits[bit]; };
+    int64_t below = 0;
+    for (int64_t g = 0; g < groups; ++g) below += count(alive[g] & ~plane(g));
+    const bool up = below < wanted;
+    wanted -= up ? below : 0;
+    distance |= int32_t(up) << bit;
+    for (int64_t g = 0; g < groups; ++g) alive[g] &= up ? plane(g) : ~plane(g);
+  }
+  return distance;
 }
 
 // Lowers the queries' bounds to a distance that k items lie within, judged by a sample, so that
@@ -183,46 +184,36 @@ template <int kWords>
 static void lower_bounds(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                          int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const int64_t items = item_end - item_begin, group_words = kGroupWords * words;
-  // At most an eighth of the items, and what fits the tile: a group as it stands, the laid out
-  // groups, the distances of one query, a byte each.
-  const int64_t fitting = (kTopkTileWords - kGroup * words) / (group_words + kGroup / 8);
+  const int64_t items = item_end - item_begin;
+  // At most an eighth of the items, and what fits the tile beside a group as it stands.
+  const int64_t fitting = (kTopkSampleWords - kGroup * words) / (kWordStep * words);
   const int64_t worth = items / (8 * kGroup);
-  const int64_t groups = worth < fitting ? worth : fitting, drawn = groups * kGroup;
+  int64_t groups = worth < fitting ? worth : fitting;
+  groups = groups < kTopkSampleGroups ? groups : kTopkSampleGroups;
   if (groups <= 0 || problem.k > items / 4) return;
+  const int64_t step = items / (groups * kGroup);
   uint64_t* rows = tile;
-  uint8_t* distances = reinterpret_cast<uint8_t*>(rows + kGroup * words);
-  uint64_t* sample = rows + kGroup * words + drawn / 8;
+  uint64_t* sample = tile + kGroup * words;
   int64_t size = 0;
-  for (int64_t j = 0; j < drawn; ++j) {
-    const int64_t row = item_begin + j * (items / drawn);
+  for (int64_t row = item_begin; row < item_end && size < groups * kGroup; row += step) {
     if (problem.allow != nullptr && !problem.allow[row]) continue;
-    const int64_t place = size++ % kGroup;
-    for (int64_t w = 0; w < words; ++w) rows[place * words + w] = problem.items[row * words + w];
-    if (place == kGroup - 1) prepare_group(rows, words, kGroup, sample + size / kGroup * group_words - group_words);
+    for (int64_t w = 0; w < words; ++w) {
+      rows[size % kGroup * words + w] = problem.items[row * words + w];
+    }
+    if (++size % kGroup == 0) {
+      lay_out<kWords>(rows, words, kGroup, sample + (size / kGroup - 1) * kWordStep * words);
+    }
   }
-  if (size % kGroup) prepare_group(rows, words, size % kGroup, sample + size / kGroup * group_words);
+  groups = size / kGroup;
+  const double share = double(groups * kGroup) / double(items);
   for (int64_t slot = 0; slot < queries; ++slot) {
     Nearest& one = nearest[slot];
-    for (int64_t g = 0; g < groups; ++g) {
-      group_distances<kWords>(sample + g * group_words, one.prepared, words,
-                              distances + g * kGroup);
-    }
-    for (int64_t j = size; j < drawn; ++j) distances[j] = 255;
     // The k nearest and what is excluded hold more of the sample than this once in about 500 times.
-    const double mean = double(problem.k + one.num_excluded) * double(drawn) / double(items);
+    const double mean = double(problem.k + one.num_excluded) * share;
     const int64_t wanted = int64_t(mean + 2.5 * std::sqrt(mean)) + 3;
-    uint8_t low = 0, high = problem.code_length < 254 ? uint8_t(problem.code_length) : 254;
-    if (count_within(distances, groups, high) < wanted) continue;
-    while (low < high) {
-      const uint8_t middle = (low + high) / 2;
-      if (count_within(distances, groups, middle) < wanted) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
+    if (wanted <= groups * kGroup) {
+      one.bound = 1 + select_distance<kWords>(sample, groups, words, one.picks, wanted);
     }
-    one.bound = low + 1;
   }
 }
 
@@ -230,24 +221,14 @@ template <int kWords>
 static void scan_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                        int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const bool copied = copies_pay(queries, words);
-  const bool in_place = !copied && kOneWordIsPlanar && words == 1;
-  const int64_t fitting = kTopkTileWords / (kGroupWords * words) * kGroup;
+  const int64_t fitting = kTopkTileWords / (kWordStep * words) * kGroup;
   const int64_t tile_items = fitting < kGroup ? kGroup : fitting;
   for (int64_t first = item_begin; first < item_end; first += tile_items) {
     const int64_t end = item_end - first < tile_items ? item_end : first + tile_items;
-    const uint64_t* items = problem.items + first * words;
-    if (!copied) {
-      const int64_t whole = in_place ? (end - first) / kGroup * kGroup : 0;
-      for (int64_t slot = 0; slot < queries; ++slot) {
-        scan_groups<kWords>(problem, items, first, first + whole, &nearest[slot]);
-        scan_items<kWords>(problem, first + whole, end, &nearest[slot]);
-      }
-      continue;
-    }
     for (int64_t j = 0; j < end - first; j += kGroup) {
       const int64_t count = end - first - j < kGroup ? end - first - j : kGroup;
-      prepare_group(items + j * words, words, count, tile + j / kGroup * (kGroupWords * words));
+      lay_out<kWords>(problem.items + (first + j) * words, words, count,
+                      tile + j / kGroup * (kWordStep * words));
     }
     // The next tile is fetched meanwhile, a share of its lines with each query.
     const int64_t ahead = item_end - end < tile_items ? item_end - end : tile_items;
@@ -266,22 +247,26 @@ template <int kWords>
 static void search_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                          int64_t first_query, int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  for (int64_t slot = 0; slot < queries; ++slot) start(problem, first_query + slot, &nearest[slot]);
-  if (copies_pay(queries, words)) {
-    lower_bounds<kWords>(problem, item_begin, item_end, queries, nearest, tile);
+  const bool planar = queries >= kPlanarQueries && words <= kMaxPlanarWords;
+  for (int64_t slot = 0; slot < queries; ++slot) {
+    start(problem, first_query + slot, &nearest[slot]);
+    if (planar) pick_planes(nearest[slot].query, words, nearest[slot].picks);
+    if (!planar) scan_items<kWords>(problem, item_begin, item_end, &nearest[slot]);
   }
+  if (!planar) return;
+  lower_bounds<kWords>(problem, item_begin, item_end, queries, nearest, tile);
   scan_block<kWords>(problem, item_begin, item_end, queries, nearest, tile);
   for (int64_t slot = 0; slot < queries; ++slot) {
     if (nearest[slot].count >= problem.k || nearest[slot].bound > problem.code_length) continue;
     start(problem, first_query + slot, &nearest[slot]);
-    scan_block<kWords>(problem, item_begin, item_end, 1, &nearest[slot], tile);
+    scan_items<kWords>(problem, item_begin, item_end, &nearest[slot]);
   }
 }
 
 void hamming_topk(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                   int32_t* distances, int64_t* ids, int64_t* scratch, int64_t begin, int64_t end) {
   const int64_t words = core::words_per_code(problem.code_length);
-  const int64_t block = topk_query_block(problem), longest = longest_exclusion(problem);
+  const int64_t block = topk_query_block(problem), longest = longest_unsorted(problem);
   Nearest nearest[kQueryBlock];
   uint64_t* tile = reinterpret_cast<uint64_t*>(round_up(reinterpret_cast<intptr_t>(scratch), 64));
   int64_t* next = scratch + topk_tile_words(problem);
@@ -289,15 +274,15 @@ void hamming_topk(const core::HammingTopk& problem, int64_t item_begin, int64_t 
     Nearest& one = nearest[slot];
     one.k = problem.k;
     one.capacity = topk_capacity(problem);
-    one.table = reinterpret_cast<uint64_t*>(next);
-    next += kTopkTableWords;
+    one.picks = reinterpret_cast<uint16_t*>(next);
+    next += topk_pick_words(problem);
     one.rows = next;
     next += one.capacity;
     one.distances = reinterpret_cast<int32_t*>(next);
     next += (one.capacity + 1) / 2;
     one.histogram = reinterpret_cast<uint32_t*>(next);
     next += topk_histogram_words(problem);
-    one.exclusions = next;
+    one.sorted = next;
     next += longest;
   }
   const auto search = words == 1   ? &search_block<1>

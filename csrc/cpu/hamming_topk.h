@@ -28,11 +28,15 @@ inline int64_t topk_item_parts(const core::HammingTopk& problem, int64_t threads
 }
 
 // Queries that are scanned together: a tile of items is laid out and read once for all of them.
-constexpr int64_t kQueryBlock = 128;
+constexpr int64_t kQueryBlock = 256;
 
-// A tile takes most of a first-level cache of 32 KiB, a prepared query of up to 256 bits 1 KiB.
-constexpr int64_t kTopkTileWords = 3072;
-constexpr int64_t kTopkTableWords = 128;
+// Longer codes are read as they stand.
+constexpr int64_t kMaxPlanarWords = 64;
+constexpr int64_t kTopkHighBits = 7;  // that count to kMaxPlanarWords
+// For each word of a code: words of a group of items, at most, and of a query's picks.
+constexpr int64_t kTopkGroupWords = 1696, kTopkPickWords = 11;
+// A tile takes an eighth of a second-level cache of 512 KiB, a sample half.
+constexpr int64_t kTopkTileWords = 8192, kTopkSampleWords = 32768, kTopkSampleGroups = 16;
 
 // Pairs kept for one query before those that have fallen behind are dropped: about twice k, so that
 // dropping them is paid by at least k new pairs.
@@ -41,17 +45,33 @@ inline int64_t topk_capacity(const core::HammingTopk& problem) {
   return wanted < problem.num_items ? wanted : problem.num_items;
 }
 
-// With room to begin at a multiple of 64 bytes.
+// Of a tile or a sample, with room to begin at a multiple of 64 bytes.
 inline int64_t topk_tile_words(const core::HammingTopk& problem) {
-  const int64_t group = 64 * core::words_per_code(problem.code_length);
-  return (group < kTopkTileWords ? kTopkTileWords : group) + 8;
+  const int64_t words = core::words_per_code(problem.code_length);
+  if (words > kMaxPlanarWords) return 0;
+  const int64_t group = kTopkGroupWords * words;
+  return (group < kTopkSampleWords ? kTopkSampleWords : group) + 8;
 }
 
-inline int64_t longest_exclusion(const core::HammingTopk& problem) {
+inline int64_t topk_pick_words(const core::HammingTopk& problem) {
+  const int64_t words = core::words_per_code(problem.code_length);
+  return words > kMaxPlanarWords ? 0 : kTopkPickWords * words;
+}
+
+inline bool in_order(const int64_t* ids, int64_t count) {
+  for (int64_t e = 1; e < count; ++e) {
+    if (ids[e - 1] > ids[e]) return false;
+  }
+  return true;
+}
+
+// The most exclusions of a query whose exclusions have to be sorted.
+inline int64_t longest_unsorted(const core::HammingTopk& problem) {
   int64_t longest = 0;
   for (int64_t q = 0; problem.exclude_ptr != nullptr && q < problem.num_queries; ++q) {
+    const int64_t* list = problem.exclude_ids + problem.exclude_ptr[q];
     const int64_t count = problem.exclude_ptr[q + 1] - problem.exclude_ptr[q];
-    longest = count > longest ? count : longest;
+    if (count > longest && !in_order(list, count)) longest = count;
   }
   return longest;
 }
@@ -61,11 +81,11 @@ inline int64_t topk_histogram_words(const core::HammingTopk& problem) {
   return (problem.code_length + 3) / 2;
 }
 
-// Words of one query's state: table, rows, distances, histogram, exclusions.
+// Words of one query's state: picks, rows, distances, histogram, sorted exclusions.
 inline int64_t topk_state_words(const core::HammingTopk& problem) {
   const int64_t capacity = topk_capacity(problem);
-  return kTopkTableWords + capacity + (capacity + 1) / 2 + topk_histogram_words(problem) +
-         longest_exclusion(problem);
+  return topk_pick_words(problem) + capacity + (capacity + 1) / 2 + topk_histogram_words(problem) +
+         longest_unsorted(problem);
 }
 
 // As many as keep their states within a second-level cache of 1 MiB; at least one.

@@ -37,8 +37,8 @@ def hamming_topk(
         ValueError: shapes or dtypes that do not fit, k < 1, a code packed for another length, an
             excluded row out of range. On CUDA values are checked on the device.
 
-    Deterministic, identical on every device, for any batch and number of threads. Cost: Q n
-    popcounts of f bits. Peak extra memory for each thread on the CPU: 1 MiB, or 2k + 64 pairs of 12
+    Deterministic, identical on every device, for any batch and number of threads. Cost: Q n counts
+    of f bits. Peak extra memory for each thread on the CPU: 2 MiB, or 2k + 64 pairs of 12
     bytes if that is more, and the results once more where Q is below the number of threads; never
     Q x n.
     """

@@ -92,7 +92,7 @@ def hamming_topk(
             excluded row out of range.
 
     Deterministic, for any batch and number of threads. Cost: Q n popcounts of f bits, after one
-    read of all codes where f % 64 != 0. Peak extra memory for each thread: 1 MiB, or 2k + 64 pairs
+    read of all codes where f % 64 != 0. Peak extra memory for each thread: 2 MiB, or 2k + 64 pairs
     of 12 bytes and the longest exclusion if that is more, and the results once more where Q is
     below the number of threads; never Q x n.
     """
