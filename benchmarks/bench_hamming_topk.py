@@ -126,8 +126,9 @@ def test_top_100(race, inputs, size, threads, bits, codes):
 
 @pytest.mark.narrow
 @pytest.mark.parametrize("codes", ["random", "trained"])
-def test_one_query_at_a_time(race, inputs, size, threads, codes):
-    n, q, bits = size(ITEMS, 2_000), size(32, 4), 64
+@pytest.mark.parametrize("bits", [64, 128, 256])
+def test_one_query_at_a_time(race, inputs, size, threads, bits, codes):
+    n, q, words = size(ITEMS, 2_000), size(32, 4), bits // 64
     queries, items = inputs.catalogue(codes, bits, n, q)
 
     def ours() -> tuple[Tensor, Tensor]:
@@ -140,10 +141,10 @@ def test_one_query_at_a_time(race, inputs, size, threads, codes):
             "top 100, one query at a time",
             {"items": n, "queries": q, "bits": bits, "k": K},
             Work(
-                "Q n popcounts; the items read for each query",
+                "Q n ceil(f/64) popcounts; the items read for each query",
                 bytes=q * work(1, n, bits, K).bytes,
-                popcounts=q * n,
-                working_set=8 * n,
+                popcounts=q * n * words,
+                working_set=8 * n * words,
             ),
             mode="one query a call",
             dtype="int64 words",

@@ -86,3 +86,35 @@ def test_sign_swish(race, quick, size, threads, allocation, mode):
         ours,
         [*baselines, copy],
     )
+
+
+def test_sign_swish_pack(race, quick, size, threads, allocation):
+    rows, bits = size(156_250, 1_000), 64
+    x = torch.randn(rows, bits, generator=torch.Generator().manual_seed(0))
+
+    def plain(x: Tensor) -> tuple[Tensor, Tensor]:
+        return reference.sign(x), reference.pack_codes(x)
+
+    race(
+        Case(
+            "sign_swish_pack",
+            "signs, and signs as bits, in one pass",
+            {"rows": rows, "bits": bits},
+            Work(
+                "4 bytes read, 4 bytes and a bit written for each number",
+                8 * x.numel() + 8 * rows,
+            ),
+            note=allocation,
+        ),
+        Contender("ours", lambda: ops.sign_swish_pack(x, BETA)),
+        [
+            Contender(
+                "sign_swish, then pack_codes",
+                lambda: (ops.sign_swish(x, BETA), ops.pack_codes(x)),
+                check=equal,
+            ),
+            Contender("torch eager", lambda: plain(x), check=equal),
+            compiled("torch.compile", plain, (x,), equal, quick),
+            Contender("x.clone()", lambda: x.clone(), note="a copy: reads and writes 2 numbers"),
+        ],
+    )
