@@ -29,10 +29,11 @@ def work(mode: str, batch: int, items: int, bits: int) -> Work:
         popcounts=batch * items * words,
     )
     backward = Work(
-        "b n ceil(f/64) popcounts again and 2 b n f multiply-adds; codes read, gradients written",
+        "b n ceil(f/64) popcounts again; two products with signs, of which four share 16 sums: "
+        "2 b n (16 + f/4) multiply-adds or additions; codes read, gradients written",
         bytes=8 * bits * (batch + items) + 16 * batch * (bits + 1),
         popcounts=batch * items * words,
-        multiply_adds=2 * batch * items * bits,
+        multiply_adds=2 * batch * items * (16 + bits // 4),
     )
     if mode != "both":
         return {"forward": forward, "backward": backward}[mode]

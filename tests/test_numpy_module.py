@@ -177,6 +177,18 @@ def test_topk_of_few_queries_splits_the_items_among_threads():
                 assert_same(got, expected)
 
 
+def test_topk_of_a_block_of_queries_splits_the_items_among_threads():
+    rng = np.random.default_rng(0)
+    items, queries = (rng.integers(0, 2**12, (rows, 2)) for rows in (40_003, 70))
+    exclude_ptr, exclude_ids = np.arange(0, 701, 10), rng.integers(0, len(items), 700)
+    for extra in ({}, {"exclude_ptr": exclude_ptr, "exclude_ids": exclude_ids}):
+        for k in (1, 7, 30):
+            expected = topk_oracle(queries, items, k, **extra)
+            for threads in (1, 2, 3, 5):
+                got = _numpy.hamming_topk(queries, items, k, 128, **extra, num_threads=threads)
+                assert_same(got, expected)
+
+
 def test_topk_of_nothing():
     words = pack_oracle(signs(np.random.default_rng(0), 4, 70))
     distances, ids = _numpy.hamming_topk(words[:0], words, 3, 70)

@@ -17,15 +17,8 @@ HASHGCN_KERNEL(void merge_topk(const core::HammingTopk& problem, int64_t parts,
 
 namespace hashgcn::cpu {
 
-// Parts that the items are split into where there are fewer queries than threads. One core reads 8
-// MiB of codes in about 0.15 ms; less is not worth a thread's start.
+// Parts that the items are split into, at most.
 constexpr int64_t kMaxItemParts = 64;
-inline int64_t topk_item_parts(const core::HammingTopk& problem, int64_t threads) {
-  if (problem.num_queries >= threads) return 1;
-  const int64_t worth = problem.num_items * core::words_per_code(problem.code_length) / (1 << 20);
-  const int64_t parts = threads < worth ? threads : worth;
-  return parts < 1 ? 1 : parts < kMaxItemParts ? parts : kMaxItemParts;
-}
 
 // Queries that are scanned together: a tile of items is laid out and read once for all of them.
 constexpr int64_t kQueryBlock = 256;

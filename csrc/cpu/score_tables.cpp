@@ -1,5 +1,7 @@
 #include "score_tables.h"
 
+#include "sign_product.h"
+
 #if defined(__AVX512VPOPCNTDQ__)
 #include <immintrin.h>
 #endif
@@ -157,7 +159,7 @@ static void backward_candidates(const core::ScoreTables<T>& tables, const T* use
   const int64_t f = tables.code_length, stride = padded_width<T>(f), levels = share_stride(f);
   const auto add = [&](int64_t row, int64_t item, T gradient) {
     add_scaled(f, gradient, item_codes + item * f, user_grad + row * stride);
-    add_scaled(f, gradient, user_codes + row * stride, item_grad + item * f);
+    add_scaled(f, gradient, user_codes + row * f, item_grad + item * f);
   };
   fill<T>(item_grad + begin * f, (end - begin) * f, 0);
   for (int64_t row = 0; row < rows.batch; ++row) {
@@ -181,35 +183,39 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_cod
                            T* user_grad, T* item_grad, T* scratch, const int64_t** next,
                            int64_t begin, int64_t end) {
   const int64_t f = tables.code_length, stride = padded_width<T>(f), batch = tables.rows.batch;
+  const int64_t words = core::words_per_code(f);
   fill<T>(user_grad, padded_rows(batch) * stride, 0);
   if (tables.rows.candidate_ptr != nullptr) {
     backward_candidates(tables, user_codes, item_codes, share_neg, share_pos, user_grad, item_grad,
                         begin, end);
     return;
   }
-  T* tile_codes = scratch;
-  T* tile_grad = tile_codes + kTileItems * stride;
+  T* item_signs = scratch;
+  T* tile_grad = item_signs + kTileItems * stride;
   T* gradients = tile_grad + kTileItems * stride;
+  T* user_signs = gradients + kTileUsers * kTileItems;
+  for (int64_t row = 0; row < batch; row += kTileUsers) {
+    const int64_t rows = batch - row < kTileUsers ? batch - row : kTileUsers;
+    lay_out_signs<T>(tables.user_words + row * words, f, rows, kTileUsers, stride,
+                     user_signs + row * stride);
+  }
   for (int64_t row = 0; row < batch; ++row) {
     next[row] = core::lower_bound(core::positives(tables.rows, row), begin);
   }
   for (int64_t item = begin; item < end; item += kTileItems) {
     const int64_t items = end - item < kTileItems ? end - item : kTileItems;
-    fill<T>(tile_codes, kTileItems * stride, 0);
     fill<T>(tile_grad, kTileItems * stride, 0);
-    for (int64_t j = 0; j < items; ++j) {
-      for (int64_t k = 0; k < f; ++k) tile_codes[j * stride + k] = item_codes[(item + j) * f + k];
-    }
+    lay_out_signs<T>(tables.item_words + item * words, f, items, kTileItems, stride, item_signs);
     for (int64_t row = 0; row < batch; row += kTileUsers) {
       const int64_t rows = batch - row < kTileUsers ? batch - row : kTileUsers;
       const auto run = f <= 64    ? &score_gradients<1, T>
                        : f <= 128 ? &score_gradients<2, T>
                                   : &score_gradients<0, T>;
       run(tables, share_neg, share_pos, row, rows, item, items, next, gradients);
-      add_product<T>(kTileUsers, stride, items, gradients, kTileItems, 1, tile_codes, stride,
-                     user_grad + row * stride, stride);
-      add_product<T>(kTileItems, stride, rows, gradients, 1, kTileItems, user_codes + row * stride,
-                     stride, tile_grad, stride);
+      add_sign_product<T>(kTileUsers, kTileItems, gradients, kTileItems, 1, item_signs, stride,
+                          user_grad + row * stride);
+      add_sign_product<T>(kTileItems, kTileUsers, gradients, 1, kTileItems,
+                          user_signs + row * stride, stride, tile_grad);
     }
     for (int64_t j = 0; j < items; ++j) {
       for (int64_t k = 0; k < f; ++k) item_grad[(item + j) * f + k] = tile_grad[j * stride + k];

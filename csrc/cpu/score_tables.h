@@ -12,10 +12,10 @@ HASHGCN_KERNEL(template <class T> void score_tables(const core::ScoreTables<T>& 
 
 // Gradients that flow through the scores of items [begin, end), scores recomputed tile by tile.
 //
-// `share_neg`, `share_pos` [batch, share_stride] are dL/ds of a score, by distance. `user_codes`
-// [padded_rows, padded_width] and `user_grad` of the same shape have zero padding;
-// `user_grad` gets this range's part of dL/dB, rows [begin, end) of `item_grad` [num_items, f] all
-// of dL/dD. `scratch` holds backward_scratch(f) elements, `next` one for each row of the batch.
+// `share_neg`, `share_pos` [batch, share_stride] are dL/ds of a score, by distance. `user_grad`
+// [padded_rows, padded_width] gets this range's part of dL/dB, rows [begin, end) of `item_grad`
+// [num_items, f] all of dL/dD. `scratch` holds backward_scratch(batch, f) elements, `next` one for
+// each row of the batch.
 HASHGCN_KERNEL(template <class T> void score_tables_backward(
     const core::ScoreTables<T>& tables, const T* user_codes, const T* item_codes,
     const T* share_neg, const T* share_pos, T* user_grad, T* item_grad, T* scratch,
@@ -29,8 +29,8 @@ constexpr int64_t share_stride(int64_t code_length) {
 }
 
 template <class T>
-int64_t backward_scratch(int64_t width) {
-  return kTileItems * (2 * padded_width<T>(width) + kTileUsers);
+int64_t backward_scratch(int64_t batch, int64_t width) {
+  return (2 * kTileItems + padded_rows(batch)) * padded_width<T>(width) + kTileItems * kTileUsers;
 }
 
 }  // namespace hashgcn::cpu

@@ -17,7 +17,7 @@
 
 #include "../core/require.h"
 #include "../cpu/checks.h"
-#include "../cpu/hamming_topk.h"
+#include "../cpu/hamming_topk_tasks.h"
 #include "../cpu/pack_codes.h"
 
 namespace py = pybind11;
@@ -239,32 +239,12 @@ std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
       require(HASHGCN_RUN(all_in_range(problem.exclude_ids, num_items, 0, num_excluded)), op,
               "exclude_ids in [0, ", num_items, "), got one outside");
     }
-    // Queries are split among threads, or the items where there are too few queries.
-    const int64_t item_parts = cpu::topk_item_parts(problem, threads);
-    const int64_t parts = item_parts > 1 ? item_parts : part_count(threads, num_queries, 1);
-    // Allocated before the threads start: a failure becomes a MemoryError of the caller.
-    const size_t scratch_words = size_t(cpu::topk_scratch_words(problem));
-    std::vector<std::unique_ptr<int64_t[]>> scratch(static_cast<size_t>(parts));
-    for (auto& one : scratch) one.reset(new int64_t[scratch_words]);
-    if (item_parts == 1) {
-      run_parts(parts, num_queries, [&](int64_t part, int64_t begin, int64_t end) {
-        HASHGCN_RUN(hamming_topk(problem, 0, num_items, distance_out, id_out, scratch[part].get(),
-                                 begin, end));
+    cpu::hamming_topk(problem, threads, distance_out, id_out, [](int64_t count, const auto& task) {
+      run_parts(count, count, [&](int64_t, int64_t begin, int64_t end) {
+        for (int64_t t = begin; t < end; ++t) task(t);
         return true;
       });
-    } else {
-      const int64_t size = num_queries * k;
-      std::vector<int32_t> part_distances(size_t(parts * size));
-      std::vector<int64_t> part_ids(size_t(parts * size));
-      run_parts(parts, num_items, [&](int64_t part, int64_t begin, int64_t end) {
-        HASHGCN_RUN(hamming_topk(problem, begin, end, part_distances.data() + part * size,
-                                 part_ids.data() + part * size, scratch[part].get(), 0,
-                                 num_queries));
-        return true;
-      });
-      HASHGCN_RUN(merge_topk(problem, parts, part_distances.data(), part_ids.data(), distance_out,
-                             id_out, 0, num_queries));
-    }
+    });
   }
   return {distances, ids};
 }

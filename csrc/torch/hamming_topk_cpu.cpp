@@ -1,9 +1,8 @@
 #include <torch/csrc/stable/library.h>
 
-#include <memory>
 #include <tuple>
 
-#include "../cpu/hamming_topk.h"
+#include "../cpu/hamming_topk_tasks.h"
 #include "cpu.h"
 
 namespace hashgcn {
@@ -31,34 +30,12 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries_in, const T
   Tensor distances =
       torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Int);
   Tensor ids = torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Long);
-  int32_t* distance_out = mutable_data<int32_t>(distances);
-  int64_t* id_out = mutable_data<int64_t>(ids);
-  const int64_t scratch_words = cpu::topk_scratch_words(problem);
-  const auto search = [&](int64_t item_begin, int64_t item_end, int32_t* part_distances,
-                          int64_t* part_ids, int64_t begin, int64_t end) {
-    const std::unique_ptr<int64_t[]> scratch(new int64_t[size_t(scratch_words)]);
-    HASHGCN_RUN(hamming_topk(problem, item_begin, item_end, part_distances, part_ids, scratch.get(),
-                             begin, end));
-  };
-  const int64_t num_queries = problem.num_queries, num_items = problem.num_items;
-  const int64_t parts = cpu::topk_item_parts(problem, torch::stable::get_num_threads());
-  if (parts == 1) {
-    parallel(num_queries, 1, [&](int64_t begin, int64_t end) {
-      search(0, num_items, distance_out, id_out, begin, end);
-    });
-    return {distances, ids};
-  }
-  const int64_t size = num_queries * k;
-  std::vector<int32_t> part_distances(size_t(parts * size));
-  std::vector<int64_t> part_ids(size_t(parts * size));
-  parallel(parts, 1, [&](int64_t first, int64_t last) {
-    for (int64_t p = first; p < last; ++p) {
-      search(num_items * p / parts, num_items * (p + 1) / parts, part_distances.data() + p * size,
-             part_ids.data() + p * size, 0, num_queries);
-    }
-  });
-  HASHGCN_RUN(merge_topk(problem, parts, part_distances.data(), part_ids.data(), distance_out,
-                         id_out, 0, num_queries));
+  cpu::hamming_topk(problem, torch::stable::get_num_threads(), mutable_data<int32_t>(distances),
+                    mutable_data<int64_t>(ids), [](int64_t count, const auto& task) {
+                      parallel(count, 1, [&](int64_t begin, int64_t end) {
+                        for (int64_t t = begin; t < end; ++t) task(t);
+                      });
+                    });
   return {distances, ids};
 }
 

@@ -105,18 +105,17 @@ static Gradients backward(const Tensor& grad_v_neg, const Tensor& grad_v_pos, co
   Tensor item_grad = torch::stable::new_empty(item_codes, {num_items, width});
   const T* items = data<T>(input.item_codes);
   T* item_out = mutable_data<T>(item_grad);
-  const Buffer<T> padded = padded_copy(data<T>(input.user_codes), batch, width);
-  const Tensor buffer = torch::stable::new_empty(user_codes, {kItemParts, int64_t(padded.size())});
+  const int64_t size = cpu::padded_rows(batch) * cpu::padded_width<T>(width);
+  const Tensor buffer = torch::stable::new_empty(user_codes, {kItemParts, size});
   T* parts = mutable_data<T>(buffer);
   parallel(kItemParts, 1, [&](int64_t first, int64_t last) {
-    Buffer<T> scratch(size_t(cpu::backward_scratch<T>(width)));
+    Buffer<T> scratch(size_t(cpu::backward_scratch<T>(batch, width)));
     std::vector<const int64_t*> next(static_cast<size_t>(batch));
     for (int64_t p = first; p < last; ++p) {
       const ItemPart part = item_part(num_items, p);
-      HASHGCN_RUN(score_tables_backward(input.tables, padded.data(), items, shares[0].data(),
-                                        shares[1].data(), parts + size_t(p) * padded.size(),
-                                        item_out, scratch.data(), next.data(), part.begin,
-                                        part.end));
+      HASHGCN_RUN(score_tables_backward(
+          input.tables, data<T>(input.user_codes), items, shares[0].data(), shares[1].data(),
+          parts + p * size, item_out, scratch.data(), next.data(), part.begin, part.end));
     }
   });
   sum_parts(parts, batch, width, mutable_data<T>(user_grad));

@@ -38,9 +38,8 @@ def hamming_topk(
             excluded row out of range. On CUDA values are checked on the device.
 
     Deterministic, identical on every device, for any batch and number of threads. Cost: Q n counts
-    of f bits. Peak extra memory for each thread on the CPU: 2 MiB, or 2k + 64 pairs of 12
-    bytes if that is more, and the results once more where Q is below the number of threads; never
-    Q x n.
+    of f bits. Peak extra memory for each thread on the CPU: 2 MiB, or 2k + 64 pairs of 12 bytes if
+    that is more, and the results once more where it has fewer than 256 queries; never Q x n.
     """
     return ops.hamming_topk.default(queries, items, k, code_length, exclude_ptr, exclude_ids, allow)
 

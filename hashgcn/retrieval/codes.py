@@ -91,10 +91,10 @@ def hamming_topk(
         ValueError: shapes or dtypes that do not fit, k < 1, a code packed for another length, an
             excluded row out of range.
 
-    Deterministic, for any batch and number of threads. Cost: Q n popcounts of f bits, after one
-    read of all codes where f % 64 != 0. Peak extra memory for each thread: 2 MiB, or 2k + 64 pairs
-    of 12 bytes and the longest exclusion if that is more, and the results once more where Q is
-    below the number of threads; never Q x n.
+    Deterministic, for any batch and number of threads. Cost: Q n counts of f bits, after one read
+    of all codes where f % 64 != 0. Peak extra memory for each thread: 2 MiB, or 2k + 64 pairs of 12
+    bytes and the longest exclusion if that is more, and the results once more where it has fewer
+    than 256 queries; never Q x n.
     """
     return _numpy.hamming_topk(
         queries, items, k, code_length, exclude_ptr, exclude_ids, allow, num_threads
