@@ -39,9 +39,9 @@ def work(mode: str, batch: int, items: int, bits: int) -> Work:
         return {"forward": forward, "backward": backward}[mode]
     return Work(
         f"forward: {forward.formula}; backward: {backward.formula}",
-        forward.bytes + backward.bytes,
-        forward.popcounts + backward.popcounts,
-        backward.multiply_adds,
+        bytes=forward.bytes + backward.bytes,
+        popcounts=forward.popcounts + backward.popcounts,
+        multiply_adds=backward.multiply_adds,
     )
 
 
