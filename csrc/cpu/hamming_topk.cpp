@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "../core/rows.h"
 #include "hamming_items.h"
 #include "hamming_planes.h"
 #include "tiles.h"
@@ -113,8 +114,9 @@ static void scan_items(const core::HammingTopk& problem, int64_t begin, int64_t 
   }
 }
 
-// An empty result for a query, with its exclusions in order.
-static void start(const core::HammingTopk& problem, int64_t query, Nearest* nearest) {
+// An empty result for a query, with its exclusions among the items in order.
+static void start(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
+                  int64_t query, Nearest* nearest) {
   nearest->count = nearest->closer = nearest->num_excluded = 0;
   nearest->bound = int32_t(problem.code_length) + 1;
   fill<uint32_t>(nearest->histogram, problem.code_length + 1, 0);
@@ -128,8 +130,8 @@ static void start(const core::HammingTopk& problem, int64_t query, Nearest* near
     std::qsort(nearest->sorted, size_t(count), sizeof(int64_t), compare_ids);
     list = nearest->sorted;
   }
-  nearest->excluded = list;
-  nearest->num_excluded = count;
+  nearest->excluded = core::lower_bound({list, list + count}, item_begin);
+  nearest->num_excluded = core::lower_bound({list, list + count}, item_end) - nearest->excluded;
 }
 
 // The kept pairs by distance; within a distance they already stand in row order.
@@ -249,7 +251,7 @@ static void search_block(const core::HammingTopk& problem, int64_t item_begin, i
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
   const bool planar = queries >= kPlanarQueries && words <= kMaxPlanarWords;
   for (int64_t slot = 0; slot < queries; ++slot) {
-    start(problem, first_query + slot, &nearest[slot]);
+    start(problem, item_begin, item_end, first_query + slot, &nearest[slot]);
     if (planar) pick_planes(nearest[slot].query, words, nearest[slot].picks);
     if (!planar) scan_items<kWords>(problem, item_begin, item_end, &nearest[slot]);
   }
@@ -258,7 +260,7 @@ static void search_block(const core::HammingTopk& problem, int64_t item_begin, i
   scan_block<kWords>(problem, item_begin, item_end, queries, nearest, tile);
   for (int64_t slot = 0; slot < queries; ++slot) {
     if (nearest[slot].count >= problem.k || nearest[slot].bound > problem.code_length) continue;
-    start(problem, first_query + slot, &nearest[slot]);
+    start(problem, item_begin, item_end, first_query + slot, &nearest[slot]);
     scan_items<kWords>(problem, item_begin, item_end, &nearest[slot]);
   }
 }
