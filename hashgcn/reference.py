@@ -128,15 +128,50 @@ def hamming_topk(
     q, d = (unpack_codes(words, code_length) for words in (queries, items))
     distances = ((code_length - q @ d.T) / 2).round().int()
     nothing = 2**31 - 1
-    if allow is not None:
-        distances[:, ~allow] = nothing
-    if exclude_ptr is not None:
-        rows = torch.repeat_interleave(torch.arange(len(q)), exclude_ptr.diff())
-        distances[rows, exclude_ids] = nothing
+    leave_out(distances, nothing, exclude_ptr, exclude_ids, allow)
     distances = torch.nn.functional.pad(distances, (0, max(k - len(d), 0)), value=nothing)
     distances, ids = distances.sort(dim=1, stable=True)
     ids = ids.masked_fill(distances == nothing, -1)
     return distances[:, :k], ids[:, :k]
+
+
+def leave_out(
+    table: Tensor,
+    nothing: float,
+    exclude_ptr: Tensor | None,
+    exclude_ids: Tensor | None,
+    allow: Tensor | None,
+) -> None:
+    """Writes `nothing` into table [Q, n] where a query must not get an item."""
+    if allow is not None:
+        table[:, ~allow] = nothing
+    if exclude_ptr is not None:
+        rows = torch.repeat_interleave(torch.arange(len(table)), exclude_ptr.diff())
+        table[rows, exclude_ids] = nothing
+
+
+def weighted_hamming_topk(
+    queries: Tensor,
+    items: Tensor,
+    query_scale: Tensor,
+    item_scale: Tensor,
+    k: int,
+    code_length: int,
+    exclude_ptr: Tensor | None = None,
+    exclude_ids: Tensor | None = None,
+    allow: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """All scores, summed segment by segment with every step rounded to float32, sorted stably."""
+    scores = torch.zeros(len(queries), len(items))
+    for segment in range(queries.shape[1]):
+        q, d = (unpack_codes(words[:, segment], code_length) for words in (queries, items))
+        scale = query_scale[:, segment, None] * item_scale[None, :, segment]
+        scores = scores + scale * (q @ d.T)
+    leave_out(scores, -torch.inf, exclude_ptr, exclude_ids, allow)
+    scores = torch.nn.functional.pad(scores, (0, max(k - len(items), 0)), value=-torch.inf)
+    scores, ids = scores.sort(dim=1, descending=True, stable=True)
+    ids = ids.masked_fill(scores == -torch.inf, -1)
+    return scores[:, :k], ids[:, :k]
 
 
 def propagate(x: Tensor, user_ptr: Tensor, user_items: Tensor, layers: int) -> Tensor:

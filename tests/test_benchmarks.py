@@ -59,7 +59,7 @@ def test_narrow_cases_run_on_narrower_instruction_sets(rows):
 
 
 def test_codes_random_and_trained_are_timed(rows):
-    for op in ("hamming_topk", "score_tables"):
+    for op in ("hamming_topk", "weighted_hamming_topk", "score_tables"):
         inputs = {row["input"].split(",")[0] for row in rows if row["op"] == op}
         assert inputs >= {"random", "trained"}
 

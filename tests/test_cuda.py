@@ -171,6 +171,18 @@ def test_topk_beyond_the_limits_of_peers(k):
         assert torch.equal(mine.cpu(), theirs)
 
 
+@pytest.mark.parametrize("k", [2048, 5000])
+def test_weighted_topk_of_long_lists(k):
+    g = torch.Generator().manual_seed(0)
+    words = ops.pack_codes(normal(g, 10_000, 64, dtype=torch.float32)).view(5000, 2, 1)
+    scale = normal(g, 5000, 2, dtype=torch.float32)
+    inputs = words[:5], words, scale[:5], scale
+    want = ops.weighted_hamming_topk(*inputs, k, code_length=64)
+    got = ops.weighted_hamming_topk(*[x.cuda() for x in inputs], k, code_length=64)
+    for mine, theirs in zip(got, want, strict=True):
+        assert torch.equal(mine.cpu(), theirs)
+
+
 def test_second_device():
     if torch.cuda.device_count() < 2:
         pytest.skip("one CUDA device")
@@ -194,6 +206,15 @@ def test_second_device():
             "+1",
         ),
         (lambda: ops.score_tables(*problem()[:2], problem()[2] + 1000, problem()[3]), "users"),
+        (
+            lambda: ops.weighted_hamming_topk(
+                *[torch.ones(3, 1, 1, dtype=torch.int64, device="cuda")] * 2,
+                *[torch.full((3, 1), float("nan"), device="cuda")] * 2,
+                2,
+                code_length=8,
+            ),
+            "query_scale",
+        ),
     ],
 )
 def test_bad_values_are_raised_at_the_next_host_read(call, words):

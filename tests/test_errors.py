@@ -122,6 +122,100 @@ def topk(queries=WORDS, items=WORDS, k=3, code_length=8, **options):
 
 
 EMPTY = torch.zeros(0, dtype=torch.int64)
+ROWS, SCALE = WORDS[:, None].repeat(1, 2, 1), torch.ones(20, 2)
+
+
+def weighted_topk(
+    queries=ROWS, items=ROWS, query_scale=SCALE, item_scale=SCALE, k=3, code_length=8, **options
+):
+    return ops.weighted_hamming_topk(
+        queries, items, query_scale, item_scale, k, code_length=code_length, **options
+    )
+
+
+WEIGHTED = {
+    "k is 0": (lambda: weighted_topk(k=0), "k 0"),
+    "code_length is 0": (lambda: weighted_topk(code_length=0), "code_length 0"),
+    "queries of one code a row": (lambda: weighted_topk(queries=WORDS), "queries 3 [20, 1]"),
+    "queries without segments": (
+        lambda: weighted_topk(queries=ROWS[:, :0]),
+        "queries segments >= 1 [20, 0, 1]",
+    ),
+    "queries packed for another length": (
+        lambda: weighted_topk(code_length=65),
+        "queries [*, segments >= 1, 2] [20, 2, 1]",
+    ),
+    "queries of another dtype": (lambda: weighted_topk(queries=ROWS.int()), "queries int64 int32"),
+    "too many bits in all": (
+        lambda: weighted_topk(
+            queries=torch.zeros(0, 2**25, 2, dtype=torch.int64),
+            items=torch.zeros(0, 2**25, 2, dtype=torch.int64),
+            query_scale=torch.zeros(0, 2**25),
+            item_scale=torch.zeros(0, 2**25),
+            code_length=128,
+        ),
+        "queries bits 33554432",
+    ),
+    "items with other segments": (lambda: weighted_topk(items=ROWS[:, :1]), "items [*, 2, 1]"),
+    "items packed for another length": (
+        lambda: weighted_topk(items=ROWS.repeat(1, 1, 2)),
+        "items [*, 2, 1] [20, 2, 2]",
+    ),
+    "queries with a longer code": (
+        lambda: weighted_topk(queries=changed(ROWS, (19, 1, 0), 256)),
+        "queries code_length 8",
+    ),
+    "items with a longer code": (
+        lambda: weighted_topk(items=changed(ROWS, (19, 1, 0), 256)),
+        "items code_length 8",
+    ),
+    "query_scale of another length": (
+        lambda: weighted_topk(query_scale=SCALE[:19]),
+        "query_scale [20, 2] [19, 2]",
+    ),
+    "item_scale of another width": (
+        lambda: weighted_topk(item_scale=SCALE[:, :1]),
+        "item_scale [20, 2] [20, 1]",
+    ),
+    "item_scale of another dtype": (
+        lambda: weighted_topk(item_scale=SCALE.double()),
+        "item_scale float32 float64",
+    ),
+    "query_scale is NaN": (
+        lambda: weighted_topk(query_scale=changed(SCALE, (3, 1), NAN)),
+        "query_scale finite",
+    ),
+    "item_scale is NaN": (
+        lambda: weighted_topk(item_scale=changed(SCALE, (19, 1), NAN)),
+        "item_scale finite",
+    ),
+    "item_scale is infinite": (
+        lambda: weighted_topk(item_scale=changed(SCALE, (0, 0), -INF)),
+        "item_scale finite",
+    ),
+    "item_scale is too large": (
+        lambda: weighted_topk(item_scale=changed(SCALE, (0, 0), 3e14)),
+        "item_scale 2^48",
+    ),
+    "excluded item out of range": (
+        lambda: weighted_topk(exclude_ptr=torch.arange(21), exclude_ids=torch.full((20,), 20)),
+        "exclude_ids 20",
+    ),
+    "exclude_ptr does not rise": (
+        lambda: weighted_topk(
+            exclude_ptr=torch.arange(20, -1, -1), exclude_ids=torch.zeros(20).long()
+        ),
+        "exclude_ptr 20",
+    ),
+    "exclude_ids alone": (
+        lambda: weighted_topk(exclude_ids=torch.zeros(20).long()),
+        "exclude_ptr exclude_ids",
+    ),
+    "allow of another length": (
+        lambda: weighted_topk(allow=torch.ones(3).bool()),
+        "allow [20] [3]",
+    ),
+}
 OTHERS = {
     "sign_swish of NaN": (lambda: ops.sign_swish(torch.tensor([NAN]), 1.0), "x NaN"),
     "sign_swish of int": (lambda: ops.sign_swish(torch.tensor([1]), 1.0), "x float32 int64"),
@@ -259,6 +353,12 @@ def test_smooth_rank(name):
     check(lambda: ops.smooth_rank(*arguments()), words)
 
 
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weighted_hamming_topk(name):
+    call, words = WEIGHTED[name]
+    check(call, f"weighted_hamming_topk {words}")
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_ops(name):
     check(*OTHERS[name])
@@ -285,6 +385,7 @@ def test_the_process_survives_wild_values():
             lambda: ops.smooth_rank(P, Q, wild(6), graph, 1.0, lists),  # noqa: B023
             lambda: ops.propagate(graph, torch.ones(26, 3), 2),  # noqa: B023
             lambda: topk(exclude_ptr=wild(21), exclude_ids=wild(9)),
+            lambda: weighted_topk(exclude_ptr=wild(21), exclude_ids=wild(9)),
         ):
             with contextlib.suppress(ValueError, IndexError):
                 call()

@@ -235,6 +235,56 @@ def test_outputs_without_gradient_never_require_one():
     assert not ops.unpack_codes(words, 64).requires_grad
     distances, ids = ops.hamming_topk(words, words, 3, code_length=64)
     assert not distances.requires_grad and not ids.requires_grad
+    scale = torch.ones(6, 1, requires_grad=True)
+    found = ops.weighted_hamming_topk(
+        words[:, None], words[:, None], scale, scale, 3, code_length=64
+    )
+    assert not any(part.requires_grad for part in found)
+
+
+def weighted_rows(rows: int, segments: int, length: int) -> tuple[Tensor, Tensor]:
+    words = ops.pack_codes(torch.randn(rows * segments, length)).view(rows, segments, -1)
+    return words, torch.rand(rows, segments) + 0.5
+
+
+def test_one_segment_of_unit_scale_ranks_by_hamming_distance():
+    queries, items = (weighted_rows(rows, 1, 70)[0] for rows in (20, 500))
+    ones = [torch.ones(len(words), 1) for words in (queries, items)]
+    scores, ids = ops.weighted_hamming_topk(queries, items, *ones, 50, code_length=70)
+    distances, nearest = ops.hamming_topk(queries[:, 0], items[:, 0], 50, code_length=70)
+    assert torch.equal(ids, nearest)
+    assert torch.equal(scores, (70 - 2 * distances).float())
+
+
+@pytest.mark.parametrize(("queries", "items"), [(1, 600_000), (3, 600_000), (200, 3_000)])
+def test_weighted_topk_is_the_same_for_any_threads_and_batches(threads, queries, items):
+    (q, a), (d, c) = weighted_rows(queries, 4, 12), weighted_rows(items, 4, 12)
+    excluded = torch.randint(items, (queries, 1000)).flatten()
+    ptr = torch.arange(0, len(excluded) + 1, 1000)
+    results = []
+    for count in (1, 2, 5):
+        threads(count)
+        results.append(
+            ops.weighted_hamming_topk(
+                q, d, a, c, 9, code_length=12, exclude_ptr=ptr, exclude_ids=excluded
+            )
+        )
+    parts = [
+        ops.weighted_hamming_topk(
+            q[row : row + 1],
+            d,
+            a[row : row + 1],
+            c,
+            9,
+            code_length=12,
+            exclude_ptr=ptr[:2],
+            exclude_ids=excluded[ptr[row] : ptr[row + 1]],
+        )
+        for row in range(queries)
+    ]
+    results.append([torch.cat(part) for part in zip(*parts, strict=True)])
+    for scores, ids in results[1:]:
+        assert torch.equal(scores, results[0][0]) and torch.equal(ids, results[0][1])
 
 
 @pytest.mark.parametrize("forced", _numpy.instruction_sets()[1:])

@@ -18,6 +18,12 @@ bool all_finite(const T* x, int64_t begin, int64_t end) {
   return !bad;
 }
 
+bool all_within(const float* x, float bound, int64_t begin, int64_t end) {
+  int good = 1;
+  for (int64_t i = begin; i < end; ++i) good &= (x[i] <= bound) & (x[i] >= -bound);
+  return good;
+}
+
 bool all_in_range(const int64_t* ids, int64_t bound, int64_t begin, int64_t end) {
   int bad = 0;
   for (int64_t i = begin; i < end; ++i) bad |= uint64_t(ids[i]) >= uint64_t(bound);

@@ -1,11 +1,11 @@
 #include "hamming_topk.h"
 
 #include <cmath>
-#include <cstdlib>
 
-#include "../core/rows.h"
+#include "exclusions.h"
 #include "hamming_items.h"
 #include "hamming_planes.h"
+#include "merge_parts.h"
 #include "tiles.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
@@ -19,27 +19,12 @@ struct Nearest {
   int32_t bound;
   int32_t* distances;
   int64_t* rows;
-  uint32_t* histogram;      // of the distances up to `bound`
-  int64_t* sorted;          // room for exclusions that do not come sorted
-  const int64_t* excluded;  // the part of the exclusions from the current row on
-  int64_t num_excluded;
+  uint32_t* histogram;  // of the distances up to `bound`
+  int64_t* sorted;      // room for exclusions that do not come sorted
+  Exclusions excluded;
   const uint64_t* query;
   uint16_t* picks;  // the query's among the planes
 };
-
-static int compare_ids(const void* a, const void* b) {
-  const int64_t x = *static_cast<const int64_t*>(a), y = *static_cast<const int64_t*>(b);
-  return (x > y) - (x < y);
-}
-
-// Rows come in rising order, so the list of exclusions is walked once.
-static inline bool is_excluded(Nearest* nearest, int64_t row) {
-  while (nearest->num_excluded > 0 && *nearest->excluded < row) {
-    ++nearest->excluded;
-    --nearest->num_excluded;
-  }
-  return nearest->num_excluded > 0 && *nearest->excluded == row;
-}
 
 // Drops what has fallen behind: all above the bound, and the last ones at it. Without a branch:
 // which ones go cannot be foretold.
@@ -72,7 +57,7 @@ static inline void consider(const core::HammingTopk& problem, int64_t row, Neare
   const int32_t distance = core::hamming(nearest->query, problem.items + row * words, words);
   if (distance >= nearest->bound) return;
   if (problem.allow != nullptr && !problem.allow[row]) return;
-  if (is_excluded(nearest, row)) return;
+  if (is_excluded(&nearest->excluded, row)) return;
   keep(nearest, row, distance);
 }
 
@@ -117,21 +102,11 @@ static void scan_items(const core::HammingTopk& problem, int64_t begin, int64_t 
 // An empty result for a query, with its exclusions among the items in order.
 static void start(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                   int64_t query, Nearest* nearest) {
-  nearest->count = nearest->closer = nearest->num_excluded = 0;
+  nearest->count = nearest->closer = 0;
   nearest->bound = int32_t(problem.code_length) + 1;
   fill<uint32_t>(nearest->histogram, problem.code_length + 1, 0);
-  const int64_t words = core::words_per_code(problem.code_length);
-  nearest->query = problem.queries + query * words;
-  if (problem.exclude_ptr == nullptr) return;
-  const int64_t* list = problem.exclude_ids + problem.exclude_ptr[query];
-  const int64_t count = problem.exclude_ptr[query + 1] - problem.exclude_ptr[query];
-  if (!in_order(list, count)) {
-    for (int64_t e = 0; e < count; ++e) nearest->sorted[e] = list[e];
-    std::qsort(nearest->sorted, size_t(count), sizeof(int64_t), compare_ids);
-    list = nearest->sorted;
-  }
-  nearest->excluded = core::lower_bound({list, list + count}, item_begin);
-  nearest->num_excluded = core::lower_bound({list, list + count}, item_end) - nearest->excluded;
+  nearest->query = problem.queries + query * core::words_per_code(problem.code_length);
+  nearest->excluded = exclusions(problem, item_begin, item_end, query, nearest->sorted);
 }
 
 // The kept pairs by distance; within a distance they already stand in row order.
@@ -211,7 +186,7 @@ static void lower_bounds(const core::HammingTopk& problem, int64_t item_begin, i
   for (int64_t slot = 0; slot < queries; ++slot) {
     Nearest& one = nearest[slot];
     // The k nearest and what is excluded hold more of the sample than this once in about 500 times.
-    const double mean = double(problem.k + one.num_excluded) * share;
+    const double mean = double(problem.k + one.excluded.count) * share;
     const int64_t wanted = int64_t(mean + 2.5 * std::sqrt(mean)) + 3;
     if (wanted <= groups * kGroup) {
       one.bound = 1 + select_distance<kWords>(sample, groups, words, one.picks, wanted);
@@ -304,20 +279,8 @@ void hamming_topk(const core::HammingTopk& problem, int64_t item_begin, int64_t 
 void merge_topk(const core::HammingTopk& problem, int64_t parts, const int32_t* part_distances,
                 const int64_t* part_ids, int32_t* distances, int64_t* ids, int64_t begin,
                 int64_t end) {
-  const int64_t k = problem.k;
-  for (int64_t query = begin; query < end; ++query) {
-    int64_t next[kMaxItemParts];
-    for (int64_t p = 0; p < parts; ++p) next[p] = (p * problem.num_queries + query) * k;
-    for (int64_t rank = 0; rank < k; ++rank) {
-      // Among equals the first part: its rows are smaller. No part runs out: each holds k entries.
-      int64_t best = 0;
-      for (int64_t p = 1; p < parts; ++p) {
-        if (part_distances[next[p]] < part_distances[next[best]]) best = p;
-      }
-      distances[query * k + rank] = part_distances[next[best]];
-      ids[query * k + rank] = part_ids[next[best]++];
-    }
-  }
+  merge_parts(problem, parts, part_distances, part_ids, distances, ids, begin, end,
+              [](int32_t a, int32_t b) { return a < b; });
 }
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

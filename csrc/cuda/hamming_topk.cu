@@ -1,46 +1,12 @@
-#include "../core/errors.h"
-#include "../core/rows.h"
+#include "exclusions.cuh"
 #include "hamming_topk.h"
-#include "launch.h"
 
 namespace hashgcn::cuda {
-
-// Items whose exclusion is marked in shared memory at a time: 4 KiB of bits.
-constexpr int kChunk = 32768;
-
-// The query's exclusion list, empty if it does not lie inside exclude_ids.
-static __device__ core::Span exclusions(const core::HammingTopk& problem, int64_t num_excluded,
-                                        int64_t query, unsigned int* errors) {
-  if (problem.exclude_ptr == nullptr) return {nullptr, nullptr};
-  const int64_t begin = problem.exclude_ptr[query], end = problem.exclude_ptr[query + 1];
-  bool bad = begin < 0 || end < begin || end > num_excluded;
-  const core::Span list = bad ? core::Span{problem.exclude_ids, problem.exclude_ids}
-                              : core::Span{problem.exclude_ids + begin, problem.exclude_ids + end};
-  bad |= (query == 0 && begin != 0) || (query == problem.num_queries - 1 && end != num_excluded);
-  for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += kThreads) {
-    bad |= *id < 0 || *id >= problem.num_items;
-  }
-  if (bad) atomicOr(errors, core::kBadExclusion);
-  return list;
-}
-
-// Marks the excluded items of [begin, begin + kChunk).
-static __device__ void mark_excluded(core::Span list, int64_t begin, unsigned int* excluded) {
-  __syncthreads();
-  for (int i = threadIdx.x; i < kChunk / 32; i += kThreads) excluded[i] = 0;
-  __syncthreads();
-  for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += kThreads) {
-    const uint64_t at = uint64_t(*id) - uint64_t(begin);
-    if (at < kChunk) atomicOr(&excluded[at / 32], 1u << (at % 32));
-  }
-  __syncthreads();
-}
 
 // Distance of an item of the chunk that starts at `begin`, -1 if the item may not be returned.
 static __device__ int distance_of(const core::HammingTopk& problem, int64_t query, int64_t item,
                                   int64_t begin, const unsigned int* excluded) {
-  if (problem.allow != nullptr && !problem.allow[item]) return -1;
-  if ((excluded[(item - begin) / 32] >> ((item - begin) % 32)) & 1) return -1;
+  if (!is_candidate(problem, item, begin, excluded)) return -1;
   const int64_t words = core::words_per_code(problem.code_length);
   return core::hamming(problem.queries + query * words, problem.items + item * words, words);
 }

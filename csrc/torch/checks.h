@@ -17,6 +17,7 @@
 #include "../core/scalar.h"
 #include "../core/score_tables.h"
 #include "../core/smooth_rank.h"
+#include "../core/weighted_hamming_topk.h"
 
 namespace hashgcn {
 
@@ -192,23 +193,21 @@ struct TopkInput {
   std::optional<Tensor> exclude_ptr, exclude_ids, allow;
 };
 
-inline TopkInput check_topk(const char* op, const Tensor& queries, const Tensor& items, int64_t k,
-                            int64_t code_length, const std::optional<Tensor>& exclude_ptr,
-                            const std::optional<Tensor>& exclude_ids,
-                            const std::optional<Tensor>& allow) {
+inline void check_topk_sizes(const char* op, int64_t k, int64_t code_length) {
   require(k >= 1 && k <= core::kMaxTopk, op, "k in [1, ", core::kMaxTopk, "], got ", k);
   require(code_length >= 1 && code_length <= core::kMaxCodeLength, op, "code_length in [1, ",
           core::kMaxCodeLength, "], got ", code_length);
-  const Checker check{op, queries};
-  const int64_t words = core::words_per_code(code_length);
-  TopkInput input{{},
-                  check.matrix(queries, "queries", ScalarType::Long, -1, words),
-                  check.matrix(items, "items", ScalarType::Long, -1, words),
-                  std::nullopt,
-                  std::nullopt,
-                  std::nullopt};
+}
+
+// `queries` and `items` have been checked.
+inline TopkInput check_candidates(const Checker& check, const Tensor& queries, const Tensor& items,
+                                  int64_t k, int64_t code_length,
+                                  const std::optional<Tensor>& exclude_ptr,
+                                  const std::optional<Tensor>& exclude_ids,
+                                  const std::optional<Tensor>& allow) {
+  TopkInput input{{}, queries, items, std::nullopt, std::nullopt, std::nullopt};
   const int64_t num_queries = queries.size(0), num_items = items.size(0);
-  require(exclude_ptr.has_value() == exclude_ids.has_value(), op,
+  require(exclude_ptr.has_value() == exclude_ids.has_value(), check.op,
           "exclude_ptr and exclude_ids together, got one of them");
   if (exclude_ptr.has_value()) {
     input.exclude_ptr = check.rows(*exclude_ptr, "exclude_ptr", num_queries + 1);
@@ -216,7 +215,7 @@ inline TopkInput check_topk(const char* op, const Tensor& queries, const Tensor&
   }
   if (allow.has_value()) {
     input.allow = check.tensor(*allow, "allow", 1, ScalarType::Bool);
-    require(allow->size(0) == num_items, op, "allow of shape [", num_items, "], got ",
+    require(allow->size(0) == num_items, check.op, "allow of shape [", num_items, "], got ",
             shape(*allow));
   }
   input.problem = {
@@ -230,6 +229,53 @@ inline TopkInput check_topk(const char* op, const Tensor& queries, const Tensor&
       input.exclude_ids ? data<int64_t>(*input.exclude_ids) : nullptr,
       input.allow ? data<bool>(*input.allow) : nullptr,
   };
+  return input;
+}
+
+inline TopkInput check_topk(const char* op, const Tensor& queries, const Tensor& items, int64_t k,
+                            int64_t code_length, const std::optional<Tensor>& exclude_ptr,
+                            const std::optional<Tensor>& exclude_ids,
+                            const std::optional<Tensor>& allow) {
+  check_topk_sizes(op, k, code_length);
+  const Checker check{op, queries};
+  const int64_t words = core::words_per_code(code_length);
+  return check_candidates(check, check.matrix(queries, "queries", ScalarType::Long, -1, words),
+                          check.matrix(items, "items", ScalarType::Long, -1, words), k, code_length,
+                          exclude_ptr, exclude_ids, allow);
+}
+
+struct WeightedTopkInput {
+  core::WeightedHammingTopk problem;
+  TopkInput rows;
+  Tensor query_scale, item_scale;
+};
+
+inline WeightedTopkInput check_weighted_topk(const char* op, const Tensor& queries,
+                                             const Tensor& items, const Tensor& query_scale,
+                                             const Tensor& item_scale, int64_t k,
+                                             int64_t code_length,
+                                             const std::optional<Tensor>& exclude_ptr,
+                                             const std::optional<Tensor>& exclude_ids,
+                                             const std::optional<Tensor>& allow) {
+  check_topk_sizes(op, k, code_length);
+  const Checker check{op, queries};
+  const Tensor query_words = check.tensor(queries, "queries", 3, ScalarType::Long);
+  const Tensor item_words = check.tensor(items, "items", 3, ScalarType::Long);
+  const int64_t segments = queries.size(1), words = core::words_per_code(code_length);
+  require(segments >= 1 && queries.size(2) == words, op, "queries of shape [*, segments >= 1, ",
+          words, "], got ", shape(queries));
+  require(items.size(1) == segments && items.size(2) == words, op, "items of shape [*, ", segments,
+          ", ", words, "], got ", shape(items));
+  require(segments <= core::kMaxCodeLength / code_length, op, "up to ", core::kMaxCodeLength,
+          " bits in the segments of a row of queries, got ", segments, " of ", code_length);
+  WeightedTopkInput input{
+      {},
+      check_candidates(check, query_words, item_words, k, code_length, exclude_ptr, exclude_ids,
+                       allow),
+      check.matrix(query_scale, "query_scale", ScalarType::Float, queries.size(0), segments),
+      check.matrix(item_scale, "item_scale", ScalarType::Float, items.size(0), segments)};
+  input.problem = {input.rows.problem, segments, data<float>(input.query_scale),
+                   data<float>(input.item_scale)};
   return input;
 }
 

@@ -130,4 +130,26 @@ inline void check_tails(const char* op, const char* argument, const uint64_t* wo
           ", got bits of a longer code");
 }
 
+inline void check_exclusions(const char* op, const TopkInput& input) {
+  if (!input.exclude_ids) return;
+  const core::HammingTopk& problem = input.problem;
+  const int64_t total = input.exclude_ids->size(0);
+  require(problem.exclude_ptr[0] == 0 && problem.exclude_ptr[problem.num_queries] == total &&
+              HASHGCN_RUN(non_decreasing(problem.exclude_ptr, 0, problem.num_queries)),
+          op, "exclude_ptr to rise from 0 to ", total,
+          " (the number of exclude_ids), got one that does not");
+  require(HASHGCN_RUN(all_in_range(problem.exclude_ids, problem.num_items, 0, total)), op,
+          "exclude_ids in [0, ", problem.num_items, "), got one outside");
+}
+
+// Runs task(0), ..., task(count - 1) on torch's threads.
+struct RunTasks {
+  template <class Task>
+  void operator()(int64_t count, const Task& task) const {
+    parallel(count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) task(t);
+    });
+  }
+};
+
 }  // namespace hashgcn

@@ -18,24 +18,12 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries_in, const T
   const core::HammingTopk& problem = input.problem;
   check_tails(op, "queries", problem.queries, problem.num_queries, code_length);
   check_tails(op, "items", problem.items, problem.num_items, code_length);
-  if (problem.exclude_ptr != nullptr) {
-    const int64_t total = input.exclude_ids->size(0);
-    require(problem.exclude_ptr[0] == 0 && problem.exclude_ptr[problem.num_queries] == total &&
-                HASHGCN_RUN(non_decreasing(problem.exclude_ptr, 0, problem.num_queries)),
-            op, "exclude_ptr to rise from 0 to ", total,
-            " (the number of exclude_ids), got one that does not");
-    require(HASHGCN_RUN(all_in_range(problem.exclude_ids, problem.num_items, 0, total)), op,
-            "exclude_ids in [0, ", problem.num_items, "), got one outside");
-  }
+  check_exclusions(op, input);
   Tensor distances =
       torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Int);
   Tensor ids = torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Long);
   cpu::hamming_topk(problem, torch::stable::get_num_threads(), mutable_data<int32_t>(distances),
-                    mutable_data<int64_t>(ids), [](int64_t count, const auto& task) {
-                      parallel(count, 1, [&](int64_t begin, int64_t end) {
-                        for (int64_t t = begin; t < end; ++t) task(t);
-                      });
-                    });
+                    mutable_data<int64_t>(ids), RunTasks());
   return {distances, ids};
 }
 

@@ -39,6 +39,11 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
   m.def(
       "hamming_topk(Tensor queries, Tensor items, int k, int code_length, Tensor? exclude_ptr, "
       "Tensor? exclude_ids, Tensor? allow) -> (Tensor, Tensor)");
+  // Rows of several codes, the segments, with a scale each. Scores, then ids.
+  m.def(
+      "weighted_hamming_topk(Tensor queries, Tensor items, Tensor query_scale, Tensor item_scale, "
+      "int k, int code_length, Tensor? exclude_ptr, Tensor? exclude_ids, Tensor? allow) "
+      "-> (Tensor, Tensor)");
 
   // x: users' rows, then items'. Its own backward, since the normalised adjacency is symmetric.
   m.def(

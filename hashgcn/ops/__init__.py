@@ -8,6 +8,7 @@ from hashgcn.ops.propagate import propagate
 from hashgcn.ops.score_tables import score_tables
 from hashgcn.ops.sign_swish import sign_swish, sign_swish_pack
 from hashgcn.ops.smooth_rank import smooth_rank
+from hashgcn.ops.weighted_hamming_topk import weighted_hamming_topk
 
 __all__ = [
     "check_errors",
@@ -20,4 +21,5 @@ __all__ = [
     "sign_swish_pack",
     "smooth_rank",
     "unpack_codes",
+    "weighted_hamming_topk",
 ]

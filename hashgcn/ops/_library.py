@@ -48,6 +48,7 @@ ERRORS = (
     "exclude_ptr to rise from 0 to the number of exclude_ids, and exclude_ids that exist",
     "user_ptr and item_ptr that do not decrease and lie inside their ids, and ids that exist",
     "tau finite and positive",
+    "query_scale and item_scale finite and at most 2^48 in magnitude",
 )
 
 
