@@ -41,13 +41,15 @@ HASHGCN_HD Ints popcounts(Ints x) {
       _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(__m256i(x), 4), low)));
   return Ints(_mm256_madd_epi16(_mm256_maddubs_epi16(bytes, each), _mm256_set1_epi16(1)));
 #else
-  // Shifts carry the sign in; the masks drop it.
-  x = (x & 0x55555555) + ((x >> 1) & 0x55555555);
-  x = (x & 0x33333333) + ((x >> 2) & 0x33333333);
-  x = (x & 0x0f0f0f0f) + ((x >> 4) & 0x0f0f0f0f);
-  x += x >> 8;
-  x += x >> 16;
-  return x & 63;
+  // Without sign: the fields' sums reach the highest bit.
+  typedef uint32_t Fields __attribute__((vector_size(4 * kLanes)));
+  Fields sums = Fields(x);
+  sums = (sums & 0x55555555) + ((sums >> 1) & 0x55555555);
+  sums = (sums & 0x33333333) + ((sums >> 2) & 0x33333333);
+  sums = (sums & 0x0f0f0f0f) + ((sums >> 4) & 0x0f0f0f0f);
+  sums += sums >> 8;
+  sums += sums >> 16;
+  return Ints(sums & 63);
 #endif
 }
 
