@@ -22,7 +22,8 @@ class Settings(BaseModel):
     )
 
     # Encoder and hash layer
-    layers: int = Field(4, ge=0, le=16, description="propagation layers")
+    layers: int = Field(3, ge=0, le=16, description="propagation layers; the last of the mean")
+    first_layer: int = Field(1, ge=0, description="first layer of the mean; 0: the embeddings")
     init_std: float = Field(0.1, gt=0, description="standard deviation of initial embeddings")
     beta_start: float = Field(1.0, gt=0, description="slope of SignSwish at the first step")
     beta_end: float = Field(1.5, gt=0, description="slope of SignSwish at the last step")
@@ -65,6 +66,10 @@ class Settings(BaseModel):
             raise ValueError(
                 f"expected popularity_bits below code_length {self.code_length}, "
                 f"got {self.num_popularity_bits}"
+            )
+        if self.first_layer > self.layers:
+            raise ValueError(
+                f"expected first_layer <= layers {self.layers}, got {self.first_layer}"
             )
         if min(self.cutoffs) < 1 or min(self.train_cutoffs) < 1:
             raise ValueError(

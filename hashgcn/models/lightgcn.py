@@ -24,7 +24,13 @@ class LightGCNNetwork(Network):
             )
         s = settings
         self.encoder = layers.LightGCN(
-            graph.num_users, graph.num_items, s.code_length, s.layers, s.init_std, self.generator
+            graph.num_users,
+            graph.num_items,
+            s.code_length,
+            s.layers,
+            s.init_std,
+            self.generator,
+            first_layer=s.first_layer,
         )
 
     def loss(self, graph: BipartiteGraph, users: Tensor, progress: float) -> Tensor:
@@ -57,4 +63,4 @@ class LightGCN(HashModel):
     network = LightGCNNetwork
 
     def __init__(self, **settings) -> None:
-        super().__init__(**{"popularity_bits": 0, **settings})
+        super().__init__(**{"popularity_bits": 0, "first_layer": 0, **settings})

@@ -17,7 +17,13 @@ class RecallHashNetwork(Network):
         super().__init__(graph, settings)
         s = settings
         self.encoder = layers.LightGCN(
-            graph.num_users, graph.num_items, s.taste_bits, s.layers, s.init_std, self.generator
+            graph.num_users,
+            graph.num_items,
+            s.taste_bits,
+            s.layers,
+            s.init_std,
+            self.generator,
+            first_layer=s.first_layer,
         )
         self.hash = layers.SignSwish()
         self.popularity = layers.PopularityBits(graph.num_items, s.num_popularity_bits)

@@ -10,14 +10,15 @@ from hashgcn.ops import propagate, sign_swish
 
 
 class LightGCN(nn.Module):
-    """Embeddings of users and items, averaged over layers 0 to L of the graph.
+    """Embeddings of users and items, averaged over layers of the graph.
 
     Args:
         num_users, num_items: m and n.
         width: numbers in an embedding.
-        layers: L >= 0.
+        layers: L >= 0, the last layer of the mean.
         init_std: standard deviation of the initial embeddings.
         generator: where they are drawn from (on the CPU, so that devices start alike).
+        first_layer: of the mean, in [0, L]; 1 leaves out layer 0, what a row knows of itself alone.
     """
 
     def __init__(
@@ -28,16 +29,20 @@ class LightGCN(nn.Module):
         layers: int,
         init_std: float = 0.1,
         generator: torch.Generator | None = None,
+        *,
+        first_layer: int = 0,
     ) -> None:
         super().__init__()
-        self.rows, self.layers = (num_users, num_items), layers
+        self.rows = (num_users, num_items)
+        self.first_layer, self.layers = first_layer, layers
         initial = torch.empty(num_users + num_items, width)
         self.weight = nn.Parameter(initial.normal_(0, init_std, generator=generator))
 
     def forward(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         """P [m, width] and Q [n, width]."""
         # Not slices: each of them would send back a gradient of all rows.
-        return propagate(graph, self.weight, self.layers).split(self.rows)
+        rows = propagate(graph, self.weight, self.layers, self.first_layer)
+        return rows.split(self.rows)
 
 
 class SignSwish(nn.Module):
