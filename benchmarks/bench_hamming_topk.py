@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from harness import Case, Contender, Skipped, Work, best_chunk
+from inputs import mask_positives
 from torch import Tensor
 
 from hashgcn import _numpy, ops
@@ -235,11 +236,8 @@ def test_all_users(race, inputs, size, threads):
             def run() -> tuple[Tensor, Tensor]:
                 parts = []
                 for start in range(0, sample, chunk):
-                    stop = min(start + chunk, sample)
-                    ptr = graph.user_ptr[start : stop + 1]
-                    scores = user_signs[start:stop] @ item_signs.T
-                    row = torch.repeat_interleave(torch.arange(stop - start), ptr.diff())
-                    scores[row, graph.user_items[ptr[0] : ptr[-1]]] = -torch.inf
+                    scores = user_signs[start : min(start + chunk, sample)] @ item_signs.T
+                    mask_positives(scores, graph, start)
                     parts.append(top(scores))
                 return tuple(map(torch.cat, zip(*parts, strict=True)))
 

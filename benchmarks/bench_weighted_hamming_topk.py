@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from harness import Case, Contender, Work, best_chunk
+from inputs import mask_positives
 from torch import Tensor
 
 from hashgcn import ops
@@ -120,15 +121,10 @@ def test_all_users(race, inputs, size, threads):
             exclude_ids=graph.user_items[: int(ptr[-1])],
         )
 
-    def leave_out(scores: Tensor, start: int) -> None:
-        ptr = graph.user_ptr[start : start + len(scores) + 1]
-        row = torch.repeat_interleave(torch.arange(len(scores)), ptr.diff())
-        scores[row, graph.user_items[ptr[0] : ptr[-1]]] = -torch.inf
-
     form = chunked(
         scaled(words[0][:sample], scale[0][:sample]),
         scaled(words[1], scale[1]),
-        leave_out,
+        lambda scores, start: mask_positives(scores, graph, start),
         share=sample / m,
         ours=lambda: ours(sample),
         note=f"timed on {sample} of {m} users and scaled",

@@ -136,3 +136,10 @@ def positives(graph: BipartiteGraph, users: Tensor) -> tuple[Tensor, Tensor]:
     row = torch.repeat_interleave(torch.arange(len(users)), end - begin)
     first = torch.cumsum(end - begin, 0) - (end - begin)
     return row, graph.user_items[torch.arange(len(row)) + (begin - first)[row]]
+
+
+def mask_positives(scores: Tensor, graph: BipartiteGraph, start: int) -> None:
+    """Writes -inf to the positives of users start, start + 1, ..., one row of scores each."""
+    ptr = graph.user_ptr[start : start + len(scores) + 1]
+    row = torch.repeat_interleave(torch.arange(len(scores)), ptr.diff())
+    scores[row, graph.user_items[ptr[0] : ptr[-1]]] = -torch.inf

@@ -157,27 +157,28 @@ def hamming_topk(
     """All distances, sorted stably."""
     q, d = (unpack_codes(words, code_length) for words in (queries, items))
     distances = ((code_length - q @ d.T) / 2).round().int()
-    nothing = 2**31 - 1
-    leave_out(distances, nothing, exclude_ptr, exclude_ids, allow)
-    distances = torch.nn.functional.pad(distances, (0, max(k - len(d), 0)), value=nothing)
-    distances, ids = distances.sort(dim=1, stable=True)
-    ids = ids.masked_fill(distances == nothing, -1)
-    return distances[:, :k], ids[:, :k]
+    return ranked(distances, k, 2**31 - 1, False, exclude_ptr, exclude_ids, allow)
 
 
-def leave_out(
+def ranked(
     table: Tensor,
+    k: int,
     nothing: float,
+    descending: bool,
     exclude_ptr: Tensor | None,
     exclude_ids: Tensor | None,
     allow: Tensor | None,
-) -> None:
-    """Writes `nothing` into table [Q, n] where a query must not get an item."""
+) -> tuple[Tensor, Tensor]:
+    """The first k values and columns of table [Q, n]; `nothing`, -1 where there is no candidate."""
     if allow is not None:
         table[:, ~allow] = nothing
     if exclude_ptr is not None:
         rows = torch.repeat_interleave(torch.arange(len(table)), exclude_ptr.diff())
         table[rows, exclude_ids] = nothing
+    table = torch.nn.functional.pad(table, (0, max(k - table.shape[1], 0)), value=nothing)
+    table, ids = table.sort(dim=1, descending=descending, stable=True)
+    ids = ids.masked_fill(table == nothing, -1)
+    return table[:, :k], ids[:, :k]
 
 
 def weighted_hamming_topk(
@@ -197,11 +198,7 @@ def weighted_hamming_topk(
         q, d = (unpack_codes(words[:, segment], code_length) for words in (queries, items))
         scale = query_scale[:, segment, None] * item_scale[None, :, segment]
         scores = scores + scale * (q @ d.T)
-    leave_out(scores, -torch.inf, exclude_ptr, exclude_ids, allow)
-    scores = torch.nn.functional.pad(scores, (0, max(k - len(items), 0)), value=-torch.inf)
-    scores, ids = scores.sort(dim=1, descending=True, stable=True)
-    ids = ids.masked_fill(scores == -torch.inf, -1)
-    return scores[:, :k], ids[:, :k]
+    return ranked(scores, k, -torch.inf, True, exclude_ptr, exclude_ids, allow)
 
 
 def propagate(x: Tensor, user_ptr: Tensor, user_items: Tensor, layers: int) -> Tensor:

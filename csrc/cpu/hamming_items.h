@@ -4,10 +4,7 @@
 
 #include "../core/codes.h"
 #include "isa.h"
-
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "vectors.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
 
@@ -44,12 +41,7 @@ HASHGCN_HD Words load_words(const uint64_t* x) {
 }
 HASHGCN_HD Words least(Words a, Words b) { return _mm256_min_epu32(a, b); }
 HASHGCN_HD Words counts(const uint64_t* words, Words query) {
-  const Words ones =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
-  const Words low = _mm256_set1_epi8(15), other = _mm256_xor_si256(load_words(words), query);
-  const Words bytes = _mm256_add_epi8(
-      _mm256_shuffle_epi8(ones, _mm256_and_si256(other, low)),
-      _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(other, 4), low)));
+  const Words bytes = byte_counts(_mm256_xor_si256(load_words(words), query));
   return _mm256_sad_epu8(bytes, _mm256_setzero_si256());
 }
 template <int kWords>

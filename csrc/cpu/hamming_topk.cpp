@@ -5,8 +5,8 @@
 #include "exclusions.h"
 #include "hamming_items.h"
 #include "hamming_planes.h"
-#include "merge_parts.h"
 #include "tiles.h"
+#include "topk_results.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
 
@@ -26,20 +26,10 @@ struct Nearest {
   uint16_t* picks;  // the query's among the planes
 };
 
-// Drops what has fallen behind: all above the bound, and the last ones at it. Without a branch:
-// which ones go cannot be foretold.
+// Drops what has fallen behind: all above the bound, and the last ones at it.
 static void drop_far(Nearest* nearest) {
-  const int32_t bound = nearest->bound;
-  int64_t ties = nearest->k - nearest->closer, kept = 0;
-  for (int64_t i = 0; i < nearest->count; ++i) {
-    const int32_t distance = nearest->distances[i];
-    nearest->distances[kept] = distance;
-    nearest->rows[kept] = nearest->rows[i];
-    const bool tie = distance == bound;
-    kept += (distance < bound) | (tie & (ties > 0));
-    ties -= tie;
-  }
-  nearest->count = kept;
+  nearest->count = drop_beyond(nearest->distances, nearest->rows, nearest->count, nearest->bound,
+                               nearest->k - nearest->closer);
 }
 
 static inline void keep(Nearest* nearest, int64_t row, int32_t distance) {
@@ -125,10 +115,7 @@ static void write(Nearest* nearest, int32_t* distances, int64_t* ids) {
     distances[rank] = nearest->distances[i];
     ids[rank] = nearest->rows[i];
   }
-  for (int64_t rank = nearest->count; rank < nearest->k; ++rank) {
-    distances[rank] = core::kNoDistance;
-    ids[rank] = core::kNoItem;
-  }
+  write_missing(nearest->count, nearest->k, core::kNoDistance, distances, ids);
 }
 
 // The wanted-th smallest distance from a query among groups of a sample, bit by bit from the top.
@@ -240,10 +227,11 @@ static void search_block(const core::HammingTopk& problem, int64_t item_begin, i
   }
 }
 
-void hamming_topk(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
-                  int32_t* distances, int64_t* ids, int64_t* scratch, int64_t begin, int64_t end) {
+void hamming_topk(const core::HammingTopk& problem, int64_t longest, int64_t item_begin,
+                  int64_t item_end, int32_t* distances, int64_t* ids, int64_t* scratch,
+                  int64_t begin, int64_t end) {
   const int64_t words = core::words_per_code(problem.code_length);
-  const int64_t block = topk_query_block(problem), longest = longest_unsorted(problem);
+  const int64_t block = topk_query_block(problem, longest);
   Nearest nearest[kQueryBlock];
   uint64_t* tile = reinterpret_cast<uint64_t*>(round_up(reinterpret_cast<intptr_t>(scratch), 64));
   int64_t* next = scratch + topk_tile_words(problem);

@@ -4,10 +4,11 @@
 #include "isa.h"
 
 // Top-N of queries [begin, end) among items [item_begin, item_end) into distances and ids
-// [num_queries, k]. `scratch` holds topk_scratch_words(problem) words for each thread.
-HASHGCN_KERNEL(void hamming_topk(const core::HammingTopk& problem, int64_t item_begin,
-                                 int64_t item_end, int32_t* distances, int64_t* ids,
-                                 int64_t* scratch, int64_t begin, int64_t end))
+// [num_queries, k]. `longest` is longest_unsorted(problem); `scratch` holds topk_scratch_words for
+// each thread.
+HASHGCN_KERNEL(void hamming_topk(const core::HammingTopk& problem, int64_t longest,
+                                 int64_t item_begin, int64_t item_end, int32_t* distances,
+                                 int64_t* ids, int64_t* scratch, int64_t begin, int64_t end))
 
 // Results of queries [begin, end) from those of consecutive parts of the items, [parts,
 // num_queries, k] each.
@@ -33,25 +34,25 @@ constexpr int64_t kTopkTileWords = 8192, kTopkSampleWords = 32768, kTopkSampleGr
 
 // Pairs kept for one query before those that have fallen behind are dropped: about twice k, so that
 // dropping them is paid by at least k new pairs.
-inline int64_t topk_capacity(const core::HammingTopk& problem) {
+HASHGCN_HD int64_t topk_capacity(const core::HammingTopk& problem) {
   const int64_t wanted = 2 * problem.k + 64;
   return wanted < problem.num_items ? wanted : problem.num_items;
 }
 
 // Of a tile or a sample, with room to begin at a multiple of 64 bytes.
-inline int64_t topk_tile_words(const core::HammingTopk& problem) {
+HASHGCN_HD int64_t topk_tile_words(const core::HammingTopk& problem) {
   const int64_t words = core::words_per_code(problem.code_length);
   if (words > kMaxPlanarWords) return 0;
   const int64_t group = kTopkGroupWords * words;
   return (group < kTopkSampleWords ? kTopkSampleWords : group) + 8;
 }
 
-inline int64_t topk_pick_words(const core::HammingTopk& problem) {
+HASHGCN_HD int64_t topk_pick_words(const core::HammingTopk& problem) {
   const int64_t words = core::words_per_code(problem.code_length);
   return words > kMaxPlanarWords ? 0 : kTopkPickWords * words;
 }
 
-inline bool in_order(const int64_t* ids, int64_t count) {
+HASHGCN_HD bool in_order(const int64_t* ids, int64_t count) {
   for (int64_t e = 1; e < count; ++e) {
     if (ids[e - 1] > ids[e]) return false;
   }
@@ -59,7 +60,7 @@ inline bool in_order(const int64_t* ids, int64_t count) {
 }
 
 // The most exclusions of a query whose exclusions have to be sorted.
-inline int64_t longest_unsorted(const core::HammingTopk& problem) {
+HASHGCN_HD int64_t longest_unsorted(const core::HammingTopk& problem) {
   int64_t longest = 0;
   for (int64_t q = 0; problem.exclude_ptr != nullptr && q < problem.num_queries; ++q) {
     const int64_t* list = problem.exclude_ids + problem.exclude_ptr[q];
@@ -70,25 +71,27 @@ inline int64_t longest_unsorted(const core::HammingTopk& problem) {
 }
 
 // Counts of the distances 0 to code_length, and one more place.
-inline int64_t topk_histogram_words(const core::HammingTopk& problem) {
+HASHGCN_HD int64_t topk_histogram_words(const core::HammingTopk& problem) {
   return (problem.code_length + 3) / 2;
 }
 
-// Words of one query's state: picks, rows, distances, histogram, sorted exclusions.
-inline int64_t topk_state_words(const core::HammingTopk& problem) {
+// Words of one query's state: picks, rows, distances, histogram, sorted exclusions, whose longest
+// list is given.
+HASHGCN_HD int64_t topk_state_words(const core::HammingTopk& problem, int64_t longest) {
   const int64_t capacity = topk_capacity(problem);
   return topk_pick_words(problem) + capacity + (capacity + 1) / 2 + topk_histogram_words(problem) +
-         longest_unsorted(problem);
+         longest;
 }
 
 // As many as keep their states within a second-level cache of 1 MiB; at least one.
-inline int64_t topk_query_block(const core::HammingTopk& problem) {
-  const int64_t fitting = 131072 / topk_state_words(problem);
+HASHGCN_HD int64_t topk_query_block(const core::HammingTopk& problem, int64_t longest) {
+  const int64_t fitting = 131072 / topk_state_words(problem, longest);
   return fitting < 1 ? 1 : fitting < kQueryBlock ? fitting : kQueryBlock;
 }
 
-inline int64_t topk_scratch_words(const core::HammingTopk& problem) {
-  return topk_tile_words(problem) + topk_query_block(problem) * topk_state_words(problem);
+HASHGCN_HD int64_t topk_scratch_words(const core::HammingTopk& problem, int64_t longest) {
+  return topk_tile_words(problem) +
+         topk_query_block(problem, longest) * topk_state_words(problem, longest);
 }
 
 }  // namespace hashgcn::cpu

@@ -1,34 +1,29 @@
 #include "propagate.h"
 
+#include "vectors.h"
+
 namespace hashgcn::cpu::HASHGCN_ISA {
 
 namespace {
 
 // Vectors as the instruction set has them: compilers split wider ones through memory.
-#if defined(__AVX512F__)
-constexpr int64_t kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int64_t kVectorBytes = 32;
-#else
-constexpr int64_t kVectorBytes = 16;
-#endif
-constexpr int64_t kVectors = 64 / kVectorBytes;
+constexpr int64_t kVectors = 64 / kRegisterBytes;
 
 template <class T>
 struct Vector;
 template <>
 struct Vector<float> {
-  typedef float type __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+  typedef float type __attribute__((vector_size(kRegisterBytes), aligned(4), may_alias));
 };
 template <>
 struct Vector<double> {
-  typedef double type __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
+  typedef double type __attribute__((vector_size(kRegisterBytes), aligned(8), may_alias));
 };
 
 // A block's columns of one row.
 template <class T>
 struct Line {
-  static constexpr int64_t kLanes = kVectorBytes / int64_t(sizeof(T));
+  static constexpr int64_t kLanes = kRegisterBytes / int64_t(sizeof(T));
   using V = typename Vector<T>::type;
   V part[kVectors];
 

@@ -1,24 +1,15 @@
 #include "weighted_hamming_topk.h"
 
 #include "exclusions.h"
-#include "merge_parts.h"
 #include "tiles.h"
-
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "topk_results.h"
+#include "vectors.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
 
-#if defined(__AVX512F__)
-constexpr int64_t kLanes = 16;
-#elif defined(__AVX2__)
-constexpr int64_t kLanes = 8;
-#else
-constexpr int64_t kLanes = 4;
-#endif
-typedef float Floats __attribute__((vector_size(4 * kLanes), may_alias));
-typedef int32_t Ints __attribute__((vector_size(4 * kLanes), may_alias));
+constexpr int64_t kLanes = kRegisterBytes / 4;
+typedef float Floats __attribute__((vector_size(kRegisterBytes), may_alias));
+typedef int32_t Ints __attribute__((vector_size(kRegisterBytes), may_alias));
 
 // Vectors of a group of items: as many independent sums as the adders have in flight, and with
 // their distances no more than half of the registers.
@@ -33,21 +24,18 @@ HASHGCN_HD Ints popcounts(Ints x) {
 #if defined(__AVX512VPOPCNTDQ__)
   return Ints(_mm512_popcnt_epi32(__m512i(x)));
 #elif defined(__AVX2__)
-  const __m256i ones =
-      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
-  const __m256i low = _mm256_set1_epi8(15), each = _mm256_set1_epi8(1);
-  const __m256i bytes = _mm256_add_epi8(
-      _mm256_shuffle_epi8(ones, _mm256_and_si256(__m256i(x), low)),
-      _mm256_shuffle_epi8(ones, _mm256_and_si256(_mm256_srli_epi16(__m256i(x), 4), low)));
-  return Ints(_mm256_madd_epi16(_mm256_maddubs_epi16(bytes, each), _mm256_set1_epi16(1)));
+  const __m256i pairs = _mm256_maddubs_epi16(byte_counts(__m256i(x)), _mm256_set1_epi8(1));
+  return Ints(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 #else
-  // Shifts carry the sign in; the masks drop it.
-  x = (x & 0x55555555) + ((x >> 1) & 0x55555555);
-  x = (x & 0x33333333) + ((x >> 2) & 0x33333333);
-  x = (x & 0x0f0f0f0f) + ((x >> 4) & 0x0f0f0f0f);
-  x += x >> 8;
-  x += x >> 16;
-  return x & 63;
+  // Without sign: the fields' sums reach the highest bit.
+  typedef uint32_t Fields __attribute__((vector_size(kRegisterBytes)));
+  Fields sums = Fields(x);
+  sums = (sums & 0x55555555) + ((sums >> 1) & 0x55555555);
+  sums = (sums & 0x33333333) + ((sums >> 2) & 0x33333333);
+  sums = (sums & 0x0f0f0f0f) + ((sums >> 4) & 0x0f0f0f0f);
+  sums += sums >> 8;
+  sums += sums >> 16;
+  return Ints(sums & 63);
 #endif
 }
 
@@ -94,20 +82,12 @@ static uint32_t select_key(const uint32_t* keys, int64_t count, int64_t* wanted)
   return key;
 }
 
-// Drops all but the k best. Without a branch: which ones go cannot be foretold.
+// Drops all but the k best.
 static void drop_low(Best* best) {
   if (best->count <= best->k) return;
-  int64_t ties = best->k, kept = 0;
+  int64_t ties = best->k;
   const uint32_t last = select_key(best->keys, best->count, &ties);
-  for (int64_t i = 0; i < best->count; ++i) {
-    const uint32_t key = best->keys[i];
-    best->keys[kept] = key;
-    best->rows[kept] = best->rows[i];
-    const bool tie = key == last;
-    kept += (key < last) | (tie & (ties > 0));
-    ties -= tie;
-  }
-  best->count = kept;
+  best->count = drop_beyond(best->keys, best->rows, best->count, last, ties);
   best->bound = core::score_of(last);
 }
 
@@ -224,16 +204,12 @@ static void write(Best* best, float* scores, int64_t* ids) {
     scores[rank] = core::score_of(best->keys[rank]);
     ids[rank] = best->rows[rank];
   }
-  for (int64_t rank = best->count; rank < best->k; ++rank) {
-    scores[rank] = core::kNoScore;
-    ids[rank] = core::kNoItem;
-  }
+  write_missing(best->count, best->k, core::kNoScore, scores, ids);
 }
 
-void weighted_hamming_topk(const core::WeightedHammingTopk& problem, int64_t item_begin,
-                           int64_t item_end, float* scores, int64_t* ids, int64_t* scratch,
-                           int64_t begin, int64_t end) {
-  const int64_t longest = longest_unsorted(problem);
+void weighted_hamming_topk(const core::WeightedHammingTopk& problem, int64_t longest,
+                           int64_t item_begin, int64_t item_end, float* scores, int64_t* ids,
+                           int64_t* scratch, int64_t begin, int64_t end) {
   const int64_t block = weighted_query_block(problem, longest);
   Best best[kWeightedQueryBlock];
   uint32_t* tile = reinterpret_cast<uint32_t*>(round_up(reinterpret_cast<intptr_t>(scratch), 64));

@@ -5,8 +5,9 @@
 #include "isa.h"
 
 // Top-N by weighted score of queries [begin, end) among items [item_begin, item_end) into scores
-// and ids [num_queries, k]. `scratch` holds weighted_scratch_words(problem) words for each thread.
-HASHGCN_KERNEL(void weighted_hamming_topk(const core::WeightedHammingTopk& problem,
+// and ids [num_queries, k]. `longest` is longest_unsorted(problem); `scratch` holds
+// weighted_scratch_words for each thread.
+HASHGCN_KERNEL(void weighted_hamming_topk(const core::WeightedHammingTopk& problem, int64_t longest,
                                           int64_t item_begin, int64_t item_end, float* scores,
                                           int64_t* ids, int64_t* scratch, int64_t begin,
                                           int64_t end))
@@ -68,8 +69,8 @@ HASHGCN_HD int64_t weighted_query_block(const core::WeightedHammingTopk& problem
   return fitting < 1 ? 1 : fitting < kWeightedQueryBlock ? fitting : kWeightedQueryBlock;
 }
 
-HASHGCN_HD int64_t weighted_scratch_words(const core::WeightedHammingTopk& problem) {
-  const int64_t longest = longest_unsorted(problem);
+HASHGCN_HD int64_t weighted_scratch_words(const core::WeightedHammingTopk& problem,
+                                          int64_t longest) {
   return weighted_tile_words(problem) +
          weighted_query_block(problem, longest) * weighted_state_words(problem, longest);
 }

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <memory>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "../core/require.h"
+#include "../cpu/check_exclusions.h"
 #include "../cpu/checks.h"
 #include "../cpu/hamming_topk_tasks.h"
 #include "../cpu/pack_codes.h"
@@ -231,14 +231,7 @@ std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
     py::gil_scoped_release release;
     require_zero_tails(op, "queries", problem.queries, num_queries, code_length, threads);
     require_zero_tails(op, "items", problem.items, num_items, code_length, threads);
-    if (problem.exclude_ptr != nullptr) {
-      require(problem.exclude_ptr[0] == 0 && problem.exclude_ptr[num_queries] == num_excluded &&
-                  HASHGCN_RUN(non_decreasing(problem.exclude_ptr, 0, num_queries)),
-              op, "exclude_ptr to rise from 0 to ", num_excluded,
-              " (the number of exclude_ids), got one that does not");
-      require(HASHGCN_RUN(all_in_range(problem.exclude_ids, num_items, 0, num_excluded)), op,
-              "exclude_ids in [0, ", num_items, "), got one outside");
-    }
+    cpu::check_exclusions(op, problem, num_excluded);
     cpu::hamming_topk(problem, threads, distance_out, id_out, [](int64_t count, const auto& task) {
       run_parts(count, count, [&](int64_t, int64_t begin, int64_t end) {
         for (int64_t t = begin; t < end; ++t) task(t);

@@ -5,6 +5,7 @@
 #include <new>
 #include <vector>
 
+#include "../cpu/check_exclusions.h"
 #include "../cpu/checks.h"
 #include "../cpu/tiles.h"
 #include "checks.h"
@@ -131,15 +132,7 @@ inline void check_tails(const char* op, const char* argument, const uint64_t* wo
 }
 
 inline void check_exclusions(const char* op, const TopkInput& input) {
-  if (!input.exclude_ids) return;
-  const core::HammingTopk& problem = input.problem;
-  const int64_t total = input.exclude_ids->size(0);
-  require(problem.exclude_ptr[0] == 0 && problem.exclude_ptr[problem.num_queries] == total &&
-              HASHGCN_RUN(non_decreasing(problem.exclude_ptr, 0, problem.num_queries)),
-          op, "exclude_ptr to rise from 0 to ", total,
-          " (the number of exclude_ids), got one that does not");
-  require(HASHGCN_RUN(all_in_range(problem.exclude_ids, problem.num_items, 0, total)), op,
-          "exclude_ids in [0, ", problem.num_items, "), got one outside");
+  if (input.exclude_ids) cpu::check_exclusions(op, input.problem, input.exclude_ids->size(0));
 }
 
 // Runs task(0), ..., task(count - 1) on torch's threads.

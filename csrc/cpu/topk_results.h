@@ -1,9 +1,36 @@
-// One result from those of parts of the items.
+// Lists of results in row order, each a value (distance, or key of a score) and a row.
 #pragma once
 
 #include "hamming_topk.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
+
+// Drops results beyond the value `last`, and of those that equal it all but the first `ties`.
+// Returns how many stay. Without a branch: which ones go cannot be foretold.
+template <class Value>
+static inline int64_t drop_beyond(Value* values, int64_t* rows, int64_t count, Value last,
+                                  int64_t ties) {
+  int64_t kept = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const Value value = values[i];
+    values[kept] = value;
+    rows[kept] = rows[i];
+    const bool tie = value == last;
+    kept += (value < last) | (tie & (ties > 0));
+    ties -= tie;
+  }
+  return kept;
+}
+
+// Ranks [count, k), for which there is no candidate.
+template <class Value>
+static inline void write_missing(int64_t count, int64_t k, Value no_value, Value* values,
+                                 int64_t* ids) {
+  for (int64_t rank = count; rank < k; ++rank) {
+    values[rank] = no_value;
+    ids[rank] = core::kNoItem;
+  }
+}
 
 // Results of queries [begin, end) from those of consecutive parts of the items, [parts,
 // num_queries, k] each; `before(a, b)`: value a comes first.
