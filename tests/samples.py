@@ -107,6 +107,7 @@ def elementwise(g, *parameters, tensors=()):
         compute = torch.float64 if x.dtype == torch.float64 else torch.float32
         return (x, *(torch.tensor(value, dtype=compute) for value in tensors), *parameters)
 
+    yield "0-d", arguments(normal(g, grad=True))
     yield "one", arguments(normal(g, 1, grad=True))
     yield "matrix", arguments(normal(g, 33, 65, grad=True))
     yield "transposed", arguments(transposed(normal(g, 7, 5, grad=True)))

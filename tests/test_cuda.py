@@ -230,6 +230,26 @@ def test_bad_values_are_raised_at_the_next_host_read(call, words):
     ops.check_errors(torch.empty(0, device="cuda"))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        ops.sign_swish,
+        ops.sign_swish_pack,
+        ops.tanh_continuation,
+        lambda x, zero: ops.sign_ste(x, scale=zero),
+        lambda x, zero: ops.sign_fourier(x, scale=zero),
+        lambda x, zero: ops.sign_guided(x, torch.ones(3, device="cuda").bool(), scale=zero),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_slope_or_scale_of_zero_is_raised_at_the_next_host_read(call, dtype):
+    x = torch.ones(3, 2, device="cuda", dtype=dtype)
+    call(x, torch.tensor(0.0, device="cuda"))
+    with pytest.raises(ValueError, match="beta and scale finite and positive"):
+        ops.check_errors(x)
+    ops.check_errors(x)
+
+
 def test_compiled_with_graphs():
     user_codes, item_codes, users, graph = problem()
 

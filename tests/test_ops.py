@@ -300,6 +300,15 @@ def test_tanh_continuation_at_extremes(dtype):
     x = torch.tensor([float("inf"), -float("inf"), torch.finfo(dtype).max, 0.0], dtype=dtype)
     assert ops.tanh_continuation(x, 3.0).tolist() == [1, -1, 1, 0]
     assert slope_of(lambda x: ops.tanh_continuation(x, 3.0), x).tolist() == [0, 0, 0, 3]
+    steep = slope_of(lambda x: ops.tanh_continuation(x, 2.0**127), torch.tensor([0.0, 1.0]))
+    assert steep.tolist() == [2.0**127, 0]
+
+
+def test_sign_guided_where_threads_share_a_row(threads):
+    threads(4)
+    x, take_sign = torch.randn(1001, 127), torch.rand(1001) < 0.5
+    got = ops.sign_guided(x, take_sign, scale=1.5)
+    assert torch.equal(got, reference.sign_guided(x, take_sign, 1.5))
 
 
 def test_integrals_of_the_slopes():
@@ -317,8 +326,19 @@ def test_integrals_of_the_slopes():
     assert abs(integral(lambda x: ops.sign_fourier(x, 1.0, 8), torch.pi)) < 1e-3
 
 
-@pytest.mark.parametrize("op", [ops.sign_swish, ops.tanh_continuation])
-def test_a_changing_beta_does_not_recompile(op):
+@pytest.mark.parametrize(
+    "op",
+    [
+        ops.sign_swish,
+        ops.tanh_continuation,
+        lambda x, scale: ops.sign_ste(x, scale=scale),
+        lambda x, scale: ops.sign_ste(x, 1.0, scale=scale),
+        lambda x, scale: ops.sign_fourier(x, scale=scale),
+        lambda x, scale: ops.sign_guided(x[None], torch.ones(1, dtype=torch.bool), scale=scale),
+    ],
+    ids=["sign_swish", "tanh_continuation", "sign_ste", "clip", "sign_fourier", "sign_guided"],
+)
+def test_a_changing_slope_or_scale_does_not_recompile(op):
     torch._dynamo.reset()
     counter = torch._dynamo.testing.CompileCounter()
     compiled = torch.compile(op, backend=counter, fullgraph=True)
@@ -348,6 +368,17 @@ def test_compiled_equals_eager(op):
     eager, compiled = run(*args), torch.compile(run, fullgraph=True)(*args)
     for mine, theirs in zip(compiled, eager, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("op", sorted(op for op in SAMPLES if op.endswith("_backward")))
+def test_a_second_differentiation_is_refused(op):
+    args = [
+        a.detach().requires_grad_(a.is_floating_point()) if isinstance(a, Tensor) else a
+        for a in COMPILED[op]
+    ]
+    for result in as_tuple(getattr(NAMESPACE, op)(*args)):
+        with pytest.raises(NotImplementedError, match=f"{op}: .* no gradient"):
+            torch.autograd.grad(result.sum(), args[0])
 
 
 def test_outputs_without_gradient_never_require_one():

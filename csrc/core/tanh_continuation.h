@@ -25,10 +25,11 @@ HASHGCN_HD float hyperbolic_tangent(float z) {
 
 HASHGCN_HD double hyperbolic_tangent(double z) { return std::tanh(z); }
 
-// d/dx tanh(beta x) = 4 beta sigma'(2 beta x), which keeps its digits where tanh is 1 to rounding.
+// d/dx tanh(beta x) = 4 beta sigma'(2 beta x), which keeps its digits where tanh is 1 to rounding;
+// bracketed so that no finite beta overflows.
 template <class T>
 HASHGCN_HD T tanh_slope(T x, T beta) {
-  return 4 * beta * sigmoid_slope(2 * beta * x);
+  return beta * (4 * sigmoid_slope(2 * (beta * x)));
 }
 
 }  // namespace hashgcn::core

@@ -23,9 +23,10 @@ bool sign_guided(const T* x, const bool* take_sign, double scale, int64_t width,
                  int64_t begin, int64_t end) {
   const core::compute_t<T> factor(scale);
   bool good = true;
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t first = row * width, last = first + width;
-    good &= take_sign[row] ? signs(x, out, first, last) : scaled(x, factor, out, first, last);
+  for (int64_t i = begin; i < end;) {
+    const int64_t row = i / width, next = (row + 1) * width, last = next < end ? next : end;
+    good &= take_sign[row] ? signs(x, out, i, last) : scaled(x, factor, out, i, last);
+    i = last;
   }
   return good;
 }

@@ -43,21 +43,14 @@ inline Tensor signs(const char* op, const Tensor& x) {
 
 // kernel(grad, x, out, begin, end).
 template <class Kernel>
-Tensor elementwise_backward(const char* op, const Tensor& grad_in, const Tensor& x_in,
+Tensor elementwise_backward(const char* op, const Tensor& grad_in, const Tensor& x,
                             const Kernel& kernel) {
-  const Tensor grad = check_gradient({op, x_in}, grad_in);
-  const Tensor x = torch::stable::contiguous(x_in);
-  Tensor out = torch::stable::new_empty(x, x.sizes());
-  advise_huge_pages(out);
-  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
-    using T = std::remove_pointer_t<decltype(null)>;
-    const T* upstream = data<T>(grad);
-    const T* in = data<T>(x);
-    T* result = mutable_data<T>(out);
-    parallel(x.numel(), kElementGrain,
-             [&](int64_t begin, int64_t end) { kernel(upstream, in, result, begin, end); });
+  const Tensor grad = check_gradient({op, x}, grad_in);
+  return elementwise(op, x, [&](const auto* in, auto* out, int64_t begin, int64_t end) {
+    using T = std::remove_pointer_t<decltype(out)>;
+    kernel(data<T>(grad), in, out, begin, end);
+    return true;
   });
-  return out;
 }
 
 }  // namespace hashgcn

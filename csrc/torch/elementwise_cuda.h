@@ -42,4 +42,16 @@ inline Tensor check_scalar(const Checker& check, const Tensor& number, const cha
   return check.scalar(number, argument, compute_type(check.anchor.scalar_type()));
 }
 
+// The same, its value checked there.
+inline Tensor check_positive(const Checker& check, const Device& device, const Tensor& number,
+                             const char* argument) {
+  const Tensor checked = check_scalar(check, number, argument);
+  if (checked.scalar_type() == ScalarType::Double) {
+    cuda::check_positive(data<double>(checked), device.errors, device.stream);
+  } else {
+    cuda::check_positive(data<float>(checked), device.errors, device.stream);
+  }
+  return checked;
+}
+
 }  // namespace hashgcn

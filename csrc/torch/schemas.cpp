@@ -18,7 +18,7 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
       "-> Tensor");
   m.def("tanh_continuation(Tensor x, Tensor beta) -> Tensor");
   m.def("tanh_continuation_backward(Tensor grad, Tensor x, Tensor beta) -> Tensor");
-  // Its backward is grad * scale, torch's own product.
+  // Its backward is sign_ste_backward with an infinite clip.
   m.def("sign_guided(Tensor x, Tensor take_sign, Tensor scale) -> Tensor");
 
   m.def("pack_codes(Tensor x) -> Tensor");

@@ -8,7 +8,7 @@ namespace hashgcn {
 static Tensor sign_fourier(const Tensor& x, const Tensor& scale, double omega, int64_t terms) {
   const char* op = "sign_fourier";
   const Device device(op, x);
-  check_scalar({op, x}, scale, "scale");
+  check_positive({op, x}, device, scale, "scale");
   check_series(op, omega, terms);
   return signs(op, device, x);
 }

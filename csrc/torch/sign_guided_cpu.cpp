@@ -5,27 +5,13 @@
 
 namespace hashgcn {
 
-static Tensor sign_guided(const Tensor& x_in, const Tensor& take_sign_in, const Tensor& scale) {
+static Tensor sign_guided(const Tensor& x, const Tensor& take_sign_in, const Tensor& scale) {
   const char* op = "sign_guided";
-  const double factor = check_positive({op, x_in}, scale, "scale");
-  const Tensor take_sign = check_guidance({op, x_in}, take_sign_in);
-  const Tensor x = torch::stable::contiguous(x_in);
-  const int64_t rows = x.size(0), width = x.size(1);
-  Tensor out = torch::stable::new_empty(x, x.sizes());
-  advise_huge_pages(out);
-  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
-    using T = std::remove_pointer_t<decltype(null)>;
-    const T* in = data<T>(x);
-    const bool* guided = data<bool>(take_sign);
-    T* result = mutable_data<T>(out);
-    require(parallel_all(rows, 1 + kElementGrain / (width + 1),
-                         [&](int64_t begin, int64_t end) {
-                           return HASHGCN_RUN(
-                               sign_guided(in, guided, factor, width, result, begin, end));
-                         }),
-            op, "x without NaN, got NaN");
+  const double factor = check_positive({op, x}, scale, "scale");
+  const Tensor take_sign = check_guidance({op, x}, take_sign_in);
+  return elementwise(op, x, [&](const auto* in, auto* out, int64_t begin, int64_t end) {
+    return HASHGCN_RUN(sign_guided(in, data<bool>(take_sign), factor, x.size(1), out, begin, end));
   });
-  return out;
 }
 
 }  // namespace hashgcn

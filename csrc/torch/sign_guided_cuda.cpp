@@ -8,7 +8,7 @@ namespace hashgcn {
 static Tensor sign_guided(const Tensor& x, const Tensor& take_sign_in, const Tensor& scale_in) {
   const char* op = "sign_guided";
   const Device device(op, x);
-  const Tensor scale = check_scalar({op, x}, scale_in, "scale");
+  const Tensor scale = check_positive({op, x}, device, scale_in, "scale");
   const Tensor take_sign = check_guidance({op, x}, take_sign_in);
   return elementwise(op, device, x, [&](const auto* in, auto* out) {
     using T = std::remove_pointer_t<decltype(out)>;

@@ -8,7 +8,7 @@ namespace hashgcn {
 static Tensor sign_ste(const Tensor& x, const Tensor& scale, double clip) {
   const char* op = "sign_ste";
   const Device device(op, x);
-  check_scalar({op, x}, scale, "scale");
+  check_positive({op, x}, device, scale, "scale");
   check_clip(op, clip);
   return signs(op, device, x);
 }

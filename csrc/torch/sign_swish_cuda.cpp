@@ -10,14 +10,14 @@ namespace hashgcn {
 static Tensor sign_swish(const Tensor& x, const Tensor& beta) {
   const char* op = "sign_swish";
   const Device device(op, x);
-  check_scalar({op, x}, beta, "beta");
+  check_positive({op, x}, device, beta, "beta");
   return signs(op, device, x);
 }
 
 static std::tuple<Tensor, Tensor> sign_swish_pack(const Tensor& x_in, const Tensor& beta) {
   const char* op = "sign_swish_pack";
   const Device device(op, x_in);
-  check_scalar({op, x_in}, beta, "beta");
+  check_positive({op, x_in}, device, beta, "beta");
   const Tensor x = check_packable(op, x_in);
   const int64_t rows = x.size(0), code_length = x.size(1);
   Tensor codes = torch::stable::new_empty(x, x.sizes());

@@ -8,7 +8,7 @@ namespace hashgcn {
 static Tensor tanh_continuation(const Tensor& x, const Tensor& beta_in) {
   const char* op = "tanh_continuation";
   const Device device(op, x);
-  const Tensor beta = check_scalar({op, x}, beta_in, "beta");
+  const Tensor beta = check_positive({op, x}, device, beta_in, "beta");
   return elementwise(op, device, x, [&](const auto* in, auto* out) {
     using T = std::remove_pointer_t<decltype(out)>;
     cuda::tanh_continuation(in, data<core::compute_t<T>>(beta), out, x.numel(), device.errors,

@@ -93,7 +93,7 @@ class FourierSeries(HashLayer):
         omega, terms: frequency and number of terms, as in the op.
     """
 
-    def __init__(self, omega: float = 1.0, terms: int = 20) -> None:
+    def __init__(self, omega: float = 1.0, terms: int = 8) -> None:
         super().__init__()
         self.omega, self.terms = omega, terms
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hashgcn.ops._library import ops, scalar_like
+from hashgcn.ops._library import differentiable_once, ops, scalar_like
 
 
 def sign_ste(x: Tensor, clip: float = math.inf, *, scale: float | Tensor = 1.0) -> Tensor:
@@ -34,7 +34,7 @@ def sign_ste(x: Tensor, clip: float = math.inf, *, scale: float | Tensor = 1.0) 
             positive number.
 
     Deterministic. Cost: reads and writes each element once, forward and backward; no extra memory,
-    and the identity keeps no x for the backward pass.
+    and with an infinite clip no x is kept for the backward pass.
     Source: Bengio et al. (arXiv 1308.3432); with clip 1, Courbariaux et al. (arXiv 1602.02830).
     """
     return ops.sign_ste.default(x, scalar_like(scale, "scale", x), clip)
@@ -57,9 +57,9 @@ def _setup_context(ctx, inputs, output):
 
 def _backward(ctx, grad):
     scale, *x = ctx.saved_tensors
-    if not x:
-        return grad * scale, None, None
-    return ops.sign_ste_backward.default(grad, *x, scale, ctx.clip), None, None
+    # Within an infinite clip any x is: the gradient stands in for it.
+    return ops.sign_ste_backward.default(grad, *(x or (grad,)), scale, ctx.clip), None, None
 
 
 torch.library.register_autograd("hashgcn::sign_ste", _backward, setup_context=_setup_context)
+differentiable_once("sign_ste")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hashgcn.ops._library import ops, scalar_like
+from hashgcn.ops._library import differentiable_once, ops, scalar_like
 
 
 def tanh_continuation(x: Tensor, beta: float | Tensor) -> Tensor:
@@ -54,3 +54,4 @@ def _backward(ctx, grad):
 torch.library.register_autograd(
     "hashgcn::tanh_continuation", _backward, setup_context=_setup_context
 )
+differentiable_once("tanh_continuation")
