@@ -201,8 +201,10 @@ def weighted_hamming_topk(
     return ranked(scores, k, -torch.inf, True, exclude_ptr, exclude_ids, allow)
 
 
-def propagate(x: Tensor, user_ptr: Tensor, user_items: Tensor, layers: int) -> Tensor:
-    """Mean of layers by products with the dense normalised adjacency."""
+def propagate(
+    x: Tensor, user_ptr: Tensor, user_items: Tensor, layers: int, first: int
+) -> Tensor:
+    """Mean of layers first to L by products with the dense normalised adjacency."""
     num_users = len(user_ptr) - 1
     users = torch.repeat_interleave(torch.arange(num_users), user_ptr.diff())
     adjacency = x.new_zeros(len(x), len(x))
@@ -210,8 +212,10 @@ def propagate(x: Tensor, user_ptr: Tensor, user_items: Tensor, layers: int) -> T
     adjacency = adjacency + adjacency.T
     scale = adjacency.sum(1).clamp(min=1).rsqrt()
     adjacency = scale[:, None] * adjacency * scale
-    total = layer = x
-    for _ in range(layers):
-        layer = adjacency @ layer
-        total = total + layer
-    return total / (layers + 1)
+    total, layer = torch.zeros_like(x), x
+    for number in range(layers + 1):
+        if number > 0:
+            layer = adjacency @ layer
+        if number >= first:
+            total = total + layer
+    return total / (layers - first + 1)

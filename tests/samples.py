@@ -364,23 +364,26 @@ def graph_inputs(g, users, items):
 
 @samples_of("propagate")
 def _(g):
-    for users, items, width, layers in (
-        (1, 1, 1, 1),
-        (20, 33, 5, 3),
-        (20, 33, 64, 2),
-        (9, 17, 70, 0),
+    for users, items, width, first, layers in (
+        (1, 1, 1, 0, 1),
+        (20, 33, 5, 0, 3),
+        (20, 33, 64, 0, 2),
+        (20, 33, 37, 1, 3),
+        (20, 33, 16, 2, 4),
+        (20, 33, 16, 3, 3),
+        (9, 17, 70, 0, 0),
     ):
         x = normal(g, users + items, width, grad=True)
         yield (
-            f"{users}x{items}x{width}, {layers} layers",
-            (x, *graph_inputs(g, users, items), layers),
+            f"{users}x{items}x{width}, layers {first} to {layers}",
+            (x, *graph_inputs(g, users, items), first, layers),
         )
     graph = graph_inputs(g, 9, 17)
-    yield "strided", (transposed(normal(g, 26, 3, grad=True)), *graph, 2)
+    yield "strided", (transposed(normal(g, 26, 3, grad=True)), *graph, 0, 2)
     *rest, scale = graph
     for width in (3, 33):
         x = normal(g, 26, width, dtype=torch.float32, grad=True)
-        yield f"float32, {width} columns", (x, *rest, scale.float(), 2)
+        yield f"float32, {width} columns", (x, *rest, scale.float(), 0, 2)
 
 
 @samples_of("fixed_order_mm")

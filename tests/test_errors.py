@@ -360,11 +360,11 @@ def whole_graph() -> BipartiteGraph:
     )
 
 
-def propagated(x=None, layers=1, **change):
+def propagated(x=None, layers=1, first=0, **change):
     graph = whole_graph()
     parts = {name: getattr(graph, name) for name in BipartiteGraph.__dataclass_fields__}
     return ops.propagate(
-        BipartiteGraph(**{**parts, **change}), torch.ones(3, 2) if x is None else x, layers
+        BipartiteGraph(**{**parts, **change}), torch.ones(3, 2) if x is None else x, layers, first
     )
 
 
@@ -372,6 +372,8 @@ OTHERS |= {
     "x of another height": (lambda: propagated(torch.ones(4, 2)), "x [3, *] [4, 2]"),
     "x is NaN": (lambda: propagated(torch.full((3, 2), NAN)), "x NaN"),
     "negative layers": (lambda: propagated(layers=-1), "layers -1"),
+    "first past the last layer": (lambda: propagated(first=2), "first [0, 1] 2"),
+    "negative first": (lambda: propagated(first=-1), "first -1"),
     "graph's item out of range": (lambda: propagated(user_items=torch.tensor([2])), "user_items 2"),
     "graph's user out of range": (lambda: propagated(item_users=torch.tensor([1])), "item_users 1"),
     "graph's ptr decreases": (

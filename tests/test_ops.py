@@ -62,8 +62,8 @@ def expected(op: str, args: tuple):
         ranks = reference.smooth_rank(u, i, users, ptr, ids, float(tau), chosen, exclude)
         return torch.nn.functional.pad(ranks, (0, size - len(ranks)), value=1)
     if op == "propagate":
-        x, user_ptr, user_items, *_, layers = args
-        return reference.propagate(x, user_ptr, user_items, layers)
+        x, user_ptr, user_items, *_, first, layers = args
+        return reference.propagate(x, user_ptr, user_items, layers, first)
     if op == "fixed_order_mm":
         return args[0] @ args[1]
     if op == "score_tables_backward":

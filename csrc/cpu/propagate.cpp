@@ -97,8 +97,8 @@ void propagate_rows(const PropagateHalf<T>& half_layer, int64_t begin, int64_t e
   const PropagateHalf<T> half = half_layer;
   const auto neighbour = [&](int64_t e) { return half.source + half.ids[e] * kColumns; };
   for (int64_t row = begin; row < end; ++row) {
-    const T* base = half.base + row * half.width;
-    prefetch_line(base + kRowsAhead * half.width);
+    const T* base = half.base + row * half.base_width;
+    prefetch_line(base + kRowsAhead * half.base_width);
     const int64_t last = half.ptr[row + 1];
     int64_t e = half.ptr[row];
     // Two sums: one would wait for each addition before the next.
@@ -118,6 +118,7 @@ void propagate_rows(const PropagateHalf<T>& half_layer, int64_t begin, int64_t e
     Line<T> y = total;
     y.scale(half.scale[row]);
     y.store(half.y + row * kColumns);
+    if (half.sum == nullptr) continue;
     T* sum = half.sum + row * half.width;
     if (half.columns == kColumns) {
       total.add(base);

@@ -23,10 +23,11 @@ struct PropagateHalf {
   const T* source;     // the other side's y, rows of kPropagateColumns, aligned to them
   const T* scale;      // [rows]
   T* y;                // like source
-  const T* base;       // row stride `width`, as sum
-  T* sum;              // becomes factor * (base + x')
-  int64_t width;       // of x and of its mean
-  int64_t columns;     // of this block
+  const T* base;       // row stride `base_width`, 0 for one row that all share
+  T* sum;              // becomes factor * (base + x'); null: x' is not in the mean
+  int64_t base_width;
+  int64_t width;    // of x and of its mean
+  int64_t columns;  // of this block
   T factor;
 };
 

@@ -18,11 +18,14 @@ static __global__ void scale_all(T* x, T factor, int64_t count) {
   if (i < count) x[i] *= factor;
 }
 
+// What a layer does to the mean: `start` overwrites it, which so far holds x.
+enum class InMean { kNot, kStart, kAdd };
+
 // A thread sums one column of one row in the order of its neighbours; the threads of a row read
 // each neighbour's row together.
 template <class T>
 static __global__ void propagate_layer(Graph<T> graph, const T* y, T* next, T* sum, int64_t width,
-                                       unsigned int* errors) {
+                                       InMean in_mean, unsigned int* errors) {
   const int64_t i = element_index();
   if (i >= (graph.num_users + graph.num_items) * width) return;
   const int64_t row = i / width, column = i % width;
@@ -44,30 +47,34 @@ static __global__ void propagate_layer(Graph<T> graph, const T* y, T* next, T* s
   }
   if (bad) atomicOr(errors, core::kBadGraph);
   const T x = graph.scale[row] * total;
-  sum[i] += x;
+  if (in_mean == InMean::kAdd) sum[i] += x;
+  if (in_mean == InMean::kStart) sum[i] = x;
   next[i] = graph.scale[row] * x;
 }
 
 template <class T>
-void propagate(const Graph<T>& graph, T* sum, T* y, T* next, int64_t width, int64_t layers,
-               unsigned int* errors, cudaStream_t stream) {
+void propagate(const Graph<T>& graph, T* sum, T* y, T* next, int64_t width, int64_t first,
+               int64_t layers, unsigned int* errors, cudaStream_t stream) {
   const int64_t count = (graph.num_users + graph.num_items) * width;
   if (count == 0 || layers == 0) return;
   const unsigned blocks = element_grid(count);
   scale_rows<<<blocks, kThreads, 0, stream>>>(sum, graph.scale, y, count, width);
   check_launch();
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    propagate_layer<<<blocks, kThreads, 0, stream>>>(graph, y, next, sum, width, errors);
+  for (int64_t layer = 1; layer <= layers; ++layer) {
+    const InMean in_mean = layer < first    ? InMean::kNot
+                           : layer == first ? InMean::kStart
+                                            : InMean::kAdd;
+    propagate_layer<<<blocks, kThreads, 0, stream>>>(graph, y, next, sum, width, in_mean, errors);
     check_launch();
     std::swap(y, next);
   }
-  scale_all<<<blocks, kThreads, 0, stream>>>(sum, T(1) / T(layers + 1), count);
+  scale_all<<<blocks, kThreads, 0, stream>>>(sum, T(1) / T(layers - first + 1), count);
   check_launch();
 }
 
 template void propagate<float>(const Graph<float>&, float*, float*, float*, int64_t, int64_t,
-                               unsigned int*, cudaStream_t);
+                               int64_t, unsigned int*, cudaStream_t);
 template void propagate<double>(const Graph<double>&, double*, double*, double*, int64_t, int64_t,
-                                unsigned int*, cudaStream_t);
+                                int64_t, unsigned int*, cudaStream_t);
 
 }  // namespace hashgcn::cuda

@@ -17,11 +17,11 @@ struct Graph {
   const T* scale;             // [num_users + num_items]
 };
 
-// `sum` [num_users + num_items, width] holds x and becomes the mean of the layers; `y` and `next`
-// are scratch of its shape, not touched if `layers` is 0. The recurrence is the one of
-// cpu/propagate.h.
+// `sum` [num_users + num_items, width] holds x and becomes the mean of layers first to `layers`;
+// `y` and `next` are scratch of its shape, not touched if `layers` is 0. The recurrence is the one
+// of cpu/propagate.h.
 template <class T>
-void propagate(const Graph<T>& graph, T* sum, T* y, T* next, int64_t width, int64_t layers,
-               unsigned int* errors, cudaStream_t stream);
+void propagate(const Graph<T>& graph, T* sum, T* y, T* next, int64_t width, int64_t first,
+               int64_t layers, unsigned int* errors, cudaStream_t stream);
 
 }  // namespace hashgcn::cuda

@@ -317,9 +317,10 @@ struct PropagateInput {
 
 inline PropagateInput check_propagate(const char* op, const Tensor& x, const Tensor& user_ptr,
                                       const Tensor& user_items, const Tensor& item_ptr,
-                                      const Tensor& item_users, const Tensor& scale,
+                                      const Tensor& item_users, const Tensor& scale, int64_t first,
                                       int64_t layers) {
   require(layers >= 0, op, "layers >= 0, got ", layers);
+  require(first >= 0 && first <= layers, op, "first in [0, ", layers, "], got ", first);
   const Checker check{op, x};
   const ScalarType type = float_type(x, op, "x");
   require(user_ptr.dim() == 1 && user_ptr.size(0) >= 1, op, "user_ptr of shape [users + 1], got ",

@@ -49,7 +49,7 @@ struct Side {
 };
 
 template <class T>
-static Tensor run(const PropagateInput& input, int64_t layers) {
+static Tensor run(const PropagateInput& input, int64_t first, int64_t layers) {
   const char* op = "propagate";
   const int64_t m = input.num_users, n = input.num_items, width = input.width;
   const T *x = data<T>(input.x), *scale = data<T>(input.scale);
@@ -73,6 +73,9 @@ static Tensor run(const PropagateInput& input, int64_t layers) {
   }
 
   constexpr int64_t kColumns = cpu::kPropagateColumns<T>;
+  const int64_t added_layers = layers - std::max<int64_t>(first, 1) + 1;
+  const T zeros[kColumns] = {};
+  const T factor = T(1) / T(layers - first + 1);
   Tensor out = torch::stable::new_empty(input.x, {m + n, width});
   const Tensor buffer = torch::stable::new_empty(input.x, {m + n, kColumns});
   advise_huge_pages(out);
@@ -95,18 +98,22 @@ static Tensor run(const PropagateInput& input, int64_t layers) {
       for (int64_t layer = 1; layer <= layers; ++layer) {
         const int64_t to = (start + layer) % 2;
         const Side &side = sides[to], &source = sides[1 - to];
-        const T* base = added[to] == 0 ? x : sum;
         const int64_t offset = side.first_row * width + column;
+        const bool in_mean = layer >= first;
+        const bool from_zero = added[to] == 0 && first > 0;
+        const T* base = from_zero ? zeros : (added[to] > 0 ? sum : x) + offset;
+        if (in_mean) ++added[to];
         const cpu::PropagateHalf<T> half{side.ptr,
                                          side.ids,
                                          y + source.first_row * kColumns,
                                          scale + side.first_row,
                                          y + side.first_row * kColumns,
-                                         base + offset,
-                                         sum + offset,
+                                         base,
+                                         in_mean ? sum + offset : nullptr,
+                                         from_zero ? 0 : width,
                                          width,
                                          columns,
-                                         ++added[to] == layers ? T(1) / T(layers + 1) : T(1)};
+                                         added[to] == added_layers ? factor : T(1)};
         parallel(kEdgeParts, 1, [&](int64_t begin, int64_t end) {
           HASHGCN_RUN(propagate_rows(half, part_begin(side.ptr, side.rows, begin),
                                      part_begin(side.ptr, side.rows, end)));
@@ -119,11 +126,11 @@ static Tensor run(const PropagateInput& input, int64_t layers) {
 
 static Tensor propagate(const Tensor& x, const Tensor& user_ptr, const Tensor& user_items,
                         const Tensor& item_ptr, const Tensor& item_users, const Tensor& scale,
-                        int64_t layers) {
-  const PropagateInput input =
-      check_propagate("propagate", x, user_ptr, user_items, item_ptr, item_users, scale, layers);
-  return x.scalar_type() == ScalarType::Double ? run<double>(input, layers)
-                                               : run<float>(input, layers);
+                        int64_t first, int64_t layers) {
+  const PropagateInput input = check_propagate("propagate", x, user_ptr, user_items, item_ptr,
+                                               item_users, scale, first, layers);
+  return x.scalar_type() == ScalarType::Double ? run<double>(input, first, layers)
+                                               : run<float>(input, first, layers);
 }
 
 }  // namespace hashgcn

@@ -6,7 +6,8 @@
 namespace hashgcn {
 
 template <class T>
-static Tensor run(const Device& device, const PropagateInput& input, int64_t layers) {
+static Tensor run(const Device& device, const PropagateInput& input, int64_t first,
+                  int64_t layers) {
   const int64_t num_rows = input.num_users + input.num_items, width = input.width;
   const cuda::Graph<T> graph{input.num_users,
                              input.num_items,
@@ -23,20 +24,20 @@ static Tensor run(const Device& device, const PropagateInput& input, int64_t lay
   Tensor y = torch::stable::new_empty(out, {scratch_rows, width});
   Tensor next = torch::stable::new_empty(out, {scratch_rows, width});
   cuda::propagate(graph, mutable_data<T>(out), mutable_data<T>(y), mutable_data<T>(next), width,
-                  layers, device.errors, device.stream);
+                  first, layers, device.errors, device.stream);
   device.finish();
   return out;
 }
 
 static Tensor propagate(const Tensor& x, const Tensor& user_ptr, const Tensor& user_items,
                         const Tensor& item_ptr, const Tensor& item_users, const Tensor& scale,
-                        int64_t layers) {
+                        int64_t first, int64_t layers) {
   const char* op = "propagate";
   const Device device(op, x);
   const PropagateInput input =
-      check_propagate(op, x, user_ptr, user_items, item_ptr, item_users, scale, layers);
-  return x.scalar_type() == ScalarType::Double ? run<double>(device, input, layers)
-                                               : run<float>(device, input, layers);
+      check_propagate(op, x, user_ptr, user_items, item_ptr, item_users, scale, first, layers);
+  return x.scalar_type() == ScalarType::Double ? run<double>(device, input, first, layers)
+                                               : run<float>(device, input, first, layers);
 }
 
 }  // namespace hashgcn
