@@ -7,6 +7,8 @@ schemas.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,34 @@ def sign_swish(x: Tensor, beta: float) -> Tensor:
     """The sign in the forward pass, SS_beta in the backward pass."""
     smooth = smooth_sign_swish(x, beta)
     return sign(x) + (smooth - smooth.detach())
+
+
+def sign_ste(x: Tensor, scale: float, clip: float) -> Tensor:
+    """The sign in the forward pass, scale x held in [-clip, clip] in the backward pass."""
+    passed = (scale * x).clamp(-clip, clip)
+    return sign(x) + (passed - passed.detach())
+
+
+def fourier_slope(z: Tensor, omega: float, terms: int) -> Tensor:
+    """Derivative of (4 / pi) sum of sin(i omega z) / i over odd i < terms."""
+    return 4 * omega / math.pi * sum(torch.cos(i * omega * z) for i in range(1, terms, 2))
+
+
+def sign_fourier(x: Tensor, scale: float, omega: float, terms: int) -> Tensor:
+    """The sign in the forward pass, the clamped slope of the series in the backward pass."""
+    z = scale * x
+    passed = fourier_slope(z.detach(), omega, terms).clamp(-1, 1) * z
+    return sign(x) + (passed - passed.detach())
+
+
+def tanh_continuation(x: Tensor, beta: float) -> Tensor:
+    return torch.tanh(beta * x)
+
+
+def sign_guided(x: Tensor, take_sign: Tensor, scale: float) -> Tensor:
+    """scale x, with the sign put in its place in the forward pass of some rows."""
+    z = scale * x
+    return torch.where(take_sign[:, None], sign(x) + (z - z.detach()), z)
 
 
 def pack_codes(x: Tensor) -> Tensor:

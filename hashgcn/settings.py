@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Loss = Literal["recall", "ndcg", "softmax", "bpr"]
+Estimator = Literal["signswish", "ste", "clipped_ste", "fourier", "tanh", "guided"]
 
 
 class Settings(BaseModel):
@@ -25,8 +26,18 @@ class Settings(BaseModel):
     layers: int = Field(3, ge=0, le=16, description="propagation layers; the last of the mean")
     first_layer: int = Field(1, ge=0, description="first layer of the mean; 0: the embeddings")
     init_std: float = Field(0.1, gt=0, description="standard deviation of initial embeddings")
+    estimator: Estimator = Field("signswish", description="gradient of the sign; see hashgcn.nn")
     beta_start: float = Field(1.0, gt=0, description="slope of SignSwish at the first step")
     beta_end: float = Field(1.5, gt=0, description="slope of SignSwish at the last step")
+    ste_clip: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="of clipped_ste, in standard deviations"
+    )
+    fourier_omega: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="of fourier, in 1 / standard deviation"
+    )
+    fourier_terms: int = Field(
+        8, ge=2, le=65536, description="of fourier: the series' odd numbers are below it"
+    )
 
     # Loss
     loss: Loss = "recall"

@@ -100,6 +100,77 @@ def _(g):
         yield str(dtype), (normal(g, 150, 70, dtype=dtype, grad=True), beta.float())
 
 
+def elementwise(g, *parameters, tensors=()):
+    """x of every layout and dtype, with 0-d tensors of the dtype that an op computes in."""
+
+    def arguments(x):
+        compute = torch.float64 if x.dtype == torch.float64 else torch.float32
+        return (x, *(torch.tensor(value, dtype=compute) for value in tensors), *parameters)
+
+    yield "0-d", arguments(normal(g, grad=True))
+    yield "one", arguments(normal(g, 1, grad=True))
+    yield "matrix", arguments(normal(g, 33, 65, grad=True))
+    yield "transposed", arguments(transposed(normal(g, 7, 5, grad=True)))
+    yield "sliced", arguments(sliced(normal(g, 7, 5, grad=True)))
+    yield "empty", arguments(normal(g, 0, 4, grad=True))
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        yield str(dtype), arguments(normal(g, 5, 31, dtype=dtype, grad=True))
+
+
+def elementwise_backward(g, op):
+    """A gradient for each sample of the op, contiguous and not."""
+    for name, (x, *parameters) in SAMPLES[op]():
+        grad = normal(g, *x.shape, dtype=x.dtype)
+        yield name, (grad, x.detach(), *parameters)
+        if x.dim() == 2:
+            yield f"{name}, strided gradient", (transposed(grad), x.detach(), *parameters)
+
+
+@samples_of("sign_ste")
+def _(g):
+    for clip in (1.0, float("inf")):
+        for name, args in elementwise(g, clip, tensors=(1.7,)):
+            yield f"{name}, clip {clip}", args
+
+
+@samples_of("sign_ste_backward")
+def _(g):
+    yield from elementwise_backward(g, "sign_ste")
+
+
+@samples_of("sign_fourier")
+def _(g):
+    for omega, terms in ((1.0, 8), (1.3, 21), (0.7, 2)):
+        for name, args in elementwise(g, omega, terms, tensors=(1.7,)):
+            yield f"{name}, omega {omega}, terms {terms}", args
+
+
+@samples_of("sign_fourier_backward")
+def _(g):
+    yield from elementwise_backward(g, "sign_fourier")
+
+
+@samples_of("tanh_continuation")
+def _(g):
+    for beta in (0.02, 1.7):
+        for name, args in elementwise(g, tensors=(beta,)):
+            yield f"{name}, beta {beta}", args
+
+
+@samples_of("tanh_continuation_backward")
+def _(g):
+    yield from elementwise_backward(g, "tanh_continuation")
+
+
+@samples_of("sign_guided")
+def _(g):
+    for name, (x, scale) in elementwise(g, tensors=(1.7,)):
+        if x.dim() == 2:
+            yield name, (x, torch.rand(len(x), generator=g) < 0.5, scale)
+    x = normal(g, 6, 0, grad=True)
+    yield "no columns", (x, torch.ones(6, dtype=torch.bool), scale.double())
+
+
 @samples_of("pack_codes")
 def _(g):
     for length in (1, 31, 63, 64, 65, 129):

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.cuda
 
 NAMESPACE = torch.ops.hashgcn
 
+# Codes are the same bits on every device, whatever their gradient.
+SIGNS = ("sign_swish", "sign_swish_pack", "sign_ste", "sign_fourier")
+
 
 @pytest.fixture(autouse=True)
 def gpu():
@@ -50,7 +53,7 @@ def assert_same(op: str, got, want) -> None:
     for mine, theirs in zip(as_tuple(got), as_tuple(want), strict=True):
         mine = mine.cpu()
         assert mine.dtype == theirs.dtype and mine.shape == theirs.shape
-        if op in (*EXACT, "sign_swish", "sign_swish_pack"):
+        if op in (*EXACT, *SIGNS):
             assert torch.equal(mine, theirs)
             continue
         if mine.numel() == 0:
@@ -196,6 +199,8 @@ def test_second_device():
     ("call", "words"),
     [
         (lambda: ops.sign_swish(torch.tensor([float("nan")], device="cuda"), 1.0), "NaN"),
+        (lambda: ops.sign_ste(torch.tensor([float("nan")], device="cuda")), "NaN"),
+        (lambda: ops.tanh_continuation(torch.tensor([float("nan")], device="cuda"), 1.0), "NaN"),
         (lambda: ops.pack_codes(torch.full((1, 3), float("nan"), device="cuda")), "NaN"),
         (
             lambda: ops.sign_swish_pack(torch.full((1, 3), float("nan"), device="cuda"), 1.0),
@@ -223,6 +228,26 @@ def test_bad_values_are_raised_at_the_next_host_read(call, words):
         ops.check_errors(torch.empty(0, device="cuda"))
     assert words in str(error.value)
     ops.check_errors(torch.empty(0, device="cuda"))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ops.sign_swish,
+        ops.sign_swish_pack,
+        ops.tanh_continuation,
+        lambda x, zero: ops.sign_ste(x, scale=zero),
+        lambda x, zero: ops.sign_fourier(x, scale=zero),
+        lambda x, zero: ops.sign_guided(x, torch.ones(3, device="cuda").bool(), scale=zero),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_slope_or_scale_of_zero_is_raised_at_the_next_host_read(call, dtype):
+    x = torch.ones(3, 2, device="cuda", dtype=dtype)
+    call(x, torch.tensor(0.0, device="cuda"))
+    with pytest.raises(ValueError, match="beta and scale finite and positive"):
+        ops.check_errors(x)
+    ops.check_errors(x)
 
 
 def test_compiled_with_graphs():

@@ -247,6 +247,61 @@ OTHERS = {
         lambda: ops.sign_swish_pack(torch.ones(1, 2), torch.tensor(0.0)),
         "beta positive 0",
     ),
+    "sign_ste of NaN": (lambda: ops.sign_ste(torch.tensor([NAN])), "sign_ste x NaN"),
+    "sign_ste of int": (lambda: ops.sign_ste(torch.tensor([1])), "x float32 int64"),
+    "clip is negative": (lambda: ops.sign_ste(torch.ones(1), -0.5), "clip 0 -0.5"),
+    "clip is NaN": (lambda: ops.sign_ste(torch.ones(1), NAN), "clip 0 nan"),
+    "scale is zero": (lambda: ops.sign_ste(torch.ones(1), scale=0.0), "scale positive 0.0"),
+    "scale is a negative tensor": (
+        lambda: ops.sign_ste(torch.ones(1), scale=torch.tensor(-2.0)),
+        "scale positive -2",
+    ),
+    "gradient of another shape": (
+        lambda: torch.ops.hashgcn.sign_ste_backward(
+            torch.ones(2, 3), torch.ones(3, 2), torch.tensor(1.0), 1.0
+        ),
+        "grad [3, 2] [2, 3]",
+    ),
+    "gradient of another dtype": (
+        lambda: torch.ops.hashgcn.sign_ste_backward(
+            torch.ones(2).double(), torch.ones(2), torch.tensor(1.0), 1.0
+        ),
+        "grad float32 float64",
+    ),
+    "sign_fourier of NaN": (lambda: ops.sign_fourier(torch.tensor([NAN])), "sign_fourier x NaN"),
+    "one term": (lambda: ops.sign_fourier(torch.ones(1), 1.0, 1), "terms [2, 1"),
+    "too many terms": (lambda: ops.sign_fourier(torch.ones(1), 1.0, 65537), "terms 65537"),
+    "omega is zero": (lambda: ops.sign_fourier(torch.ones(1), 0.0), "omega positive 0"),
+    "omega is infinite": (lambda: ops.sign_fourier(torch.ones(1), INF), "omega finite inf"),
+    "tanh of NaN": (
+        lambda: ops.tanh_continuation(torch.tensor([NAN]), 1.0),
+        "tanh_continuation x NaN",
+    ),
+    "tanh of int": (lambda: ops.tanh_continuation(torch.tensor([1]), 1.0), "x float32 int64"),
+    "tanh with beta zero": (
+        lambda: ops.tanh_continuation(torch.ones(1), torch.tensor(0.0)),
+        "beta positive 0",
+    ),
+    "sign_guided of NaN in a row of signs": (
+        lambda: ops.sign_guided(changed(torch.ones(3, 2), (2, 1), NAN), torch.ones(3).bool()),
+        "sign_guided x NaN",
+    ),
+    "sign_guided of NaN in a row of numbers": (
+        lambda: ops.sign_guided(changed(torch.ones(3, 2), (2, 1), NAN), torch.zeros(3).bool()),
+        "sign_guided x NaN",
+    ),
+    "sign_guided of a vector": (
+        lambda: ops.sign_guided(torch.ones(3), torch.ones(3).bool()),
+        "x rows [3]",
+    ),
+    "take_sign of another length": (
+        lambda: ops.sign_guided(torch.ones(3, 2), torch.ones(2).bool()),
+        "take_sign [3] [2]",
+    ),
+    "take_sign of another dtype": (
+        lambda: ops.sign_guided(torch.ones(3, 2), torch.ones(3)),
+        "take_sign bool float32",
+    ),
     "late NaN in whole words": (
         lambda: ops.pack_codes(changed(torch.ones(9, 128), (8, 127), NAN)),
         "x NaN",

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
 from hashgcn import ops, reference
-from hashgcn.nn import LightGCN, PopularityBits, SignSwish
+from hashgcn.nn import (
+    ESTIMATORS,
+    FourierSeries,
+    Guidance,
+    LightGCN,
+    PopularityBits,
+    SignSwish,
+    StraightThrough,
+    TanhContinuation,
+)
 from hashgcn.nn.layers import standard_deviation
+from hashgcn.settings import Estimator, Settings
 
 
 def test_sign_swish_layer_divides_by_the_standard_deviation():
@@ -28,6 +40,71 @@ def test_sign_swish_layer_hashes_a_batch():
     b, d = SignSwish()(users, items, 1.0, torch.tensor([3, 0, -1]))
     assert torch.equal(b, reference.sign(users)[[3, 0, 0]])
     assert torch.equal(d, reference.sign(items))
+
+
+# Layers with what they are in float64, as a function of x / s; beta is 1.4 in the test.
+LAYERS = {
+    "signswish": (SignSwish(), lambda z: reference.sign_swish(z, 1.4)),
+    "ste": (StraightThrough(), lambda z: reference.sign_ste(z, 1.0, float("inf"))),
+    "clipped_ste": (StraightThrough(0.8), lambda z: reference.sign_ste(z, 1.0, 0.8)),
+    "fourier": (FourierSeries(1.1, 8), lambda z: reference.sign_fourier(z, 1.0, 1.1, 8)),
+    "tanh": (TanhContinuation(), lambda z: torch.tanh(1.4 * z)),
+    # A probability above 1 takes every row's sign.
+    "guided": (Guidance(), lambda z: reference.sign_guided(z, torch.ones(len(z)).bool(), 1.0)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_estimator_is_called_alike_and_works_in_standard_deviations(name):
+    layer, formula = LAYERS[name]
+    g = torch.Generator().manual_seed(0)
+    inputs = [(3 * torch.randn(n, 5, generator=g)).requires_grad_() for n in (7, 11)]
+    batch = torch.tensor([3, 0, -1])
+    weights = [torch.randn(n, 5, generator=g) for n in (3, 11)]
+
+    def gradients(codes, inputs):
+        total = sum((w * c).sum() for w, c in zip(weights, codes, strict=True))
+        return torch.autograd.grad(total, inputs)
+
+    s = torch.cat(inputs).std(correction=0).double().item()
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    got = layer(*inputs, 1.4, batch)
+    want = [formula(exact[0][[3, 0, 0]] / s), formula(exact[1] / s)]
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5, check_dtype=False)
+    torch.testing.assert_close(
+        gradients(got, inputs), gradients(want, exact), rtol=1e-4, atol=1e-5, check_dtype=False
+    )
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_codes_are_signs_in_evaluation_mode(name):
+    layer = ESTIMATORS[name](Settings())
+    users, items = torch.randn(7, 5), torch.randn(11, 5)
+    trained = layer(users, items, 0.5)
+    assert layer.signs == all(set(x.unique().tolist()) == {-1, 1} for x in trained)
+    tested = layer.eval()(users, items, 0.5)
+    for codes, x in zip(tested, (users, items), strict=True):
+        assert torch.equal(codes, reference.sign(x))
+
+
+def test_estimators_are_those_of_the_settings():
+    assert tuple(ESTIMATORS) == get_args(Estimator)
+    assert set(LAYERS) == set(ESTIMATORS)
+
+
+def test_guidance_mixes_rows_and_repeats_with_its_seed():
+    users, items = torch.randn(400, 5), torch.randn(300, 5)
+
+    def drawn(beta):
+        layer = Guidance(torch.Generator().manual_seed(3))
+        return torch.cat(layer(users, items, beta))
+
+    x = torch.cat([users, items])
+    rows = (drawn(0.3) == reference.sign(x)).all(1)
+    assert 0.2 < rows.float().mean() < 0.4
+    assert torch.equal(drawn(0.3), drawn(torch.tensor(0.3)))
+    torch.testing.assert_close(drawn(0.0), x / x.std(correction=0))
+    assert torch.equal(drawn(1.0), reference.sign(x))
 
 
 @pytest.mark.parametrize("bits", [1, 2, 9, 16])

@@ -30,6 +30,17 @@ DIFFERENTIABLE = [
 ]
 
 
+# Elementwise ops with a gradient: x first, and 0-d tensors that the reference takes as numbers.
+ESTIMATORS = (
+    "sign_swish",
+    "sign_swish_pack",
+    "sign_ste",
+    "sign_fourier",
+    "tanh_continuation",
+    "sign_guided",
+)
+
+
 def registered_ops() -> list[str]:
     names = torch._C._dispatch_get_all_op_names()
     return sorted(n.split("::")[1] for n in names if n.startswith("hashgcn::"))
@@ -37,12 +48,14 @@ def registered_ops() -> list[str]:
 
 def expected(op: str, args: tuple):
     """The reference's result for the arguments of an op's schema."""
-    if op in ("sign_swish", "sign_swish_pack"):
-        return getattr(reference, op)(args[0], float(args[1]))
-    if op == "sign_swish_backward":
-        grad, x, beta = args
+    if op in ESTIMATORS:
+        numbers = (float(a) if isinstance(a, Tensor) and a.dim() == 0 else a for a in args[1:])
+        return getattr(reference, op)(args[0], *numbers)
+    if op.removesuffix("_backward") in ESTIMATORS:
+        grad, x, *parameters = args
         x = x.detach().requires_grad_()
-        return torch.autograd.grad(reference.smooth_sign_swish(x, float(beta)), x, grad)[0]
+        output = expected(op.removesuffix("_backward"), (x, *parameters))
+        return torch.autograd.grad(output, x, grad)[0]
     if op == "smooth_rank":
         u, i, users, ptr, ids, _, size, tau, *candidates, exclude = args
         chosen = candidates if candidates[0] is not None else ()
@@ -150,12 +163,12 @@ def test_every_op_has_samples_a_reference_a_fake_and_a_cpu_kernel():
             assert part in getattr(ops, name).__doc__, (name, part)
 
 
-# sign_swish is a step and score_tables piecewise constant: the smooth function is checked below,
-# the tables through the pairwise losses of test_losses.
+# Signs are steps and score_tables piecewise constant: what signs are differentiated as is checked
+# below, the tables through the pairwise losses of test_losses.
 SMOOTH = [
     case
     for case in DIFFERENTIABLE
-    if case[0] in ("smooth_rank", "propagate", "fixed_order_mm")
+    if case[0] in ("smooth_rank", "propagate", "fixed_order_mm", "tanh_continuation")
     and case[2][0].dtype == torch.float64
     and case[2][0].numel() <= 100
 ]
@@ -196,10 +209,139 @@ def test_sign_swish_slope_is_negative_beyond_its_root_and_integrates_to_two():
     assert abs(torch.trapezoid(slope, x.detach()).item() - 2) < 1e-9
 
 
-def test_a_changing_beta_does_not_recompile():
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+
+
+def slope_of(function, x: Tensor) -> Tensor:
+    """The factor that an elementwise function multiplies gradients with."""
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(function(x).sum(), x)[0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: ops.sign_ste(x, 2.0),
+        lambda x: ops.sign_fourier(x, 1.0, 8),
+        lambda x: ops.sign_guided(x, torch.ones(len(x), dtype=torch.bool)),
+    ],
+    ids=["sign_ste", "sign_fourier", "sign_guided"],
+)
+def test_signs_at_zeros_and_extremes(function, dtype):
+    big, inf = torch.finfo(dtype).max, float("inf")
+    x = torch.tensor([[0.0, -0.0, big, -big, inf, -inf, 1e-3, -1e-3]], dtype=dtype)
+    assert function(x).tolist() == [[1, 1, 1, -1, 1, -1, 1, -1]]
+    assert slope_of(function, x).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sign_ste_passes_gradients_up_to_the_clip(dtype):
+    clip = torch.tensor(1.5, dtype=dtype)
+    outside = clip + torch.finfo(dtype).eps
+    x = torch.stack([clip, -clip, outside, -outside, 0 * clip])
+    assert slope_of(lambda x: ops.sign_ste(x, 1.5), x).tolist() == [1, 1, 0, 0, 1]
+    # z = scale x: the interval shrinks, the factor grows.
+    scaled = slope_of(lambda x: ops.sign_ste(x, 1.5, scale=2.0), x / 2)
+    assert scaled.tolist() == [2, 2, 0, 0, 2]
+    assert slope_of(lambda x: ops.sign_ste(x, 0.0), x).tolist() == [0, 0, 0, 0, 1]
+    extremes = torch.tensor([float("inf"), torch.finfo(dtype).max, 0], dtype=dtype)
+    assert slope_of(lambda x: ops.sign_ste(x, scale=0.5), extremes).tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize("terms", [2, 3, 8, 20, 21, 1000])
+def test_sign_fourier_slope_is_the_clamped_sum_of_cosines(terms):
+    """Close to multiples of pi too, where the closed form divides by a sine near 0."""
+    turns = torch.arange(-6, 7, dtype=torch.float64)[:, None] * torch.pi
+    steps = torch.tensor([0, 1e-300, 1e-12, 1e-7, 1e-3, 0.1, 0.7, torch.pi / 2]).double()
+    x = torch.cat([turns + steps, turns - steps]).flatten()
+    got = slope_of(lambda x: ops.sign_fourier(x, 1.0, terms), x)
+    want = reference.fourier_slope(x, 1.0, terms).clamp(-1, 1)
+    # The slope's own slope is about terms^2 / pi at most; angles are rounded to 4e-15.
+    torch.testing.assert_close(got, want, rtol=0, atol=4e-15 * terms**2)
+    assert slope_of(lambda x: ops.sign_fourier(x, 1.0, terms), torch.zeros(1)).item() == 1
+
+
+@pytest.mark.parametrize("terms", [2, 8, 21])
+def test_sign_fourier_is_differentiated_as_the_series(terms):
+    def series(x: Tensor) -> Tensor:
+        return sum(4 / torch.pi / i * torch.sin(0.9 * i * x) for i in range(1, terms, 2))
+
+    x = torch.linspace(-4, 4, 41, dtype=torch.float64)
+    slope = reference.fourier_slope(x, 0.9, terms)
+    torch.testing.assert_close(slope, slope_of(series, x), rtol=1e-12, atol=1e-12)
+
+
+def test_sign_fourier_resolves_the_phase_of_large_float32_numbers():
+    x = torch.tensor([1e4, 1.234e6, -9.87e6, 4e9, -3e38])
+    got = slope_of(lambda x: ops.sign_fourier(x, 1.0, 8), x)
+    want = reference.fourier_slope(x.double(), 1.0, 8).clamp(-1, 1).float()
+    torch.testing.assert_close(got[:3], want[:3], rtol=0, atol=1e-6)
+    assert got[3:].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("beta", [0.3, 40.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tanh_keeps_its_digits_near_zero_and_where_it_is_flat(beta, dtype):
+    ends = torch.tensor([0.0, 1e-30, 1e-4, 0.6249, 0.6251, 3.0, 9.0, 40.0, 1e30], dtype=dtype)
+    x = torch.cat([ends, -ends, torch.linspace(-2, 2, 1001, dtype=dtype)]) / beta
+    exact = beta * x.double()
+    rounding = 8 * torch.finfo(dtype).eps
+    got = ops.tanh_continuation(x, beta)
+    torch.testing.assert_close(got.double(), torch.tanh(exact), rtol=rounding, atol=0)
+    slope = slope_of(lambda x: ops.tanh_continuation(x, beta), x).double()
+    # 1 / cosh^2, which 1 - tanh^2 loses; a rounding of beta x counts 2 beta x times.
+    rounding *= 2 * 40
+    torch.testing.assert_close(slope, beta / torch.cosh(exact) ** 2, rtol=rounding, atol=1e-36)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tanh_continuation_at_extremes(dtype):
+    x = torch.tensor([float("inf"), -float("inf"), torch.finfo(dtype).max, 0.0], dtype=dtype)
+    assert ops.tanh_continuation(x, 3.0).tolist() == [1, -1, 1, 0]
+    assert slope_of(lambda x: ops.tanh_continuation(x, 3.0), x).tolist() == [0, 0, 0, 3]
+    steep = slope_of(lambda x: ops.tanh_continuation(x, 2.0**127), torch.tensor([0.0, 1.0]))
+    assert steep.tolist() == [2.0**127, 0]
+
+
+def test_sign_guided_where_threads_share_a_row(threads):
+    threads(4)
+    x, take_sign = torch.randn(1001, 127), torch.rand(1001) < 0.5
+    got = ops.sign_guided(x, take_sign, scale=1.5)
+    assert torch.equal(got, reference.sign_guided(x, take_sign, 1.5))
+
+
+def test_integrals_of_the_slopes():
+    """What the estimators' table in docs/method.md says."""
+    x = torch.linspace(-40, 40, 800_001, dtype=torch.float64)
+
+    def integral(function, bound=40.0) -> float:
+        inside = x[x.abs() <= bound]
+        return torch.trapezoid(slope_of(function, inside), inside).item()
+
+    assert abs(integral(lambda x: ops.tanh_continuation(x, 1.3)) - 2) < 1e-9
+    assert abs(integral(lambda x: ops.sign_ste(x, 1.3)) - 2.6) < 1e-3
+    assert abs(integral(lambda x: ops.sign_ste(x, 1.3, scale=2.0)) - 2.6) < 1e-3
+    assert abs(integral(lambda x: ops.sign_fourier(x, 1.0, 8), torch.pi / 2) - 0.2219) < 1e-3
+    assert abs(integral(lambda x: ops.sign_fourier(x, 1.0, 8), torch.pi)) < 1e-3
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        ops.sign_swish,
+        ops.tanh_continuation,
+        lambda x, scale: ops.sign_ste(x, scale=scale),
+        lambda x, scale: ops.sign_ste(x, 1.0, scale=scale),
+        lambda x, scale: ops.sign_fourier(x, scale=scale),
+        lambda x, scale: ops.sign_guided(x[None], torch.ones(1, dtype=torch.bool), scale=scale),
+    ],
+    ids=["sign_swish", "tanh_continuation", "sign_ste", "clip", "sign_fourier", "sign_guided"],
+)
+def test_a_changing_slope_or_scale_does_not_recompile(op):
     torch._dynamo.reset()
     counter = torch._dynamo.testing.CompileCounter()
-    compiled = torch.compile(ops.sign_swish, backend=counter, fullgraph=True)
+    compiled = torch.compile(op, backend=counter, fullgraph=True)
     x = torch.randn(5)
     for beta in (1.0, 1.25, 1.5, 2.0):
         compiled(x, torch.tensor(beta))
@@ -226,6 +368,17 @@ def test_compiled_equals_eager(op):
     eager, compiled = run(*args), torch.compile(run, fullgraph=True)(*args)
     for mine, theirs in zip(compiled, eager, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("op", sorted(op for op in SAMPLES if op.endswith("_backward")))
+def test_a_second_differentiation_is_refused(op):
+    args = [
+        a.detach().requires_grad_(a.is_floating_point()) if isinstance(a, Tensor) else a
+        for a in COMPILED[op]
+    ]
+    for result in as_tuple(getattr(NAMESPACE, op)(*args)):
+        with pytest.raises(NotImplementedError, match=f"{op}: .* no gradient"):
+            torch.autograd.grad(result.sum(), args[0])
 
 
 def test_outputs_without_gradient_never_require_one():

@@ -203,6 +203,19 @@ def test_every_loss_trains(data):
         assert losses[-1] < losses[0], loss
 
 
+@pytest.mark.parametrize("estimator", ["ste", "clipped_ste", "fourier"])
+def test_every_estimator_of_signs_trains(data, estimator):
+    model = RecallHash(**SETTINGS, estimator=estimator, validation_fraction=0)
+    losses = [entry["loss"] for entry in model.fit(data, progress=False).metrics["history"]]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("estimator", ["tanh", "guided"])
+def test_estimators_of_real_numbers_are_refused(estimator):
+    with pytest.raises(ValueError, match=f"recall, ndcg, .*got {estimator}, .*real-valued"):
+        RecallHash(estimator=estimator)
+
+
 def test_lightgcn_baseline(data):
     model = LightGCN(**SETTINGS | {"epochs": 8}, learning_rate=0.01).fit(data, progress=False)
     popularity = model.metrics["popularity_ranking"]
@@ -277,6 +290,10 @@ def test_damaged_codes_are_refused(data, tmp_path):
         ({"selection_metric": "recall@7"}, "one of the cutoffs"),
         ({"cutoffs": (0, 50)}, "cutoffs >= 1"),
         ({"loss": "hinge"}, "loss"),
+        ({"estimator": "relu"}, "estimator"),
+        ({"ste_clip": -1}, "ste_clip"),
+        ({"ste_clip": float("inf")}, "ste_clip"),
+        ({"fourier_terms": 1}, "fourier_terms"),
         ({"colour": 1}, "colour"),
     ],
 )

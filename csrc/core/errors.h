@@ -13,7 +13,7 @@ enum Error : unsigned {
   kBadTail = 1u << 6,
   kBadExclusion = 1u << 7,
   kBadGraph = 1u << 8,
-  kBadTemperature = 1u << 9,
+  kNotPositive = 1u << 9,
   kBadScale = 1u << 10,
 };
 
@@ -33,7 +33,7 @@ constexpr const char* kErrorTexts[] = {
     "others",
     "user_ptr and item_ptr that do not decrease and lie inside their ids, and ids that exist, got "
     "others",
-    "tau finite and positive, got another value",
+    "tau, beta and scale finite and positive, got another value",
     "query_scale and item_scale finite and at most 2^48 in magnitude, got others",
 };
 

@@ -1,12 +1,13 @@
 #include "sign_swish.h"
 
 #include "../core/sign_swish.h"
+#include "elementwise.h"
 #include "pack_codes.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
 
 template <class T>
-bool sign_swish(const T* x, T* out, int64_t begin, int64_t end) {
+bool signs(const T* x, T* out, int64_t begin, int64_t end) {
   const T plus = core::store<T>(1), minus = core::store<T>(-1);
   int nan = 0;
   for (int64_t i = begin; i < end; ++i) {
@@ -26,25 +27,24 @@ bool sign_swish_pack(const T* x, T* out, uint64_t* words, int64_t code_length, i
   for (int64_t row = begin; row < end; row += block) {
     const int64_t last = end - row < block ? end : row + block;
     good &= pack_codes(x, words, code_length, row, last);
-    sign_swish(x, out, row * code_length, last * code_length);
+    signs(x, out, row * code_length, last * code_length);
   }
   return good;
 }
 
 template <class T>
-void sign_swish_backward(const T* grad, const T* x, core::compute_t<T> beta, T* out, int64_t begin,
+void sign_swish_backward(const T* grad, const T* x, double beta, T* out, int64_t begin,
                          int64_t end) {
-  for (int64_t i = begin; i < end; ++i) {
-    const auto slope = core::sign_swish_slope(core::load(x[i]), beta);
-    out[i] = core::store<T>(core::load(grad[i]) * (beta * slope));
-  }
+  using C = core::compute_t<T>;
+  scale_gradient(grad, x, out, begin, end, [slope = C(beta)](C value) {
+    return slope * core::sign_swish_slope(value, slope);
+  });
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                              \
-  template bool sign_swish<T>(const T*, T*, int64_t, int64_t);                              \
-  template bool sign_swish_pack<T>(const T*, T*, uint64_t*, int64_t, int64_t, int64_t);     \
-  template void sign_swish_backward<T>(const T*, const T*, core::compute_t<T>, T*, int64_t, \
-                                       int64_t);
+#define HASHGCN_INSTANTIATE(T)                                                          \
+  template bool signs<T>(const T*, T*, int64_t, int64_t);                               \
+  template bool sign_swish_pack<T>(const T*, T*, uint64_t*, int64_t, int64_t, int64_t); \
+  template void sign_swish_backward<T>(const T*, const T*, double, T*, int64_t, int64_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)
 HASHGCN_INSTANTIATE(core::float16)

@@ -48,6 +48,17 @@ void check_finite(const T* x, int64_t count, unsigned int* errors, cudaStream_t 
   check_launch();
 }
 
+template <class T>
+static __global__ void check_positive_kernel(const T* number, unsigned int* errors) {
+  if (!(*number > 0 && *number - *number == 0)) atomicOr(errors, core::kNotPositive);
+}
+
+template <class T>
+void check_positive(const T* number, unsigned int* errors, cudaStream_t stream) {
+  check_positive_kernel<<<1, 1, 0, stream>>>(number, errors);
+  check_launch();
+}
+
 static __global__ void check_tails_kernel(const uint64_t* words, int64_t rows, int64_t code_length,
                                           unsigned int* errors) {
   const int64_t row = element_index(), row_words = core::words_per_code(code_length);
@@ -128,6 +139,7 @@ void check_rows(const core::Rows<T>& rows, const int64_t* candidate_order, unsig
 
 #define HASHGCN_INSTANTIATE(T)                                                   \
   template void check_finite<T>(const T*, int64_t, unsigned int*, cudaStream_t); \
+  template void check_positive<T>(const T*, unsigned int*, cudaStream_t);        \
   template void check_rows<T>(const core::Rows<T>&, const int64_t*, unsigned int*, cudaStream_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)

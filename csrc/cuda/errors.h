@@ -19,6 +19,10 @@ void take_error_flag(unsigned int* errors, int32_t* out, cudaStream_t stream);
 template <class T>
 void check_finite(const T* x, int64_t count, unsigned int* errors, cudaStream_t stream);
 
+// One number, finite and positive.
+template <class T>
+void check_positive(const T* number, unsigned int* errors, cudaStream_t stream);
+
 // No bit is set past `code_length` in rows of packed codes.
 void check_tails(const uint64_t* words, int64_t rows, int64_t code_length, unsigned int* errors,
                  cudaStream_t stream);

@@ -1,47 +1,33 @@
-#include "../core/errors.h"
 #include "../core/sign_swish.h"
-#include "launch.h"
+#include "elementwise.cuh"
 #include "sign_swish.h"
 
 namespace hashgcn::cuda {
 
-template <class T>
-static __global__ void sign_swish_kernel(const T* x, T* out, int64_t count, unsigned int* errors) {
-  const int64_t i = element_index();
-  if (i >= count) return;
-  const auto value = core::load(x[i]);
-  if (value != value) atomicOr(errors, core::kNan);
-  out[i] = core::store<T>(core::is_plus(x[i]) ? 1 : -1);
-}
+template <class C>
+struct Sign {
+  __device__ C operator()(C x, int64_t) const { return core::is_plus(x) ? 1 : -1; }
+};
 
 template <class T>
-void sign_swish(const T* x, T* out, int64_t count, unsigned int* errors, cudaStream_t stream) {
-  if (count == 0) return;
-  sign_swish_kernel<<<element_grid(count), kThreads, 0, stream>>>(x, out, count, errors);
-  check_launch();
+void signs(const T* x, T* out, int64_t count, unsigned int* errors, cudaStream_t stream) {
+  map(x, out, count, errors, Sign<core::compute_t<T>>{}, stream);
 }
 
-template <class T>
-static __global__ void sign_swish_backward_kernel(const T* grad, const T* x,
-                                                  const core::compute_t<T>* beta, T* out,
-                                                  int64_t count) {
-  const int64_t i = element_index();
-  if (i >= count) return;
-  const auto slope = core::sign_swish_slope(core::load(x[i]), *beta);
-  out[i] = core::store<T>(core::load(grad[i]) * (*beta * slope));
-}
+template <class C>
+struct SwishSlope {
+  const C* beta;
+  __device__ C operator()(C x) const { return *beta * core::sign_swish_slope(x, *beta); }
+};
 
 template <class T>
 void sign_swish_backward(const T* grad, const T* x, const core::compute_t<T>* beta, T* out,
                          int64_t count, cudaStream_t stream) {
-  if (count == 0) return;
-  sign_swish_backward_kernel<<<element_grid(count), kThreads, 0, stream>>>(grad, x, beta, out,
-                                                                           count);
-  check_launch();
+  scale_gradient(grad, x, out, count, SwishSlope<core::compute_t<T>>{beta}, stream);
 }
 
 #define HASHGCN_INSTANTIATE(T)                                                                     \
-  template void sign_swish<T>(const T*, T*, int64_t, unsigned int*, cudaStream_t);                 \
+  template void signs<T>(const T*, T*, int64_t, unsigned int*, cudaStream_t);                      \
   template void sign_swish_backward<T>(const T*, const T*, const core::compute_t<T>*, T*, int64_t, \
                                        cudaStream_t);
 HASHGCN_INSTANTIATE(float)

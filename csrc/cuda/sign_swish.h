@@ -6,9 +6,9 @@
 
 namespace hashgcn::cuda {
 
-// out = +1 where x >= 0, else -1.
+// out = +1 where x >= 0, else -1: the codes of every estimator.
 template <class T>
-void sign_swish(const T* x, T* out, int64_t count, unsigned int* errors, cudaStream_t stream);
+void signs(const T* x, T* out, int64_t count, unsigned int* errors, cudaStream_t stream);
 
 // out = grad * SS'_beta(x); `beta` is in device memory.
 template <class T>

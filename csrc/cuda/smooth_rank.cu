@@ -26,7 +26,7 @@ static __global__ void check_ranks_kernel(core::SmoothRank<T> problem, const T* 
                                           unsigned int* errors) {
   const int64_t row = element_index(), batch = problem.rows.batch;
   if (row > batch) return;
-  if (row == 0 && !(*tau > 0 && *tau - *tau == 0)) atomicOr(errors, core::kBadTemperature);
+  if (row == 0 && !(*tau > 0 && *tau - *tau == 0)) atomicOr(errors, core::kNotPositive);
   const int64_t at = problem.offsets[row];
   bool bad = at < 0 || at > problem.size || (row == 0 && at != 0);
   if (!bad && row < batch) {

@@ -16,6 +16,7 @@
 #include "../core/require.h"
 #include "../core/scalar.h"
 #include "../core/score_tables.h"
+#include "../core/sign_fourier.h"
 #include "../core/smooth_rank.h"
 #include "../core/weighted_hamming_topk.h"
 
@@ -115,6 +116,36 @@ inline Tensor check_packable(const char* op, const Tensor& x) {
   require(x.dim() == 2 && x.size(1) >= 1, op, "x of shape [rows, code_length >= 1], got ",
           shape(x));
   return torch::stable::contiguous(x);
+}
+
+// A gradient of x's shape and dtype, contiguous; x is the checker's anchor.
+inline Tensor check_gradient(const Checker& check, const Tensor& grad) {
+  const Tensor& x = check.anchor;
+  const Tensor checked = check.tensor(grad, "grad", x.dim(), x.scalar_type());
+  require(shape(grad) == shape(x), check.op, "grad of shape ", shape(x), ", got ", shape(grad));
+  return checked;
+}
+
+inline void check_clip(const char* op, double clip) {
+  require(clip >= 0, op, "clip >= 0, got ", clip);
+}
+
+// A series of the odd numbers below `terms`; returns how many there are.
+inline int64_t check_series(const char* op, double omega, int64_t terms) {
+  require(omega > 0 && omega - omega == 0, op, "omega finite and positive, got ", omega);
+  require(terms >= 2 && terms <= core::kMaxFourierTerms, op, "terms in [2, ",
+          core::kMaxFourierTerms, "], got ", terms);
+  return terms / 2;
+}
+
+// Rows of x that are guided, contiguous.
+inline Tensor check_guidance(const Checker& check, const Tensor& take_sign) {
+  const Tensor& x = check.anchor;
+  require(x.dim() == 2, check.op, "x of shape [rows, code_length], got ", shape(x));
+  const Tensor checked = check.tensor(take_sign, "take_sign", 1, ScalarType::Bool);
+  require(take_sign.size(0) == x.size(0), check.op, "take_sign of shape [", x.size(0), "], got ",
+          shape(take_sign));
+  return checked;
 }
 
 // Runs `body` with a null pointer of the kernel's element type.

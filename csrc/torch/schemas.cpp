@@ -8,6 +8,19 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
   // Codes and packed words; sign_swish_backward is its backward too.
   m.def("sign_swish_pack(Tensor x, Tensor beta) -> (Tensor, Tensor)");
 
+  // The other estimators of the sign's gradient. scale and beta multiply x; being tensors, they may
+  // change at every step.
+  m.def("sign_ste(Tensor x, Tensor scale, float clip) -> Tensor");
+  m.def("sign_ste_backward(Tensor grad, Tensor x, Tensor scale, float clip) -> Tensor");
+  m.def("sign_fourier(Tensor x, Tensor scale, float omega, int terms) -> Tensor");
+  m.def(
+      "sign_fourier_backward(Tensor grad, Tensor x, Tensor scale, float omega, int terms) "
+      "-> Tensor");
+  m.def("tanh_continuation(Tensor x, Tensor beta) -> Tensor");
+  m.def("tanh_continuation_backward(Tensor grad, Tensor x, Tensor beta) -> Tensor");
+  // Its backward is sign_ste_backward with an infinite clip.
+  m.def("sign_guided(Tensor x, Tensor take_sign, Tensor scale) -> Tensor");
+
   m.def("pack_codes(Tensor x) -> Tensor");
   m.def("unpack_codes(Tensor words, int code_length, ScalarType dtype) -> Tensor");
 

@@ -2,42 +2,20 @@
 
 #include <tuple>
 
-#include "../cpu/sign_swish.h"
-#include "cpu.h"
-#include "memory.h"
+#include "elementwise_cpu.h"
 
 namespace hashgcn {
 
-// The slope, which the forward pass does not need but checks: a bad one shows where it was given.
-static double check_beta(const Checker& check, const Tensor& beta, ScalarType type) {
-  check.scalar(beta, "beta", compute_type(type));
-  const double slope = type == ScalarType::Double ? *data<double>(beta) : *data<float>(beta);
-  require(slope > 0 && slope - slope == 0, check.op, "beta finite and positive, got ", slope);
-  return slope;
-}
-
-static Tensor sign_swish(const Tensor& x_in, const Tensor& beta) {
+static Tensor sign_swish(const Tensor& x, const Tensor& beta) {
   const char* op = "sign_swish";
-  check_beta({op, x_in}, beta, x_in.scalar_type());
-  const Tensor x = torch::stable::contiguous(x_in);
-  Tensor out = torch::stable::new_empty(x, x.sizes());
-  advise_huge_pages(out);
-  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
-    using T = std::remove_pointer_t<decltype(null)>;
-    const T* in = data<T>(x);
-    T* result = mutable_data<T>(out);
-    require(parallel_all(x.numel(), kElementGrain,
-                         [&](int64_t begin, int64_t end) {
-                           return HASHGCN_RUN(sign_swish(in, result, begin, end));
-                         }),
-            op, "x without NaN, got NaN");
-  });
-  return out;
+  // The forward pass does not need the slope, but a bad one shows where it was given.
+  check_positive({op, x}, beta, "beta");
+  return signs(op, x);
 }
 
 static std::tuple<Tensor, Tensor> sign_swish_pack(const Tensor& x_in, const Tensor& beta) {
   const char* op = "sign_swish_pack";
-  check_beta({op, x_in}, beta, x_in.scalar_type());
+  check_positive({op, x_in}, beta, "beta");
   const Tensor x = check_packable(op, x_in);
   const int64_t rows = x.size(0), code_length = x.size(1);
   Tensor codes = torch::stable::new_empty(x, x.sizes());
@@ -59,26 +37,14 @@ static std::tuple<Tensor, Tensor> sign_swish_pack(const Tensor& x_in, const Tens
   return {codes, words};
 }
 
-static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in, const Tensor& beta) {
+static Tensor sign_swish_backward(const Tensor& grad, const Tensor& x, const Tensor& beta) {
   const char* op = "sign_swish_backward";
-  const Checker check{op, x_in};
-  const double slope = check_beta(check, beta, x_in.scalar_type());
-  const Tensor grad = check.tensor(grad_in, "grad", x_in.dim(), x_in.scalar_type());
-  require(grad_in.numel() == x_in.numel() && shape(grad_in) == shape(x_in), op, "grad of shape ",
-          shape(x_in), ", got ", shape(grad_in));
-  const Tensor x = torch::stable::contiguous(x_in);
-  Tensor out = torch::stable::new_empty(x, x.sizes());
-  advise_huge_pages(out);
-  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
-    using T = std::remove_pointer_t<decltype(null)>;
-    const T* upstream = data<T>(grad);
-    const T* in = data<T>(x);
-    T* result = mutable_data<T>(out);
-    parallel(x.numel(), kElementGrain, [&](int64_t begin, int64_t end) {
-      HASHGCN_RUN(sign_swish_backward(upstream, in, core::compute_t<T>(slope), result, begin, end));
-    });
-  });
-  return out;
+  const double slope = check_positive({op, x}, beta, "beta");
+  return elementwise_backward(
+      op, grad, x,
+      [&](const auto* upstream, const auto* in, auto* out, int64_t begin, int64_t end) {
+        HASHGCN_RUN(sign_swish_backward(upstream, in, slope, out, begin, end));
+      });
 }
 
 }  // namespace hashgcn

@@ -3,31 +3,21 @@
 #include <tuple>
 
 #include "../cuda/pack_codes.h"
-#include "../cuda/sign_swish.h"
-#include "cuda.h"
+#include "elementwise_cuda.h"
 
 namespace hashgcn {
 
-static Tensor sign_swish(const Tensor& x_in, const Tensor& beta) {
+static Tensor sign_swish(const Tensor& x, const Tensor& beta) {
   const char* op = "sign_swish";
-  const Device device(op, x_in);
-  const Checker check{op, x_in};
-  check.scalar(beta, "beta", compute_type(x_in.scalar_type()));
-  const Tensor x = torch::stable::contiguous(x_in);
-  Tensor out = torch::stable::new_empty(x, x.sizes());
-  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
-    using T = std::remove_pointer_t<decltype(null)>;
-    cuda::sign_swish(data<T>(x), mutable_data<T>(out), x.numel(), device.errors, device.stream);
-  });
-  device.finish();
-  return out;
+  const Device device(op, x);
+  check_positive({op, x}, device, beta, "beta");
+  return signs(op, device, x);
 }
 
 static std::tuple<Tensor, Tensor> sign_swish_pack(const Tensor& x_in, const Tensor& beta) {
   const char* op = "sign_swish_pack";
   const Device device(op, x_in);
-  const Checker check{op, x_in};
-  check.scalar(beta, "beta", compute_type(x_in.scalar_type()));
+  check_positive({op, x_in}, device, beta, "beta");
   const Tensor x = check_packable(op, x_in);
   const int64_t rows = x.size(0), code_length = x.size(1);
   Tensor codes = torch::stable::new_empty(x, x.sizes());
@@ -42,24 +32,16 @@ static std::tuple<Tensor, Tensor> sign_swish_pack(const Tensor& x_in, const Tens
   return {codes, words};
 }
 
-static Tensor sign_swish_backward(const Tensor& grad_in, const Tensor& x_in,
-                                  const Tensor& beta_in) {
+static Tensor sign_swish_backward(const Tensor& grad, const Tensor& x, const Tensor& beta_in) {
   const char* op = "sign_swish_backward";
-  const Device device(op, x_in);
-  const Checker check{op, x_in};
-  const Tensor beta = check.scalar(beta_in, "beta", compute_type(x_in.scalar_type()));
-  const Tensor grad = check.tensor(grad_in, "grad", x_in.dim(), x_in.scalar_type());
-  require(shape(grad_in) == shape(x_in), op, "grad of shape ", shape(x_in), ", got ",
-          shape(grad_in));
-  const Tensor x = torch::stable::contiguous(x_in);
-  Tensor out = torch::stable::new_empty(x, x.sizes());
-  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
-    using T = std::remove_pointer_t<decltype(null)>;
-    cuda::sign_swish_backward(data<T>(grad), data<T>(x), data<core::compute_t<T>>(beta),
-                              mutable_data<T>(out), x.numel(), device.stream);
-  });
-  device.finish();
-  return out;
+  const Device device(op, x);
+  const Tensor beta = check_scalar({op, x}, beta_in, "beta");
+  return elementwise_backward(
+      op, device, grad, x, [&](const auto* upstream, const auto* in, auto* out) {
+        using T = std::remove_pointer_t<decltype(out)>;
+        cuda::sign_swish_backward(upstream, in, data<core::compute_t<T>>(beta), out, x.numel(),
+                                  device.stream);
+      });
 }
 
 }  // namespace hashgcn

@@ -1,6 +1,8 @@
-"""RecallHash: LightGCN, SignSwish and smooth recall over the whole catalogue."""
+"""RecallHash: LightGCN, a hash layer and smooth recall over the whole catalogue."""
 
 from __future__ import annotations
+
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -8,8 +10,9 @@ from torch import Tensor
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.base import HashModel, Network
 from hashgcn.nn import layers, losses
+from hashgcn.nn.estimators import ESTIMATORS, HashLayer
 from hashgcn.ops import pack_codes, score_tables
-from hashgcn.settings import Settings
+from hashgcn.settings import Loss, Settings
 
 
 class RecallHashNetwork(Network):
@@ -25,7 +28,7 @@ class RecallHashNetwork(Network):
             self.generator,
             first_layer=s.first_layer,
         )
-        self.hash = layers.SignSwish()
+        self.hash = hash_layer(s)
         self.popularity = layers.PopularityBits(graph.num_items, s.num_popularity_bits)
         self.objective = objective(s)
 
@@ -54,6 +57,19 @@ class RecallHashNetwork(Network):
         return torch.cat([users, ones], 1), torch.cat([items, self.popularity()], 1)
 
 
+def hash_layer(s: Settings) -> HashLayer:
+    """The estimator that the settings name; its codes have to be signs while training."""
+    layer = ESTIMATORS[s.estimator](s)
+    if not layer.signs:
+        fit = [name for name, make in ESTIMATORS.items() if make(s).signs]
+        raise ValueError(
+            f"estimator: expected one of {', '.join(fit)}, whose codes are +1 and -1 while "
+            f"training, as losses on score tables ({', '.join(get_args(Loss))}) need; got "
+            f"{s.estimator}, which goes with losses on real-valued scores (ops.smooth_rank)"
+        )
+    return layer
+
+
 def objective(s: Settings) -> torch.nn.Module:
     """The loss on score tables that the settings name."""
     if s.loss == "recall":
@@ -71,7 +87,7 @@ class RecallHash(HashModel):
     """The poster's method, with popularity bits.
 
     LightGCN embeddings, codes by the sign with SignSwish's gradient, smooth recall over all items.
-    `popularity_bits=0` gives the poster's own form.
+    `popularity_bits=0` gives the poster's own form; `estimator` gives the sign another gradient.
 
         model = RecallHash(code_length=64).fit(hashgcn.data.load("sample"))
         ids, scores = model.recommend(["user-0001"], k=10)
@@ -81,3 +97,7 @@ class RecallHash(HashModel):
     """
 
     network = RecallHashNetwork
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        hash_layer(self.settings)  # refused before any data is read

@@ -1,14 +1,29 @@
 """Layers and losses: modules that know no data set and no training loop."""
 
-from hashgcn.nn.layers import LightGCN, PopularityBits, SignSwish
+from hashgcn.nn.estimators import (
+    ESTIMATORS,
+    FourierSeries,
+    Guidance,
+    HashLayer,
+    SignSwish,
+    StraightThrough,
+    TanhContinuation,
+)
+from hashgcn.nn.layers import LightGCN, PopularityBits
 from hashgcn.nn.losses import AllPairsBPRLoss, FullSoftmaxLoss, SmoothNDCGLoss, SmoothRecallLoss
 
 __all__ = [
+    "ESTIMATORS",
     "AllPairsBPRLoss",
+    "FourierSeries",
     "FullSoftmaxLoss",
+    "Guidance",
+    "HashLayer",
     "LightGCN",
     "PopularityBits",
     "SignSwish",
     "SmoothNDCGLoss",
     "SmoothRecallLoss",
+    "StraightThrough",
+    "TanhContinuation",
 ]

@@ -1,4 +1,4 @@
-"""The encoder and the two hash layers."""
+"""The encoder and popularity bits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hashgcn.graph import BipartiteGraph
-from hashgcn.ops import propagate, sign_swish
+from hashgcn.ops import propagate
 
 
 class LightGCN(nn.Module):
@@ -43,28 +43,6 @@ class LightGCN(nn.Module):
         # Not slices: each of them would send back a gradient of all rows.
         rows = propagate(graph, self.weight, self.layers, self.first_layer)
         return rows.split(self.rows)
-
-
-class SignSwish(nn.Module):
-    """Codes of real-valued embeddings: the sign, differentiated as SignSwish of x / s.
-
-    s is the standard deviation over all entries of P and Q, detached: propagated embeddings shrink,
-    and only beta x counts. SS_beta(x / s) = SS_(beta / s)(x), so nothing is divided but beta.
-    """
-
-    def forward(
-        self, users: Tensor, items: Tensor, beta: float | Tensor, batch: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Codes of users (only the rows `batch`, if given) and of all items.
-
-        Args:
-            users: P, float [m, f]; items: Q, float [n, f].
-            beta: slope at 0 in units of 1 / s, a number or 0-d tensor.
-            batch: int64 [b] rows of users; -1 (padding) gets the code of row 0.
-        """
-        slope = beta / standard_deviation(users.detach(), items.detach())
-        chosen = users if batch is None else users.index_select(0, batch.clamp(min=0))
-        return sign_swish(chosen, slope), sign_swish(items, slope)
 
 
 class PopularityBits(nn.Module):

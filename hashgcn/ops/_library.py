@@ -47,7 +47,7 @@ ERRORS = (
     "words with zero bits past code_length",
     "exclude_ptr to rise from 0 to the number of exclude_ids, and exclude_ids that exist",
     "user_ptr and item_ptr that do not decrease and lie inside their ids, and ids that exist",
-    "tau finite and positive",
+    "tau, beta and scale finite and positive",
     "query_scale and item_scale finite and at most 2^48 in magnitude",
 )
 
@@ -93,3 +93,16 @@ def scalar_like(value: float | Tensor, name: str, like: Tensor) -> Tensor:
     if not torch.compiler.is_compiling() and not (math.isfinite(value) and value > 0):
         raise ValueError(f"expected {name} finite and positive, got {value}")
     return torch.full((), value, device=like.device, dtype=dtype)
+
+
+def differentiable_once(op: str) -> None:
+    """Make the op's gradient raise where it would be differentiated again.
+
+    torch would take the gradient for a constant and only warn.
+    """
+    backward = f"hashgcn::{op}_backward"
+
+    def refuse(ctx, *grads):
+        raise NotImplementedError(f"{backward}: its result has no gradient in turn")
+
+    torch.library.register_autograd(backward, refuse)

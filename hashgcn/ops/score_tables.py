@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.ops._library import ops
+from hashgcn.ops._library import differentiable_once, ops
 
 
 def score_tables(
@@ -98,3 +98,4 @@ def _backward(ctx, grad_v_neg, grad_v_pos, grad_neg, grad_pos):
 
 
 torch.library.register_autograd("hashgcn::score_tables", _backward, setup_context=_setup_context)
+differentiable_once("score_tables")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hashgcn.ops._library import ops, scalar_like
+from hashgcn.ops._library import differentiable_once, ops, scalar_like
 
 
 def sign_swish(x: Tensor, beta: float | Tensor) -> Tensor:
@@ -88,3 +88,4 @@ def _backward(ctx, grad, grad_words=None):
 
 for _op in ("hashgcn::sign_swish", "hashgcn::sign_swish_pack"):
     torch.library.register_autograd(_op, _backward, setup_context=_setup_context)
+differentiable_once("sign_swish")

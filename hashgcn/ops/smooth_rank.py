@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.ops._library import ops, scalar_like
+from hashgcn.ops._library import differentiable_once, ops, scalar_like
 from hashgcn.ops.score_tables import candidate_order
 
 
@@ -101,3 +101,4 @@ def _backward(ctx, grad):
 
 
 torch.library.register_autograd("hashgcn::smooth_rank", _backward, setup_context=_setup_context)
+differentiable_once("smooth_rank")
