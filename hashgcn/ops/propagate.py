@@ -28,8 +28,8 @@ def propagate(graph: BipartiteGraph, x: Tensor, layers: int, first: int = 0) -> 
 
     The adjacency is symmetric, so the backward pass is the same op on the gradient: no activation
     is stored. Deterministic: a row is summed by one thread in a fixed order.
-    Cost: 2 L pairs f additions, whatever `first`. Peak extra memory: 64 (m + n) + 8 pairs bytes on the CPU, two
-    tensors like x on CUDA.
+    Cost: 2 L pairs f additions, whatever `first`. Peak extra memory: 64 (m + n) + 8 pairs bytes on
+    the CPU, two tensors like x on CUDA.
     """
     return ops.propagate.default(
         x,
