@@ -129,7 +129,6 @@ def evaluate(
     from hashgcn import evaluation
     from hashgcn.report import metrics_table, ties_table
     from hashgcn.retrieval.recommender import Recommender
-    from hashgcn.settings import Settings
 
     if threads:
         torch.set_num_threads(threads)
@@ -143,24 +142,18 @@ def evaluate(
     ):
         if not np.array_equal(mine, theirs):
             raise ValueError(f"{asked['dataset']}: expected the {name} of the run, got others")
-    settings = Settings(**asked["settings"])
-    codes = (
+    cutoffs = asked["settings"]["cutoffs"]
+    codes = evaluation.HammingRanking(
         torch.from_numpy(recommender.user_codes),
         torch.from_numpy(recommender.index.codes),
-        settings.code_length,
+        recommender.index.code_length,
     )
     started = time.perf_counter()
-    test = evaluation.evaluate(
-        *codes,
-        interactions.train,
-        interactions.test,
-        settings.cutoffs,
-        batch_users=settings.eval_users,
-    )
+    test = evaluation.evaluate(codes, interactions.train, interactions.test, cutoffs)
     seconds = time.perf_counter() - started
-    original = evaluation.evaluate_original_order(*codes, interactions, settings.cutoffs)
-    ties = evaluation.evaluate_ties(*codes, interactions, settings.cutoffs)
-    popularity = evaluation.popularity_ranking(interactions, settings.cutoffs)
+    original = evaluation.evaluate_original_order(codes, interactions, cutoffs)
+    ties = evaluation.evaluate_ties(codes, interactions, cutoffs)
+    popularity = evaluation.popularity_ranking(interactions, cutoffs)
     if as_json:
         content: dict[str, Any] = {
             "test": test,

@@ -11,8 +11,8 @@ Loss = Literal["recall", "ndcg", "softmax", "bpr"]
 Estimator = Literal["signswish", "ste", "clipped_ste", "fourier", "tanh", "guided"]
 
 
-class Settings(BaseModel):
-    """Settings of RecallHash. Values given as text are converted; unknown names are refused."""
+class CommonSettings(BaseModel):
+    """What every method has. Values given as text are converted; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -22,32 +22,9 @@ class Settings(BaseModel):
         None, ge=0, description="of them popularity bits; default 7/32 of the code, at most 16"
     )
 
-    # Encoder and hash layer
+    # Encoder
     layers: int = Field(4, ge=0, le=16, description="propagation layers")
     init_std: float = Field(0.1, gt=0, description="standard deviation of initial embeddings")
-    estimator: Estimator = Field("signswish", description="gradient of the sign; see hashgcn.nn")
-    beta_start: float = Field(1.0, gt=0, description="slope of SignSwish at the first step")
-    beta_end: float = Field(1.5, gt=0, description="slope of SignSwish at the last step")
-    ste_clip: float = Field(
-        1.0, ge=0, allow_inf_nan=False, description="of clipped_ste, in standard deviations"
-    )
-    fourier_omega: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="of fourier, in 1 / standard deviation"
-    )
-    fourier_terms: int = Field(
-        8, ge=2, le=65536, description="of fourier: the series' odd numbers are below it"
-    )
-
-    # Loss
-    loss: Loss = "recall"
-    tau_score: float | None = Field(
-        None, gt=0, description="temperature of scores; default sqrt(taste bits) / 2"
-    )
-    tau_rank: float = Field(1.0, gt=0, description="temperature of ranks against the cutoff")
-    train_cutoffs: tuple[int, ...] = Field((50,), min_length=1, description="cutoffs of the loss")
-    rank: Literal["log", "linear"] = "log"
-    exclude_positives: bool = Field(True, description="leave other positives out of a rank")
-    mean: Literal["users", "pairs"] = "users"
 
     # Optimisation
     epochs: int = Field(6, ge=1, description="of the selection run at most, and of the schedule")
@@ -63,6 +40,7 @@ class Settings(BaseModel):
     validation_fraction: float = Field(
         0.1, ge=0, lt=1, description="of each user's train items; 0: no selection, all epochs"
     )
+    selection_ranking: Literal["codes"] = Field("codes", description="whose metric chooses")
     selection_metric: str = Field("recall@50", pattern=r"^(recall|ndcg)@\d+$")
     patience: int = Field(2, ge=1, description="epochs without a better metric before stopping")
 
@@ -71,16 +49,14 @@ class Settings(BaseModel):
     eval_users: int = Field(4096, ge=1, description="users ranked at a time; changes no result")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Settings:
+    def _consistent(self) -> CommonSettings:
         if self.num_popularity_bits >= self.code_length:
             raise ValueError(
                 f"expected popularity_bits below code_length {self.code_length}, "
                 f"got {self.num_popularity_bits}"
             )
-        if min(self.cutoffs) < 1 or min(self.train_cutoffs) < 1:
-            raise ValueError(
-                f"expected cutoffs >= 1, got {self.cutoffs} and train_cutoffs {self.train_cutoffs}"
-            )
+        if min(self.cutoffs) < 1:
+            raise ValueError(f"expected cutoffs >= 1, got {self.cutoffs}")
         cutoff = int(self.selection_metric.split("@")[1])
         if cutoff not in self.cutoffs:
             raise ValueError(
@@ -105,7 +81,63 @@ class Settings(BaseModel):
         """f - g, the bits that the encoder produces."""
         return self.code_length - self.num_popularity_bits
 
+
+class Settings(CommonSettings):
+    """Settings of RecallHash."""
+
+    # Hash layer
+    estimator: Estimator = Field("signswish", description="gradient of the sign; see hashgcn.nn")
+    beta_start: float = Field(1.0, gt=0, description="slope of SignSwish at the first step")
+    beta_end: float = Field(1.5, gt=0, description="slope of SignSwish at the last step")
+    ste_clip: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="of clipped_ste, in standard deviations"
+    )
+    fourier_omega: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="of fourier, in 1 / standard deviation"
+    )
+    fourier_terms: int = Field(
+        8, ge=2, le=65536, description="of fourier: the series' odd numbers are below it"
+    )
+
+    # Loss
+    loss: Loss = "recall"
+    tau_score: float | None = Field(
+        None, gt=0, description="temperature of scores; default sqrt(taste bits) / 2"
+    )
+    tau_rank: float = Field(1.0, gt=0, description="temperature of ranks against the cutoff")
+    train_cutoffs: tuple[int, ...] = Field((50,), min_length=1, description="cutoffs of the loss")
+    rank: Literal["log", "linear"] = "log"
+    exclude_positives: bool = Field(True, description="leave other positives out of a rank")
+    mean: Literal["users", "pairs"] = "users"
+
+    @model_validator(mode="after")
+    def _train_cutoffs(self) -> Settings:
+        if min(self.train_cutoffs) < 1:
+            raise ValueError(f"expected train_cutoffs >= 1, got {self.train_cutoffs}")
+        return self
+
     @property
     def score_temperature(self) -> float:
         """tau_score: as set, or half the standard deviation of scores of random taste bits."""
         return math.sqrt(self.taste_bits) / 2 if self.tau_score is None else self.tau_score
+
+
+class PairSettings(CommonSettings):
+    """Settings of methods that are trained on pairs with sampled negatives."""
+
+    batch_pairs: int = Field(4096, ge=1, description="pairs in a step")
+    negatives: int = Field(1, ge=1, le=1000, description="for each pair, uniform, not in train")
+    sampling: Literal["pairs", "users"] = Field(
+        "pairs", description="each pair once an epoch, or as many draws of a user, then of its item"
+    )
+    l2: float = Field(0.0, ge=0, allow_inf_nan=False, description="weight of squared parameters")
+
+
+class LightGCNSettings(PairSettings):
+    """Settings of LightGCN."""
+
+    loss: Literal["softmax", "bpr"] = "softmax"
+    score: Literal["cosine", "dot"] = Field("cosine", description="of two embeddings")
+    temperature: float = Field(0.1, gt=0, description="of scores in the softmax")
+    skip_layers: int = Field(0, ge=0, description="first layers that the mean leaves out")
+    selection_ranking: Literal["real", "codes", "itq"] = "real"
