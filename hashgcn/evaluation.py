@@ -12,14 +12,14 @@ from torch import Tensor
 from hashgcn import metrics
 from hashgcn.data import Dataset, Interactions
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.ops import hamming_topk, score_tables, unpack_codes
+from hashgcn.ops import fixed_order_mm, hamming_topk, score_tables, unpack_codes
 
 
 class Ranking:
     """An order of all items for every user: best score first, then smaller row."""
 
-    # Users ranked at a time, whatever the caller asks for.
-    fixed_batch: int | None = None
+    # Users ranked at a time are fewer than the caller asks for, where memory would not do.
+    most_users: int | None = None
 
     @property
     def num_users(self) -> int:
@@ -88,16 +88,13 @@ class HammingRanking(Ranking):
 class RealRanking(Ranking):
     """By inner products of real-valued embeddings.
 
-    Scores are a matrix product as the machine rounds it, always of the same rows together: they do
-    not depend on the batch that the caller asks for.
-
     Args:
         users, items: float32 [m or n, f], on one device.
     """
 
     users: Tensor
     items: Tensor
-    fixed_batch = 256
+    most_users = 256
 
     @property
     def num_users(self) -> int:
@@ -108,7 +105,11 @@ class RealRanking(Ranking):
         return self.items.shape[1] * self.items.element_size()
 
     def topk(self, users: slice, k: int, exclude_ptr: Tensor, exclude_ids: Tensor) -> Tensor:
-        scores = self.users[users] @ self.items.T
+        own = self.users[users]
+        scores = own.new_empty(len(own), len(self.items))
+        for start in range(0, len(self.items), 512):  # a tile that stays in cache
+            tile = slice(start, start + 512)
+            scores[:, tile] = fixed_order_mm(own, self.items[tile].T)
         rows = torch.repeat_interleave(torch.arange(len(scores)), exclude_ptr.diff())
         scores[rows.to(scores.device), exclude_ids.to(scores.device)] = -torch.inf
         kept = min(k + 1, scores.shape[1])
@@ -135,7 +136,7 @@ def rank(
         seen: items of every user that are not ranked; None ranks all items.
         batch_users: users ranked at a time; changes no result.
     """
-    m, size = ranking.num_users, ranking.fixed_batch or batch_users
+    m, size = ranking.num_users, min(batch_users, ranking.most_users or batch_users)
     ptr = np.zeros(m + 1, np.int64) if seen is None else seen.ptr
     seen_ids = np.zeros(0, np.int64) if seen is None else seen.ids
     ranked = np.empty((m, k), dtype=np.int64)
@@ -159,19 +160,25 @@ def evaluate(
     cutoffs: Sequence[int],
     *,
     batch_users: int = 4096,
+    measures: Sequence[metrics.Measure] = (metrics.recall, metrics.ndcg),
+    list_length: int | None = None,
 ) -> dict[str, float]:
     """Recall and NDCG at the cutoffs, averaged over users that have relevant items.
 
-    Ties are broken by item row. Of codes the same numbers for any batch size, thread count or
-    device.
+    Ties are broken by item row. The same numbers for any batch size or thread count, and of codes
+    on any device.
 
     Args:
         ranking, seen, batch_users: as in rank.
         relevant: the items that count (validation or test).
         cutoffs: K, one or several.
+        measures: see metrics.evaluate_rankings.
+        list_length: items retrieved for a user, at least the largest cutoff, which is the default;
+            metrics.ndcg_of_hits alone depends on it.
     """
-    ids = rank(ranking, seen, max(cutoffs), batch_users=batch_users)
-    return metrics.evaluate_rankings(ids, np.arange(len(ids)), relevant, cutoffs)
+    length = max(cutoffs) if list_length is None else list_length
+    ids = rank(ranking, seen, length, batch_users=batch_users)
+    return metrics.evaluate_rankings(ids, np.arange(len(ids)), relevant, cutoffs, measures)
 
 
 def evaluate_original_order(

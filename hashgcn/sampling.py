@@ -1,7 +1,7 @@
 """What an epoch is made of: rows of users, or pairs with sampled negatives.
 
-Everything is drawn from a generator on the CPU that (seed, epoch) seeds: an epoch can be drawn again
-without the state of a generator, by a resumed run and on any device alike.
+Everything is drawn from a generator on the CPU that (seed, epoch) seeds: an epoch can be drawn
+again without the state of a generator, by a resumed run and on any device alike.
 """
 
 from __future__ import annotations
