@@ -12,7 +12,14 @@ from torch import Tensor
 from hashgcn import metrics
 from hashgcn.data import Dataset, Interactions
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.ops import fixed_order_mm, hamming_topk, score_tables, unpack_codes
+from hashgcn.ops import (
+    fixed_order_mm,
+    hamming_topk,
+    pack_codes,
+    score_tables,
+    unpack_codes,
+    weighted_hamming_topk,
+)
 
 
 class Ranking:
@@ -85,6 +92,49 @@ class HammingRanking(Ranking):
 
 
 @dataclass(frozen=True)
+class WeightedRanking(HammingRanking):
+    """By a weighted sum of the inner products of segments, of which a row has several.
+
+    Args:
+        users, items, code_length: packed codes of all segments one after the other; their lengths
+            are equal.
+        scales: of users and items, float32 [m or n, segments].
+    """
+
+    scales: tuple[Tensor, Tensor]
+
+    @property
+    def bytes_per_item(self) -> int:
+        scale = self.scales[1]
+        return super().bytes_per_item + scale.shape[1] * scale.element_size()
+
+    def topk(self, users: slice, k: int, exclude_ptr: Tensor, exclude_ids: Tensor) -> Tensor:
+        device = self.users.device
+        _, ids = weighted_hamming_topk(
+            self._segments(self.users[users]),
+            self._segments(self.items),
+            self.scales[0][users],
+            self.scales[1],
+            k,
+            code_length=self.code_length // self.scales[1].shape[1],
+            exclude_ptr=exclude_ptr.to(device),
+            exclude_ids=exclude_ids.to(device),
+        )
+        return ids
+
+    def with_items(self, order: Tensor) -> WeightedRanking:
+        order = order.to(self.items.device)
+        scales = (self.scales[0], self.scales[1][order])
+        return replace(self, items=self.items[order], scales=scales)
+
+    def _segments(self, words: Tensor) -> Tensor:
+        """int64 [rows, segments, words]."""
+        count = self.scales[1].shape[1]
+        codes = unpack_codes(words, self.code_length).view(len(words) * count, -1)
+        return pack_codes(codes).view(len(words), count, -1)
+
+
+@dataclass(frozen=True)
 class RealRanking(Ranking):
     """By inner products of real-valued embeddings.
 
@@ -124,6 +174,43 @@ class RealRanking(Ranking):
 
     def with_items(self, order: Tensor) -> RealRanking:
         return replace(self, items=self.items[order.to(self.items.device)])
+
+
+@dataclass(frozen=True)
+class RerankedRanking(Ranking):
+    """The first `depth` items of one ranking, ordered by inner products of real-valued embeddings.
+
+    Args:
+        first: what retrieves.
+        real: what orders the retrieved.
+        depth: items retrieved, at least the k that is asked for.
+    """
+
+    first: Ranking
+    real: RealRanking
+    depth: int
+    most_users = 256
+
+    @property
+    def num_users(self) -> int:
+        return self.first.num_users
+
+    @property
+    def bytes_per_item(self) -> int:
+        return self.first.bytes_per_item + self.real.bytes_per_item
+
+    def topk(self, users: slice, k: int, exclude_ptr: Tensor, exclude_ids: Tensor) -> Tensor:
+        if k > self.depth:
+            raise ValueError(f"k: expected at most depth {self.depth}, got {k}")
+        ids = self.first.topk(users, self.depth, exclude_ptr, exclude_ids).sort(1)[0]
+        own = self.real.users[users]
+        scores = (own[:, None] * self.real.items[ids.clamp(min=0)]).sum(2)
+        scores = scores.masked_fill(ids < 0, -torch.inf)
+        return ids.gather(1, scores.argsort(descending=True, stable=True)[:, :k])
+
+    def with_items(self, order: Tensor) -> RerankedRanking:
+        first, real = self.first.with_items(order), self.real.with_items(order)
+        return replace(self, first=first, real=real)
 
 
 def rank(

@@ -7,6 +7,7 @@ again without the state of a generator, by a resumed run and on any device alike
 from __future__ import annotations
 
 from typing import Literal
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -18,6 +19,12 @@ from hashgcn.graph import BipartiteGraph
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     """The generator of an epoch, on the CPU."""
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+def step_generator(seed: int, progress: float) -> torch.Generator:
+    """The generator of a step, on the CPU; progress is the step's place in the run."""
+    # Of a seed the generator takes 32 bits.
+    return torch.Generator().manual_seed(crc32(f"{seed} {progress}".encode()))
 
 
 def batches(rows: Tensor, size: int) -> Tensor:

@@ -136,8 +136,77 @@ class PairSettings(CommonSettings):
 class LightGCNSettings(PairSettings):
     """Settings of LightGCN."""
 
+    popularity_bits: int = Field(0, ge=0, le=0, description="none: its scores are real-valued")
     loss: Literal["softmax", "bpr"] = "softmax"
     score: Literal["cosine", "dot"] = Field("cosine", description="of two embeddings")
     temperature: float = Field(0.1, gt=0, description="of scores in the softmax")
-    skip_layers: int = Field(0, ge=0, description="first layers that the mean leaves out")
     selection_ranking: Literal["real", "codes", "itq"] = "real"
+
+
+class HashRecSettings(PairSettings):
+    """Settings of HashRec."""
+
+    layers: int = Field(0, ge=0, le=0, description="none: it has no graph")
+    alpha: float | None = Field(
+        None, gt=0, description="factor of score differences; default 10 / taste bits"
+    )
+
+
+class HashGNNSettings(PairSettings):
+    """Settings of HashGNN."""
+
+    layers: int = Field(2, ge=2, le=2, description="of users; items have one")
+    id_width: int = Field(120, ge=1, description="numbers in an embedding")
+    hidden_width: int = Field(68, ge=1, description="numbers in a hidden row")
+    cross_entropy: float = Field(0.1, ge=0, description="weight of it, beside BPR's 1")
+    guidance: Literal["run", "released"] = Field(
+        "run",
+        description="rise of the share of signs: to 1 over the run, or 0.02 every second epoch",
+    )
+    released_evaluation: bool = Field(
+        False, description="evaluate also as the released code: see the class"
+    )
+
+
+class BGCHSettings(PairSettings):
+    """Settings of BGCH."""
+
+    form: Literal["layers", "mean"] = Field(
+        "layers", description="a scaled code for each layer, or one plain code of their mean"
+    )
+    trained_hash: bool = Field(True, description="False: the hash layer keeps its first values")
+    fourier_omega: float = Field(1.0, gt=0, allow_inf_nan=False, description="of the gradient")
+    fourier_terms: int = Field(8, ge=2, le=65536, description="odd numbers below it are summed")
+    dispersion: float = Field(0.1, ge=0, allow_inf_nan=False, description="eta; 0 is none")
+    random_dispersion: bool = Field(
+        False, description="draw it anew at every evaluation, which no seed repeats"
+    )
+    reconstruction: float = Field(
+        1.0, ge=0, description="weight of the cross entropy of embeddings"
+    )
+    alpha: float | None = Field(
+        None, gt=0, description="factor of plain codes' scores; default 10 / taste bits"
+    )
+    selection_ranking: Literal["codes", "plain"] = "codes"
+    released_evaluation: bool = Field(
+        False, description="evaluate also as the released code: see the class"
+    )
+
+    @model_validator(mode="after")
+    def _form(self) -> BGCHSettings:
+        if self.code_length % self.segments:
+            raise ValueError(
+                f"expected a code_length that is a multiple of layers + 1 = {self.segments}, for "
+                f"codes of equal length, got {self.code_length}"
+            )
+        if self.form == "layers" and self.num_popularity_bits:
+            raise ValueError(
+                "expected popularity_bits 0 with form layers, whose codes are scaled, got "
+                f"{self.num_popularity_bits}; form mean takes them"
+            )
+        return self
+
+    @property
+    def segments(self) -> int:
+        """Codes that a row has."""
+        return self.layers + 1 if self.form == "layers" else 1

@@ -222,6 +222,7 @@ class Trainer:
             for name in self.network.rankings
         }
         codes = rankings["test"]
+        weighted = isinstance(codes, evaluation.WeightedRanking)
         recommender = Recommender(
             codes.users.cpu().numpy(),
             data.user_ids,
@@ -232,6 +233,7 @@ class Trainer:
                 popularity_bits=settings.num_popularity_bits,
             ),
             data.train,
+            tuple(x.cpu().numpy() for x in codes.scales) if weighted else None,
         )
         metrics: dict[str, Any] = {
             **{
@@ -240,6 +242,7 @@ class Trainer:
                 )
                 for name, ranking in rankings.items()
             },
+            **self.network.other_metrics(self.graph, data),
             "bytes_per_item": {name: x.bytes_per_item for name, x in rankings.items()},
             "validation": selection[epochs - 1]["validation"] if selection else None,
             "epochs": epochs,
@@ -252,7 +255,11 @@ class Trainer:
             "test_original_order": evaluation.evaluate_original_order(
                 codes, data, settings.cutoffs, **options
             ),
-            "test_ties": evaluation.evaluate_ties(codes, data, settings.cutoffs),
+            **(
+                {}
+                if weighted
+                else {"test_ties": evaluation.evaluate_ties(codes, data, settings.cutoffs)}
+            ),
             "popularity_ranking": evaluation.popularity_ranking(data, settings.cutoffs),
             "history": self.position.history,
         }

@@ -39,7 +39,7 @@ IMPORTS = {
     "nn": {"graph", "ops"},
     "sampling": {"graph"},
     "models": {
-        *("data", "evaluation", "graph", "nn", "ops"),
+        *("data", "evaluation", "graph", "metrics", "nn", "ops"),
         *("retrieval", "sampling", "settings", "training"),
     },
     "evaluation": {"data", "graph", "metrics", "ops"},

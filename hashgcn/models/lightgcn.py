@@ -24,8 +24,6 @@ class LightGCNNetwork(PairNetwork):
     def __init__(self, graph: BipartiteGraph, settings: LightGCNSettings) -> None:
         super().__init__(graph, settings)
         s = settings
-        if s.num_popularity_bits:
-            raise ValueError(f"popularity_bits: expected 0 for LightGCN, got {s.popularity_bits}")
         self.encoder = layers.LightGCN(
             graph.num_users, graph.num_items, s.code_length, s.layers, s.init_std, self.generator
         )
@@ -33,8 +31,6 @@ class LightGCNNetwork(PairNetwork):
     def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         s = self.settings
         x = torch.cat(self.encoder(graph))
-        if s.skip_layers:
-            x = ((s.layers + 1) * x - self.encoder.weight) / s.layers
         if s.score == "cosine":
             x = normalize(x)
         return x.split(self.encoder.rows)
