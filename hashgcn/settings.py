@@ -138,7 +138,9 @@ class LightGCNSettings(PairSettings):
 
     popularity_bits: int = Field(0, ge=0, le=0, description="none: its scores are real-valued")
     loss: Literal["softmax", "bpr"] = "softmax"
-    score: Literal["cosine", "dot"] = Field("cosine", description="of two embeddings")
+    score: Literal["cosine", "user", "dot"] = Field(
+        "cosine", description="rows that are divided by their norms: both, users', neither"
+    )
     temperature: float = Field(0.1, gt=0, description="of scores in the softmax")
     selection_ranking: Literal["real", "codes", "itq"] = "real"
 

@@ -152,18 +152,19 @@ class TestLightGCN:
         x = reference.propagate(weight, graph.user_ptr, graph.user_items, layers)
         return weight, x
 
-    @pytest.mark.parametrize("score", ["cosine", "dot"])
+    @pytest.mark.parametrize("score", ["cosine", "user", "dot"])
     def test_softmax_is_the_softmax_over_all_items(self, graph, score):
-        network = network_of(small("lightgcn", score=score, temperature=0.2), graph)
+        network = network_of(small("lightgcn", score=score, temperature=0.2, l2=0.3), graph)
         users = torch.tensor([3, 149, -1, 70])
         weight, x = self.plain(graph, network)
-        x = normalize(x) if score == "cosine" else x
         p, q = x.split([graph.num_users, graph.num_items])
+        p = p if score == "dot" else normalize(p)
+        q = normalize(q) if score == "cosine" else q
         logs = (p[users[users >= 0]] @ q.T / 0.2).log_softmax(1)
         mask = reference.positive_mask(
             users[users >= 0], graph.user_ptr, graph.user_items, graph.num_items
         )
-        want = -logs[mask].mean()
+        want = -logs[mask].mean() + 0.3 / 2 * weight.square().sum(1).mean()
         got = network.loss(graph, users, 0.0)
         assert got.item() == pytest.approx(want.item(), rel=1e-5)
         (mine,) = torch.autograd.grad(got, network.encoder.weight)

@@ -16,7 +16,7 @@ import torch
 
 from hashgcn import evaluation, training
 from hashgcn.data import Dataset, generate_sample
-from hashgcn.models import LightGCN, RecallHash
+from hashgcn.models import RecallHash
 from hashgcn.retrieval.recommender import Recommender
 from hashgcn.run import Run
 from hashgcn.settings import Settings
@@ -214,14 +214,6 @@ def test_every_estimator_of_signs_trains(data, estimator):
 def test_estimators_of_real_numbers_are_refused(estimator):
     with pytest.raises(ValueError, match=f"recall, ndcg, .*got {estimator}, .*real-valued"):
         RecallHash(estimator=estimator)
-
-
-def test_lightgcn_baseline(data):
-    model = LightGCN(**SETTINGS | {"epochs": 8}, learning_rate=0.01).fit(data, progress=False)
-    popularity = model.metrics["popularity_ranking"]
-    assert model.metrics["test"]["recall@20"] > popularity["recall@20"]
-    with pytest.raises(ValueError, match="popularity_bits: expected 0"):
-        LightGCN(**SETTINGS, popularity_bits=4).fit(data, progress=False)
 
 
 def test_recommendations_leave_out_seen_items_and_follow_the_dial(data):

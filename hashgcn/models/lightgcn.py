@@ -1,19 +1,19 @@
-"""Real-valued LightGCN and its sign-rounded codes: the baseline a user would try first."""
+"""LightGCN: real-valued embeddings, and what is left of them in codes."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, softplus
+from torch.nn.functional import normalize
 
 from hashgcn.evaluation import HammingRanking, Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.base import HashModel, Network, PairNetwork
+from hashgcn.models.base import HashModel, Network, PairNetwork, bpr, mean, real_rows, take
 from hashgcn.nn import layers
 from hashgcn.nn.catalogue_softmax import log_partition
 from hashgcn.nn.itq import itq
 from hashgcn.nn.layers import sum_in_blocks
-from hashgcn.ops import fixed_order_mm, pack_codes
+from hashgcn.ops import fixed_order_mm
 from hashgcn.settings import LightGCNSettings
 
 
@@ -29,59 +29,51 @@ class LightGCNNetwork(PairNetwork):
         )
 
     def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        s = self.settings
-        x = torch.cat(self.encoder(graph))
-        if s.score == "cosine":
-            x = normalize(x)
-        return x.split(self.encoder.rows)
+        """Rows whose inner products are the scores."""
+        users, items = self.encoder(graph)
+        if self.settings.score != "dot":
+            users = normalize(users)
+        if self.settings.score == "cosine":
+            items = normalize(items)
+        return users, items
 
     def batches(self, graph: BipartiteGraph, epoch: int) -> Tensor:
+        """Pairs with negatives for BPR, rows of users for the softmax."""
         if self.settings.loss == "bpr":
             return super().batches(graph, epoch)
         return Network.batches(self, graph, epoch)
 
     def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
         if self.settings.loss == "bpr":
-            return self._bpr(graph, batch[batch[:, 0] >= 0])
-        return self._softmax(graph, batch[batch >= 0])
+            return self.bpr_loss(graph, batch)
+        return self.softmax_loss(graph, batch[batch >= 0])
 
-    def _softmax(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
-        t = self.settings.temperature
+    def softmax_loss(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
+        """Cross entropy of each of the users' items against all items, mean over these pairs."""
+        s = self.settings
         p, q = self.embeddings(graph)
         p = p.index_select(0, users)
-        begin, end = graph.user_ptr[users], graph.user_ptr[users + 1]
-        degree = end - begin
+        begin = graph.user_ptr[users]
+        degree = graph.user_ptr[users + 1] - begin
         row = torch.repeat_interleave(torch.arange(len(users), device=users.device), degree)
-        first = torch.cumsum(degree, 0) - degree
-        item = graph.user_items[torch.arange(len(row), device=row.device) + (begin - first)[row]]
-        own = (p.index_select(0, row) * q.index_select(0, item)).sum(1) / t
-        loss = sum_in_blocks(degree * log_partition(p, q, t)) - sum_in_blocks(own)
-        if self.settings.l2:
-            w = self.encoder.weight
-            loss = loss + self.settings.l2 / 2 * len(row) * sum_in_blocks(w.square().sum(1)) / len(
-                w
-            )
-        return loss / len(row)
+        place = torch.arange(len(row), device=users.device) - (degree.cumsum(0) - degree)[row]
+        own = (take(p, row) * take(q, graph.user_items[begin[row] + place])).sum(1)
+        total = sum_in_blocks(degree * log_partition(p, q, s.temperature))
+        loss = (total - sum_in_blocks(own) / s.temperature) / len(row)
+        return loss + s.l2 / 2 * mean(self.encoder.weight.square().sum(1)) if s.l2 else loss
 
-    def _bpr(self, graph: BipartiteGraph, batch: Tensor) -> Tensor:
+    def bpr_loss(self, graph: BipartiteGraph, batch: Tensor) -> Tensor:
+        users, positives, negatives = real_rows(batch)
+        items = torch.cat([positives[:, None], negatives], 1)
         p, q = self.embeddings(graph)
-        p, q, r = (
-            p.index_select(0, batch[:, 0]),
-            q.index_select(0, batch[:, 1]),
-            q.index_select(0, batch[:, 2]),
-        )
-        gap = (p * (q - r)).sum(1)
-        loss = sum_in_blocks(softplus(-gap))
-        m = self.encoder.rows[0]
-        rows = torch.cat([batch[:, 0], m + batch[:, 1], m + batch[:, 2]])
-        own = self.encoder.weight.index_select(0, rows)
-        loss = loss + self.settings.l2 / 2 * sum_in_blocks(own.square().sum(1))
-        return loss / len(batch)
+        scores = (take(p, users)[:, None] * take(q, items)).sum(2)
+        rows = torch.cat([users[:, None], items + graph.num_users], 1)
+        size = mean(take(self.encoder.weight, rows).square().sum(2)) * rows.shape[1]
+        return bpr(scores[:, 0], scores[:, 1:]) + self.settings.l2 / 2 * size
 
     @torch.no_grad()
     def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        users, items = self.encoder(graph)
-        return pack_codes(users), pack_codes(items)
+        return self.packed(*self.embeddings(graph))
 
     @torch.no_grad()
     def ranking(self, graph: BipartiteGraph, name: str) -> Ranking:
@@ -92,15 +84,27 @@ class LightGCNNetwork(PairNetwork):
             return RealRanking(users, items)
         generator = torch.Generator().manual_seed(self.settings.seed)
         rotation = itq(torch.cat([users, items]), generator=generator)
-        words = [pack_codes(fixed_order_mm(x, rotation)) for x in (users, items)]
+        words = self.packed(*(fixed_order_mm(x, rotation) for x in (users, items)))
         return HammingRanking(*words, self.settings.code_length)
 
 
 class LightGCN(HashModel):
-    """Real-valued LightGCN."""
+    """Real-valued LightGCN: the ceiling (metrics["test_real"]), and two ways of rounding it.
+
+        score = <p_u, q_i>, of rows divided by their norms (score="cosine"), of users' rows alone
+            ("user"), or as they are ("dot")
+        loss="softmax": - mean over pairs of log(e^(s_ui / t) / sum over all items of e^(s_uj / t))
+        loss="bpr": mean softplus(s_uj - s_ui), one uniform j for a pair, not among the user's
+            train items, + l2 / 2 |embeddings of layer 0 of u, i, j|^2, as published
+
+    The numbers of a row are as many as the bits: metrics["test"] ranks by their signs, "test_itq"
+    by the signs after a rotation of all rows (nn.itq). Nothing in training knows that signs will be
+    taken. Epochs are chosen by the real-valued ranking (`selection_ranking`). As published, BPR has
+    score="dot", learning_rate=1e-3, batch_pairs=2048, l2=1e-4 and 1000 epochs.
+
+    Source: He et al., "LightGCN" (SIGIR 2020, arXiv 2002.02126).
+    """
 
     network = LightGCNNetwork
     settings_type = LightGCNSettings
-
-    def __init__(self, **settings) -> None:
-        super().__init__(**{"popularity_bits": 0, "layers": 3, "learning_rate": 0.01, **settings})
+    defaults = {"layers": 3, "learning_rate": 0.01, "sampling": "users"}
