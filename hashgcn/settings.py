@@ -142,7 +142,14 @@ class LightGCNSettings(PairSettings):
         "cosine", description="rows that are divided by their norms: both, users', neither"
     )
     temperature: float = Field(0.1, gt=0, description="of scores in the softmax")
+    layer_0: bool = Field(True, description="the mean of layers holds the embeddings themselves")
     selection_ranking: Literal["real", "codes", "itq"] = "real"
+
+    @model_validator(mode="after")
+    def _some_layer(self) -> LightGCNSettings:
+        if not self.layer_0 and not self.layers:
+            raise ValueError("expected layers >= 1 without layer_0, got 0")
+        return self
 
 
 class HashRecSettings(PairSettings):

@@ -148,13 +148,15 @@ class TestLightGCN:
     def plain(self, graph, network):
         """Embeddings in float64, and the parameter they come from."""
         weight = network.encoder.weight.detach().double().requires_grad_()
-        layers = network.settings.layers
-        x = reference.propagate(weight, graph.user_ptr, graph.user_items, layers)
-        return weight, x
+        s = network.settings
+        x = reference.propagate(weight, graph.user_ptr, graph.user_items, s.layers)
+        return weight, x if s.layer_0 else ((s.layers + 1) * x - weight) / s.layers
 
+    @pytest.mark.parametrize("layer_0", [True, False])
     @pytest.mark.parametrize("score", ["cosine", "user", "dot"])
-    def test_softmax_is_the_softmax_over_all_items(self, graph, score):
-        network = network_of(small("lightgcn", score=score, temperature=0.2, l2=0.3), graph)
+    def test_softmax_is_the_softmax_over_all_items(self, graph, score, layer_0):
+        options = {"score": score, "temperature": 0.2, "l2": 0.3, "layer_0": layer_0}
+        network = network_of(small("lightgcn", **options), graph)
         users = torch.tensor([3, 149, -1, 70])
         weight, x = self.plain(graph, network)
         p, q = x.split([graph.num_users, graph.num_items])
@@ -409,6 +411,7 @@ def test_popularity_bits_carry_the_trained_level(data, graph, name):
         (BGCH, {"code_length": 64}, "a code_length that is a multiple of .* 3, .*got 64"),
         (BGCH, {"popularity_bits": 6}, "popularity_bits 0 with form layers"),
         (LightGCN, {"popularity_bits": 6}, "popularity_bits"),
+        (LightGCN, {"layer_0": False, "layers": 0}, "layers >= 1 without layer_0"),
         (HashRec, {"layers": 2}, "layers"),
         (HashGNN, {"layers": 3}, "layers"),
         (BGCH, {"form": "sum"}, "form"),

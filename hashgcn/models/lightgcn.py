@@ -30,10 +30,17 @@ class LightGCNNetwork(PairNetwork):
 
     def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         """Rows whose inner products are the scores."""
+        s = self.settings
         users, items = self.encoder(graph)
-        if self.settings.score != "dot":
+        if not s.layer_0:
+            own = self.encoder.weight.split(self.encoder.rows)
+            users, items = (
+                ((s.layers + 1) * x - e) / s.layers
+                for x, e in zip((users, items), own, strict=True)
+            )
+        if s.score != "dot":
             users = normalize(users)
-        if self.settings.score == "cosine":
+        if s.score == "cosine":
             items = normalize(items)
         return users, items
 
