@@ -118,7 +118,7 @@ def real_rows(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:
-    """x[rows] for rows of any shape; its gradient is summed in a fixed order, unlike indexing's."""
+    """x[rows], rows of any shape; on the CPU its gradient is summed in order, unlike indexing's."""
     return x.index_select(0, rows.flatten()).view(*rows.shape, *x.shape[1:])
 
 
