@@ -11,7 +11,8 @@ from hashgcn import metrics
 from hashgcn.data import Dataset
 from hashgcn.evaluation import HammingRanking, Ranking, WeightedRanking, evaluate
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.base import HashModel, PairNetwork, bpr, cross_entropy, real_rows, take
+from hashgcn.models.base import HashModel
+from hashgcn.models.pairs import PairNetwork, bpr, cross_entropy, real_rows, take
 from hashgcn.nn.layers import Dense, next_layer, sum_in_blocks
 from hashgcn.ops import fixed_order_mm, propagate, sign_fourier
 from hashgcn.sampling import step_generator

@@ -12,7 +12,8 @@ from hashgcn import metrics
 from hashgcn.data import Dataset
 from hashgcn.evaluation import HammingRanking, RealRanking, RerankedRanking, evaluate
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.base import HashModel, PairNetwork, bpr, cross_entropy, real_rows, take
+from hashgcn.models.base import HashModel
+from hashgcn.models.pairs import PairNetwork, bpr, cross_entropy, real_rows, take
 from hashgcn.nn.layers import Dense, neighbour_mean
 from hashgcn.ops import sign_guided
 from hashgcn.sampling import step_generator

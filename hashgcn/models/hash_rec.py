@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.base import HashModel, PairNetwork, bpr, mean, real_rows, take
+from hashgcn.models.base import HashModel
+from hashgcn.models.pairs import PairNetwork, bpr, mean, real_rows, take
 from hashgcn.ops import tanh_continuation
 from hashgcn.settings import HashRecSettings
 

@@ -8,7 +8,8 @@ from torch.nn.functional import normalize
 
 from hashgcn.evaluation import HammingRanking, Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.base import HashModel, Network, PairNetwork, bpr, mean, real_rows, take
+from hashgcn.models.base import HashModel, Network
+from hashgcn.models.pairs import PairNetwork, bpr, mean, real_rows, take
 from hashgcn.nn import layers
 from hashgcn.nn.catalogue_softmax import log_partition
 from hashgcn.nn.itq import itq
