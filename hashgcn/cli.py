@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -45,7 +46,12 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Folder that holds the folder gowalla or yelp2018.")
     ] = None,
-    code_length: Annotated[int, typer.Option(help="Bits of a code, in all.")] = 64,
+    method: Annotated[
+        str, typer.Option(help="recall_hash, lightgcn, bgch, hashgnn or hashrec.")
+    ] = "recall_hash",
+    code_length: Annotated[
+        int | None, typer.Option(help="Bits of a code, in all; the method's default if left out.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Of initial values, order and split.")] = 0,
     settings: Annotated[
@@ -62,7 +68,10 @@ def train(
 
     Example: hashgcn train gowalla --data data --code-length 64 --out runs/gowalla
     """
-    given = {"code_length": code_length, "seed": seed} | _settings(settings or [])
+    given: dict[str, Any] = {"seed": seed}
+    if code_length is not None:
+        given["code_length"] = code_length
+    given |= _settings(settings or [])
     run = Run(out)
     if run.metrics.exists() and not resume:
         raise ValueError(f"--out: expected a new folder, got {out}, which holds a finished run")
@@ -75,19 +84,21 @@ def train(
     import torch
 
     from hashgcn.data import load
-    from hashgcn.models import RecallHash
+    from hashgcn.models import METHODS
     from hashgcn.report import metrics_table
 
+    if method not in METHODS:
+        raise ValueError(f"--method: expected one of {', '.join(METHODS)}, got {method!r}")
     if threads:
         torch.set_num_threads(threads)
-    model = RecallHash(**given)
+    model = METHODS[method](**given)
     _check_device(device)
     interactions = load(dataset, data)
     out.mkdir(parents=True, exist_ok=True)
     write_json(
         run.settings,
         {
-            "method": type(model).__name__,
+            "method": method,
             "dataset": dataset,
             "data": None if data is None else str(data.resolve()),
             "settings": model.settings.model_dump(mode="json"),
@@ -100,7 +111,8 @@ def train(
         typer.echo("hashgcn: interrupted; continue with --resume", err=True)
         raise typer.Exit(130) from None
     metrics = model.metrics or {}
-    columns = {"popularity": metrics["popularity_ranking"], "test": metrics["test"]}
+    columns = {"popularity": metrics["popularity_ranking"]}
+    columns |= {name: metrics[name] for name in metrics["bytes_per_item"]}
     typer.echo(metrics_table(columns))
     typer.echo(
         f"{metrics['epochs']} epochs in {metrics['train_seconds']:.1f} s, selected in "
@@ -129,7 +141,6 @@ def evaluate(
     from hashgcn import evaluation
     from hashgcn.report import metrics_table, ties_table
     from hashgcn.retrieval.recommender import Recommender
-    from hashgcn.settings import Settings
 
     if threads:
         torch.set_num_threads(threads)
@@ -143,36 +154,31 @@ def evaluate(
     ):
         if not np.array_equal(mine, theirs):
             raise ValueError(f"{asked['dataset']}: expected the {name} of the run, got others")
-    settings = Settings(**asked["settings"])
-    codes = (
-        torch.from_numpy(recommender.user_codes),
-        torch.from_numpy(recommender.index.codes),
-        settings.code_length,
-    )
+    cutoffs = asked["settings"]["cutoffs"]
+    words = map(torch.from_numpy, (recommender.user_codes, recommender.index.codes))
+    codes = evaluation.HammingRanking(*words, recommender.index.code_length)
+    if recommender.scales is not None:
+        scales = tuple(map(torch.from_numpy, recommender.scales))
+        codes = evaluation.WeightedRanking(codes.users, codes.items, codes.code_length, scales)
     started = time.perf_counter()
-    test = evaluation.evaluate(
-        *codes,
-        interactions.train,
-        interactions.test,
-        settings.cutoffs,
-        batch_users=settings.eval_users,
-    )
+    test = evaluation.evaluate(codes, interactions.train, interactions.test, cutoffs)
     seconds = time.perf_counter() - started
-    original = evaluation.evaluate_original_order(*codes, interactions, settings.cutoffs)
-    ties = evaluation.evaluate_ties(*codes, interactions, settings.cutoffs)
-    popularity = evaluation.popularity_ranking(interactions, settings.cutoffs)
+    original = evaluation.evaluate_original_order(codes, interactions, cutoffs)
+    # Weighted scores hardly ever tie.
+    ties = {} if recommender.scales else evaluation.evaluate_ties(codes, interactions, cutoffs)
+    popularity = evaluation.popularity_ranking(interactions, cutoffs)
     if as_json:
         content: dict[str, Any] = {
             "test": test,
             "test_original_order": original,
-            "test_ties": ties,
+            **({"test_ties": ties} if ties else {}),
             "popularity_ranking": popularity,
             "evaluation_seconds": round(seconds, 3),
         }
         typer.echo(json.dumps(content, indent=2))
         return
     columns = {"popularity": popularity, "test": test, "original order": original}
-    typer.echo(metrics_table(columns | ties_table(ties)))
+    typer.echo(metrics_table(columns | (ties_table(ties) if ties else {})))
     users = int((interactions.test.degrees() > 0).sum())
     typer.echo(
         f"{users} users, {len(recommender.index)} items, ranked and scored in {seconds:.2f} s "
@@ -209,15 +215,18 @@ def recommend(
     ids, scores = recommender.recommend(
         wanted, k, filter_already_liked_items=not keep_seen, popularity=popularity
     )
-    length = recommender.index.code_length
+    nothing, digits = -recommender.index.code_length - 1, "+d"
+    if recommender.scales is not None:
+        nothing, digits = -math.inf, "+.3f"
     for row, raw in enumerate(wanted):
-        found = scores[row] >= -length
+        found = scores[row] > nothing
         items, values = ids[row][found].tolist(), scores[row][found].tolist()
         if as_json:
             typer.echo(json.dumps({"user": raw, "items": items, "scores": values}))
         else:
             typer.echo(
-                f"{raw}: " + "  ".join(f"{i} ({s:+d})" for i, s in zip(items, values, strict=True))
+                f"{raw}: "
+                + "  ".join(f"{i} ({s:{digits}})" for i, s in zip(items, values, strict=True))
             )
 
 

@@ -11,8 +11,8 @@ Loss = Literal["recall", "ndcg", "softmax", "bpr"]
 Estimator = Literal["signswish", "ste", "clipped_ste", "fourier", "tanh", "guided"]
 
 
-class Settings(BaseModel):
-    """Settings of RecallHash. Values given as text are converted; unknown names are refused."""
+class CommonSettings(BaseModel):
+    """What every method has. Values given as text are converted; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -22,33 +22,10 @@ class Settings(BaseModel):
         None, ge=0, description="of them popularity bits; default 7/32 of the code, at most 16"
     )
 
-    # Encoder and hash layer
+    # Encoder
     layers: int = Field(3, ge=0, le=16, description="propagation layers; the last of the mean")
-    first_layer: int = Field(1, ge=0, description="first layer of the mean; 0: the embeddings")
+    first_layer: int = Field(0, ge=0, description="first layer of the mean; 0: the embeddings")
     init_std: float = Field(0.1, gt=0, description="standard deviation of initial embeddings")
-    estimator: Estimator = Field("signswish", description="gradient of the sign; see hashgcn.nn")
-    beta_start: float = Field(1.0, gt=0, description="slope of SignSwish at the first step")
-    beta_end: float = Field(1.5, gt=0, description="slope of SignSwish at the last step")
-    ste_clip: float = Field(
-        1.0, ge=0, allow_inf_nan=False, description="of clipped_ste, in standard deviations"
-    )
-    fourier_omega: float = Field(
-        1.0, gt=0, allow_inf_nan=False, description="of fourier, in 1 / standard deviation"
-    )
-    fourier_terms: int = Field(
-        8, ge=2, le=65536, description="of fourier: the series' odd numbers are below it"
-    )
-
-    # Loss
-    loss: Loss = "recall"
-    tau_score: float | None = Field(
-        None, gt=0, description="temperature of scores; default sqrt(taste bits) / 2"
-    )
-    tau_rank: float = Field(1.0, gt=0, description="temperature of ranks against the cutoff")
-    train_cutoffs: tuple[int, ...] = Field((50,), min_length=1, description="cutoffs of the loss")
-    rank: Literal["log", "linear"] = "log"
-    exclude_positives: bool = Field(True, description="leave other positives out of a rank")
-    mean: Literal["users", "pairs"] = "users"
 
     # Optimisation
     epochs: int = Field(6, ge=1, description="of the selection run at most, and of the schedule")
@@ -64,6 +41,7 @@ class Settings(BaseModel):
     validation_fraction: float = Field(
         0.1, ge=0, lt=1, description="of each user's train items; 0: no selection, all epochs"
     )
+    selection_ranking: Literal["codes"] = Field("codes", description="whose metric chooses")
     selection_metric: str = Field("recall@50", pattern=r"^(recall|ndcg)@\d+$")
     patience: int = Field(2, ge=1, description="epochs without a better metric before stopping")
 
@@ -72,7 +50,7 @@ class Settings(BaseModel):
     eval_users: int = Field(4096, ge=1, description="users ranked at a time; changes no result")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Settings:
+    def _consistent(self) -> CommonSettings:
         if self.num_popularity_bits >= self.code_length:
             raise ValueError(
                 f"expected popularity_bits below code_length {self.code_length}, "
@@ -82,10 +60,8 @@ class Settings(BaseModel):
             raise ValueError(
                 f"expected first_layer <= layers {self.layers}, got {self.first_layer}"
             )
-        if min(self.cutoffs) < 1 or min(self.train_cutoffs) < 1:
-            raise ValueError(
-                f"expected cutoffs >= 1, got {self.cutoffs} and train_cutoffs {self.train_cutoffs}"
-            )
+        if min(self.cutoffs) < 1:
+            raise ValueError(f"expected cutoffs >= 1, got {self.cutoffs}")
         cutoff = int(self.selection_metric.split("@")[1])
         if cutoff not in self.cutoffs:
             raise ValueError(
@@ -110,7 +86,138 @@ class Settings(BaseModel):
         """f - g, the bits that the encoder produces."""
         return self.code_length - self.num_popularity_bits
 
+
+class Settings(CommonSettings):
+    """Settings of RecallHash."""
+
+    first_layer: int = Field(1, ge=0, description="first layer of the mean; 0: the embeddings")
+
+    # Hash layer
+    estimator: Estimator = Field("signswish", description="gradient of the sign; see hashgcn.nn")
+    beta_start: float = Field(1.0, gt=0, description="slope of SignSwish at the first step")
+    beta_end: float = Field(1.5, gt=0, description="slope of SignSwish at the last step")
+    ste_clip: float = Field(
+        1.0, ge=0, allow_inf_nan=False, description="of clipped_ste, in standard deviations"
+    )
+    fourier_omega: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="of fourier, in 1 / standard deviation"
+    )
+    fourier_terms: int = Field(
+        8, ge=2, le=65536, description="of fourier: the series' odd numbers are below it"
+    )
+
+    # Loss
+    loss: Loss = "recall"
+    tau_score: float | None = Field(
+        None, gt=0, description="temperature of scores; default sqrt(taste bits) / 2"
+    )
+    tau_rank: float = Field(1.0, gt=0, description="temperature of ranks against the cutoff")
+    train_cutoffs: tuple[int, ...] = Field((50,), min_length=1, description="cutoffs of the loss")
+    rank: Literal["log", "linear"] = "log"
+    exclude_positives: bool = Field(True, description="leave other positives out of a rank")
+    mean: Literal["users", "pairs"] = "users"
+
+    @model_validator(mode="after")
+    def _train_cutoffs(self) -> Settings:
+        if min(self.train_cutoffs) < 1:
+            raise ValueError(f"expected train_cutoffs >= 1, got {self.train_cutoffs}")
+        return self
+
     @property
     def score_temperature(self) -> float:
         """tau_score: as set, or half the standard deviation of scores of random taste bits."""
         return math.sqrt(self.taste_bits) / 2 if self.tau_score is None else self.tau_score
+
+
+class PairSettings(CommonSettings):
+    """Settings of methods that are trained on pairs with sampled negatives."""
+
+    batch_pairs: int = Field(4096, ge=1, description="pairs in a step")
+    negatives: int = Field(1, ge=1, le=1000, description="for each pair, uniform, not in train")
+    sampling: Literal["pairs", "users"] = Field(
+        "pairs", description="each pair once an epoch, or as many draws of a user, then of its item"
+    )
+    l2: float = Field(0.0, ge=0, allow_inf_nan=False, description="weight of squared parameters")
+
+
+class LightGCNSettings(PairSettings):
+    """Settings of LightGCN."""
+
+    popularity_bits: int = Field(0, ge=0, le=0, description="none: its scores are real-valued")
+    loss: Literal["softmax", "bpr"] = "softmax"
+    score: Literal["cosine", "user", "dot"] = Field(
+        "cosine", description="rows that are divided by their norms: both, users', neither"
+    )
+    temperature: float = Field(0.1, gt=0, description="of scores in the softmax")
+    selection_ranking: Literal["real", "codes", "itq"] = "real"
+
+
+class HashRecSettings(PairSettings):
+    """Settings of HashRec."""
+
+    layers: int = Field(0, ge=0, le=0, description="none: it has no graph")
+    alpha: float | None = Field(
+        None, gt=0, description="factor of score differences; default 10 / taste bits"
+    )
+
+
+class HashGNNSettings(PairSettings):
+    """Settings of HashGNN."""
+
+    layers: int = Field(2, ge=2, le=2, description="of users; items have one")
+    first_layer: int = Field(0, ge=0, le=0, description="none: its layers are not averaged")
+    id_width: int = Field(120, ge=1, description="numbers in an embedding")
+    hidden_width: int = Field(68, ge=1, description="numbers in a hidden row")
+    cross_entropy: float = Field(0.1, ge=0, description="weight of it, beside BPR's 1")
+    guidance: Literal["run", "released"] = Field(
+        "run",
+        description="rise of the share of signs: to 1 over the run, or 0.02 every second epoch",
+    )
+    released_evaluation: bool = Field(
+        False, description="evaluate also as the released code: see the class"
+    )
+
+
+class BGCHSettings(PairSettings):
+    """Settings of BGCH."""
+
+    first_layer: int = Field(0, ge=0, le=0, description="none: all layers have a code")
+    form: Literal["layers", "mean"] = Field(
+        "layers", description="a scaled code for each layer, or one plain code of their mean"
+    )
+    trained_hash: bool = Field(True, description="False: the hash layer keeps its first values")
+    fourier_omega: float = Field(1.0, gt=0, allow_inf_nan=False, description="of the gradient")
+    fourier_terms: int = Field(8, ge=2, le=65536, description="odd numbers below it are summed")
+    dispersion: float = Field(0.1, ge=0, allow_inf_nan=False, description="eta; 0 is none")
+    random_dispersion: bool = Field(
+        False, description="draw it anew at every evaluation, which no seed repeats"
+    )
+    reconstruction: float = Field(
+        1.0, ge=0, description="weight of the cross entropy of embeddings"
+    )
+    alpha: float | None = Field(
+        None, gt=0, description="factor of plain codes' scores; default 10 / taste bits"
+    )
+    selection_ranking: Literal["codes", "plain"] = "codes"
+    released_evaluation: bool = Field(
+        False, description="evaluate also as the released code: see the class"
+    )
+
+    @model_validator(mode="after")
+    def _form(self) -> BGCHSettings:
+        if self.code_length % self.segments:
+            raise ValueError(
+                f"expected a code_length that is a multiple of layers + 1 = {self.segments}, for "
+                f"codes of equal length, got {self.code_length}"
+            )
+        if self.form == "layers" and self.num_popularity_bits:
+            raise ValueError(
+                "expected popularity_bits 0 with form layers, whose codes are scaled, got "
+                f"{self.num_popularity_bits}; form mean takes them"
+            )
+        return self
+
+    @property
+    def segments(self) -> int:
+        """Codes that a row has."""
+        return self.layers + 1 if self.form == "layers" else 1

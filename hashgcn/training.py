@@ -27,7 +27,7 @@ from hashgcn.ops import check_errors
 from hashgcn.retrieval import HammingIndex
 from hashgcn.retrieval.recommender import Recommender
 from hashgcn.run import Run, write_json
-from hashgcn.settings import Settings
+from hashgcn.settings import CommonSettings
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Result:
 def train(
     network_type: type[Network],
     data: Dataset,
-    settings: Settings,
+    settings: CommonSettings,
     *,
     device: torch.device,
     run: Path | None,
@@ -62,7 +62,7 @@ class Trainer:
         self,
         network_type: type[Network],
         data: Dataset,
-        settings: Settings,
+        settings: CommonSettings,
         device: torch.device,
         run: Path | None,
         progress: bool,
@@ -98,8 +98,7 @@ class Trainer:
         self.peak_rates = [rates[name] for name, _ in self.network.named_parameters()]
         groups = [{"params": [p], "lr": 0.0} for p in self.network.parameters()]
         self.optimizer = torch.optim.Adam(groups, fused=True)
-        self.batch_users = settings.users_per_step(kept.num_users)
-        self.steps_per_epoch = math.ceil(kept.num_users / self.batch_users)
+        self.steps_per_epoch = len(self.network.batches(self.graph, 0))
         self.position = position or Position(phase)
 
     def resume(self) -> None:
@@ -152,7 +151,7 @@ class Trainer:
     def run_epoch(self, bar: tqdm) -> None:
         """The rest of the current epoch, its validation and its checkpoint."""
         position, started = self.position, time.perf_counter()
-        order = self.epoch_order()
+        batches = self.network.batches(self.graph, position.epoch)
         loss = torch.tensor(position.loss, dtype=torch.float64, device=self.device)
         while position.step < self.steps_per_epoch:
             if self.interrupted.is_set():
@@ -160,7 +159,7 @@ class Trainer:
                 position.seconds[position.phase] += time.perf_counter() - started
                 self.save_checkpoint()
                 raise KeyboardInterrupt
-            loss += self.step(order[position.step])
+            loss += self.step(batches[position.step])
             position.step += 1
             bar.update()
             if position.step % 10 == 0 and self.progress:
@@ -172,11 +171,9 @@ class Trainer:
             "loss": loss.item() / self.steps_per_epoch,
         }
         if self.held_out is not None:
-            user_words, item_words = self.network.codes(self.graph)
+            ranking = self.network.ranking(self.graph, self.settings.selection_ranking)
             entry["validation"] = evaluation.evaluate(
-                user_words,
-                item_words,
-                self.settings.code_length,
+                ranking,
                 self.train_part,
                 self.held_out,
                 self.settings.cutoffs,
@@ -196,27 +193,15 @@ class Trainer:
             shown[name] = f"{scores[-1]['validation'][name]:.4f}"
         return shown
 
-    def epoch_order(self) -> Tensor:
-        """User rows in the epoch's order, [steps, batch]; the last batch is padded with -1.
-
-        Drawn from (seed, epoch), so that a resumed run needs no state of a generator.
-        """
-        seed, batch = self.settings.seed, self.batch_users
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + self.position.epoch)
-        users = torch.randperm(self.train_part.num_users, generator=generator)
-        missing = self.steps_per_epoch * batch - len(users)
-        padded = torch.nn.functional.pad(users, (0, missing), value=-1)
-        return padded.view(self.steps_per_epoch, batch).to(self.device)
-
-    def step(self, users: Tensor) -> Tensor:
-        """One step of Adam on a batch of users; returns the detached loss."""
+    def step(self, batch: Tensor) -> Tensor:
+        """One step of Adam; returns the detached loss."""
         done = self.position.epoch * self.steps_per_epoch + self.position.step
         progress = done / (self.settings.epochs * self.steps_per_epoch)
         rate = min(1.0, (done + 1) / max(self.settings.warmup_steps, 1))
         rate *= 0.5 * (1 + math.cos(math.pi * progress))
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * rate
-        loss = self.network.loss(self.graph, users, progress)
+        loss = self.network.loss(self.graph, batch, progress)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -229,25 +214,36 @@ class Trainer:
     def result(self) -> Result:
         """Codes and metrics of the refitted model; test is looked at here, and only here."""
         settings, data = self.settings, self.data
-        user_words, item_words = self.network.codes(self.graph)
-        codes = (user_words, item_words, settings.code_length)
+        options = {"batch_users": settings.eval_users}
         epochs = self.selected_epochs()
         selection = self.history("selection")
+        rankings = {
+            "test" if name == "codes" else f"test_{name}": self.network.ranking(self.graph, name)
+            for name in self.network.rankings
+        }
+        codes = rankings["test"]
+        weighted = isinstance(codes, evaluation.WeightedRanking)
         recommender = Recommender(
-            user_words.cpu().numpy(),
+            codes.users.cpu().numpy(),
             data.user_ids,
             HammingIndex(
-                item_words.cpu().numpy(),
+                codes.items.cpu().numpy(),
                 code_length=settings.code_length,
                 ids=data.item_ids,
                 popularity_bits=settings.num_popularity_bits,
             ),
             data.train,
+            tuple(x.cpu().numpy() for x in codes.scales) if weighted else None,
         )
         metrics: dict[str, Any] = {
-            "test": evaluation.evaluate(
-                *codes, data.train, data.test, settings.cutoffs, batch_users=settings.eval_users
-            ),
+            **{
+                name: evaluation.evaluate(
+                    ranking, data.train, data.test, settings.cutoffs, **options
+                )
+                for name, ranking in rankings.items()
+            },
+            **self.network.other_metrics(self.graph, data),
+            "bytes_per_item": {name: x.bytes_per_item for name, x in rankings.items()},
             "validation": selection[epochs - 1]["validation"] if selection else None,
             "epochs": epochs,
             "train_seconds": round(self.position.seconds["refit"], 3),
@@ -257,9 +253,13 @@ class Trainer:
             if selection
             else "a fit on all of train for the number of epochs set beforehand",
             "test_original_order": evaluation.evaluate_original_order(
-                *codes, data, settings.cutoffs, batch_users=settings.eval_users
+                codes, data, settings.cutoffs, **options
             ),
-            "test_ties": evaluation.evaluate_ties(*codes, data, settings.cutoffs),
+            **(
+                {}
+                if weighted
+                else {"test_ties": evaluation.evaluate_ties(codes, data, settings.cutoffs)}
+            ),
             "popularity_ranking": evaluation.popularity_ranking(data, settings.cutoffs),
             "history": self.position.history,
         }

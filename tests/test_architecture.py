@@ -37,7 +37,11 @@ IMPORTS = {
     "ops": {"graph"},
     "retrieval": {"data", "files", "ids", "_numpy"},
     "nn": {"graph", "ops"},
-    "models": {"graph", "nn", "ops", "settings", "data", "retrieval", "training"},
+    "sampling": {"graph"},
+    "models": {
+        *("data", "evaluation", "graph", "metrics", "nn", "ops"),
+        *("retrieval", "sampling", "settings", "training"),
+    },
     "evaluation": {"data", "graph", "metrics", "ops"},
     "report": {"files"},
     "benchmark_report": {"files"},

@@ -35,6 +35,23 @@ def test_evaluate_repeats_the_runs_metrics(run):
     assert "users" in hashgcn("evaluate", run).stdout
 
 
+def test_another_method_with_weighted_codes(tmp_path):
+    out = tmp_path / "bgch"
+    options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--quiet")
+    done = hashgcn("train", "sample", "--out", out, "--method", "bgch", *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[:3] == ["popularity", "test", "test_plain"]
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["method"] == "bgch" and settings["settings"]["code_length"] == 192
+    again = json.loads(hashgcn("evaluate", out, "--json").stdout)
+    written = json.loads((out / "metrics.json").read_text())
+    for key in ("test", "test_original_order", "popularity_ranking"):
+        assert again[key] == written[key]
+    assert "test_ties" not in again and "test_ties" not in written
+    line = hashgcn("recommend", out, "--user", "user-0003", "-k", 4).stdout
+    assert line.startswith("user-0003: ") and line.count("(+") == 4
+
+
 def test_recommend(run):
     done = hashgcn("recommend", run, "--user", "user-0003", "user-0100", "-k", 4)
     assert done.returncode == 0, done.stderr
@@ -63,6 +80,10 @@ def test_recommend(run):
         (("train", "sample", "--out", "{run}/new", "--set", "epochs"), "KEY=VALUE, got 'epochs'"),
         (("train", "sample", "--out", "{run}/new", "--set", "epochs=x"), "epochs: "),
         (("train", "sample", "--out", "{run}/new", "--set", "colour=1"), "colour: "),
+        (
+            ("train", "sample", "--out", "{run}/new", "--method", "x"),
+            "--method: expected one of rec",
+        ),
         (("train", "sample", "--out", "{run}/new", "--resume"), "no checkpoint"),
         (("train", "sample", "--out", "{run}/new", "--device", "cuda:77"), "device"),
     ],

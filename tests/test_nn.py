@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import get_args
 
 import pytest
 import torch
 
 from hashgcn import ops, reference
+from hashgcn.data import Interactions
+from hashgcn.graph import BipartiteGraph
 from hashgcn.nn import (
     ESTIMATORS,
     FourierSeries,
@@ -18,7 +21,9 @@ from hashgcn.nn import (
     StraightThrough,
     TanhContinuation,
 )
-from hashgcn.nn.layers import standard_deviation
+from hashgcn.nn.catalogue_softmax import log_partition
+from hashgcn.nn.itq import itq
+from hashgcn.nn.layers import Dense, neighbour_mean, next_layer, standard_deviation
 from hashgcn.settings import Estimator, Settings
 
 
@@ -157,3 +162,116 @@ def test_training_arithmetic_does_not_depend_on_the_number_of_threads(threads):
         results.append((ops.fixed_order_mm(x, matrix), standard_deviation(wide, x)))
     for mm, std in results[1:]:
         assert torch.equal(mm, results[0][0]) and torch.equal(std, results[0][1])
+
+
+class TestDense:
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_is_linear_with_its_gradients(self, bias):
+        g = torch.Generator().manual_seed(0)
+        dense = Dense(5, 3, bias=bias, generator=g).double()
+        if bias:
+            torch.nn.init.normal_(dense.bias, generator=g)
+        x = torch.randn(11, 5, generator=g, dtype=torch.float64, requires_grad=True)
+        want = x @ dense.weight + (dense.bias if bias else 0)
+        torch.testing.assert_close(dense(x), want)
+        assert torch.autograd.gradcheck(lambda x, *_: dense(x), (x, *dense.parameters()))
+
+    def test_initial_values(self):
+        dense = Dense(300, 200, generator=torch.Generator().manual_seed(0))
+        bound = (6 / 500) ** 0.5
+        assert 0.99 * bound < dense.weight.abs().max() <= bound
+        assert dense.weight.mean().abs() < 0.01 * bound and not dense.bias.any()
+        assert Dense(300, 200, 0.3).weight.abs().max() > 0.29
+
+
+def small_graph() -> BipartiteGraph:
+    """User 1 and item 2 have no neighbours."""
+    return BipartiteGraph.from_interactions(Interactions([0, 2, 2, 4, 5], [0, 1, 1, 3, 3], 5))
+
+
+def test_neighbour_mean_and_next_layer_by_dense_matrices():
+    graph = small_graph()
+    x = torch.randn(9, 3, dtype=torch.float64, requires_grad=True)
+    adjacency = torch.zeros(9, 9, dtype=torch.float64)
+    for user, items in ((0, (0, 1)), (2, (1, 3)), (3, (3,))):
+        for item in items:
+            adjacency[user, 4 + item] = adjacency[4 + item, user] = 1
+    degree = adjacency.sum(1, keepdim=True).clamp(min=1)
+    for layer, matrix in (
+        (neighbour_mean, adjacency / degree),
+        (next_layer, adjacency / (degree * degree.T).sqrt()),
+    ):
+        got = layer(graph, x)
+        torch.testing.assert_close(got, matrix @ x)
+        assert torch.autograd.gradcheck(lambda x, f=layer: f(graph, x), x)
+
+
+class TestLogPartition:
+    def test_is_logsumexp_with_its_gradients_for_any_tile(self):
+        g = torch.Generator().manual_seed(0)
+        p, q = (
+            torch.randn(n, 4, generator=g, dtype=torch.float64, requires_grad=True) for n in (6, 11)
+        )
+        want = (p @ q.T / 0.3).logsumexp(1)
+        for tile in (1, 4, 11, 512):
+            torch.testing.assert_close(log_partition(p, q, 0.3, tile), want)
+            assert torch.autograd.gradcheck(
+                lambda p, q, t=tile: log_partition(p, q, 0.3, t), (p, q)
+            )
+
+    def test_large_scores_neither_overflow_nor_vanish(self):
+        p, q = torch.tensor([[1.0], [-1.0]]), torch.tensor([[900.0], [1000.0], [-2000.0]])
+        torch.testing.assert_close(log_partition(p, q, 1.0, 1), torch.tensor([1000.0, 2000.0]))
+
+    def test_threads_change_nothing(self, threads):
+        results = []
+        for count in (1, 2, 3):
+            threads(count)
+            g = torch.Generator().manual_seed(0)
+            p, q = (torch.randn(n, 25, generator=g, requires_grad=True) for n in (70, 1300))
+            value = log_partition(p, q, 0.5)
+            results.append((value, *torch.autograd.grad(value.square().sum(), (p, q))))
+        for other in results[1:]:
+            assert all(map(torch.equal, results[0], other))
+
+    def test_rejects(self):
+        with pytest.raises(ValueError, match="temperature: expected a positive number, got 0"):
+            log_partition(torch.zeros(1, 1), torch.zeros(1, 1), 0)
+
+
+class TestITQ:
+    def quantisation_error(self, x, rotation):
+        y = x @ rotation
+        return (reference.sign(y) - y).square().sum().item()
+
+    def test_is_orthogonal_and_the_objective_does_not_rise(self):
+        g = torch.Generator().manual_seed(0)
+        codes = reference.sign(torch.randn(400, 12, generator=g, dtype=torch.float64))
+        turned = codes @ torch.linalg.qr(torch.randn(12, 12, generator=g, dtype=torch.float64))[0]
+        x = turned + 0.2 * torch.randn(400, 12, generator=g, dtype=torch.float64)
+        errors = []
+        for iterations in range(12):
+            rotation = itq(x, iterations, torch.Generator().manual_seed(1))
+            torch.testing.assert_close(rotation.T @ rotation, torch.eye(12, dtype=torch.float64))
+            errors.append(self.quantisation_error(x, rotation))
+        assert all(b <= a for a, b in itertools.pairwise(errors)) and errors[-1] < 0.9 * errors[0]
+
+    def test_finds_codes_that_were_rotated(self):
+        g = torch.Generator().manual_seed(0)
+        codes = reference.sign(torch.randn(500, 8, generator=g))
+        planted = torch.linalg.qr(torch.randn(8, 8, generator=g))[0]
+        x = codes @ planted + 0.1 * torch.randn(500, 8, generator=g)
+        found = min(
+            self.quantisation_error(x, itq(x, 50, torch.Generator().manual_seed(s)))
+            for s in range(5)
+        )
+        assert found < 1.1 * self.quantisation_error(x, planted.T)
+
+    def test_threads_change_nothing(self, threads):
+        x = torch.randn(900, 25, generator=torch.Generator().manual_seed(0))
+        rotations = []
+        for count in (1, 2, 3):
+            threads(count)
+            rotations.append(itq(x, 5, torch.Generator().manual_seed(0)))
+            assert torch.get_num_threads() == count
+        assert torch.equal(rotations[0], rotations[1]) and torch.equal(rotations[0], rotations[2])

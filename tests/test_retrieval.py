@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from hashgcn.files import save_arrays
-from hashgcn.retrieval import HammingIndex, hamming_topk, pack, popularity_query_bits, unpack
+from hashgcn.retrieval import (
+    HammingIndex,
+    hamming_topk,
+    pack,
+    popularity_query_bits,
+    unpack,
+    weighted_topk,
+)
 
 MAX_DISTANCE = 2**31 - 1
 KINDS = ["rows", "int", "str"]
@@ -376,3 +383,57 @@ except ImportError as error:
 else:
     raise AssertionError
 """)
+
+
+class TestWeightedTopk:
+    def problem(self, queries: int = 150, items: int = 80, segments: int = 3, length: int = 13):
+        rng = np.random.default_rng(0)
+        # Few different scales, so that scores tie.
+        scales = [
+            rng.choice([0.1, 0.3, -0.7], (n, segments)).astype(np.float32) for n in (queries, items)
+        ]
+        codes = [signs(n, segments * length, seed) for seed, n in enumerate((queries, items))]
+        lengths = rng.integers(0, 9, queries)
+        ptr = np.concatenate([[0], np.cumsum(lengths)])
+        return codes, scales, (ptr, rng.integers(0, items, ptr[-1]))
+
+    @pytest.mark.parametrize("k", [1, 20, 80, 90])
+    @pytest.mark.parametrize("excluded", [True, False])
+    def test_is_the_op(self, k, excluded):
+        import torch
+
+        from hashgcn.ops import pack_codes, weighted_hamming_topk
+
+        codes, scales, (ptr, ids) = self.problem()
+        options = {"exclude_ptr": ptr, "exclude_ids": ids} if excluded else {}
+        words = [pack(c) for c in codes]
+        got = weighted_topk(*words, *scales, k, code_length=39, **options)
+        segments = [pack_codes(torch.from_numpy(c).view(-1, 13)).view(len(c), 3, -1) for c in codes]
+        want = weighted_hamming_topk(
+            *segments,
+            *map(torch.from_numpy, scales),
+            k,
+            code_length=13,
+            **{name: torch.from_numpy(x) for name, x in options.items()},
+        )
+        for mine, theirs in zip(got, want, strict=True):
+            assert mine.dtype == theirs.numpy().dtype
+            np.testing.assert_array_equal(mine, theirs.numpy())
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"k": 0}, "k: expected a number >= 1, got 0"),
+            ({"code_length": 40}, "code_length: expected a multiple of 3, got 40"),
+            ({"query_scale": np.ones((2, 3))}, r"query_scale: expected float32 \[150, 3\], got"),
+            ({"item_scale": np.ones((79, 3), np.float32)}, "item_scale: expected float32"),
+        ],
+    )
+    def test_rejects(self, change, words):
+        codes, scales, _ = self.problem()
+        arguments = {
+            **{"queries": pack(codes[0]), "items": pack(codes[1]), "k": 5, "code_length": 39},
+            **{"query_scale": scales[0], "item_scale": scales[1]},
+        }
+        with pytest.raises(ValueError, match=words):
+            weighted_topk(**arguments | change)

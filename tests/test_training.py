@@ -16,7 +16,7 @@ import torch
 
 from hashgcn import evaluation, training
 from hashgcn.data import Dataset, generate_sample
-from hashgcn.models import LightGCN, RecallHash
+from hashgcn.models import RecallHash
 from hashgcn.retrieval.recommender import Recommender
 from hashgcn.run import Run
 from hashgcn.settings import Settings
@@ -103,12 +103,12 @@ def interrupt_after(monkeypatch, steps: int) -> None:
     done = 0
     step = training.Trainer.step
 
-    def counted(self, users):
+    def counted(self, batch):
         nonlocal done
         done += 1
         if done == steps:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(self, users)
+        return step(self, batch)
 
     monkeypatch.setattr(training.Trainer, "step", counted)
 
@@ -184,9 +184,9 @@ def test_selection_stops_early_and_never_sees_test(data, monkeypatch):
     relevant_parts = []
 
     def fake(*args, **options):
-        relevant_parts.append(args[4])
+        relevant_parts.append(args[2])
         result = evaluate(*args, **options)
-        return result | {"recall@20": next(scores)} if args[4] is not data.test else result
+        return result | {"recall@20": next(scores)} if args[2] is not data.test else result
 
     monkeypatch.setattr(evaluation, "evaluate", fake)
     model = RecallHash(**SETTINGS | {"epochs": 9}, patience=2).fit(data, progress=False)
@@ -214,14 +214,6 @@ def test_every_estimator_of_signs_trains(data, estimator):
 def test_estimators_of_real_numbers_are_refused(estimator):
     with pytest.raises(ValueError, match=f"recall, ndcg, .*got {estimator}, .*real-valued"):
         RecallHash(estimator=estimator)
-
-
-def test_lightgcn_baseline(data):
-    model = LightGCN(**SETTINGS | {"epochs": 8}, learning_rate=0.01).fit(data, progress=False)
-    popularity = model.metrics["popularity_ranking"]
-    assert model.metrics["test"]["recall@20"] > popularity["recall@20"]
-    with pytest.raises(ValueError, match="popularity_bits 0"):
-        LightGCN(**SETTINGS, popularity_bits=4).fit(data, progress=False)
 
 
 def test_recommendations_leave_out_seen_items_and_follow_the_dial(data):
@@ -345,9 +337,9 @@ def test_real_gowalla_has_the_trials_shape(real_data):
     trainer = training.Trainer(
         RecallHash.network, data, settings, torch.device("cpu"), None, progress=False
     )
-    order = trainer.epoch_order()
+    batches = trainer.network.batches(trainer.graph, 0)
     losses = []
     for step in range(6):
-        losses.append(trainer.step(order[0]).item())
+        losses.append(trainer.step(batches[0]).item())
         trainer.position.step = step + 1
     assert losses[-1] < losses[0] - 0.01

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from hashgcn.evaluation import HammingRanking, Ranking
 from hashgcn.graph import BipartiteGraph
-from hashgcn.settings import Settings
+from hashgcn.sampling import epoch_generator, user_batches
+from hashgcn.settings import CommonSettings, Settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,20 +28,42 @@ class Network(nn.Module):
     """The trainable part of a method: what `training` needs of it.
 
     Subclasses draw initial values from `generator` on the CPU, so that devices start alike.
+
+    Attributes:
+        rankings: the names that `ranking` knows; "codes" is what is saved.
     """
 
-    def __init__(self, graph: BipartiteGraph, settings: Settings) -> None:
+    rankings: ClassVar[tuple[str, ...]] = ("codes",)
+
+    def __init__(self, graph: BipartiteGraph, settings: CommonSettings) -> None:
         super().__init__()
         self.settings = settings
         self.generator = torch.Generator().manual_seed(settings.seed)
 
-    def loss(self, graph: BipartiteGraph, users: Tensor, progress: float) -> Tensor:
-        """Loss of a batch of user rows (-1 is padding); progress in [0, 1) drives schedules."""
+    def batches(self, graph: BipartiteGraph, epoch: int) -> Tensor:
+        """What the steps of an epoch train on, int64 [steps, ...]: here rows of users.
+
+        The same for the same (seed, epoch), so that a resumed run equals an uninterrupted one; as
+        many steps in every epoch. -1 is padding.
+        """
+        size = self.settings.users_per_step(graph.num_users)
+        return user_batches(graph, size, epoch_generator(self.settings.seed, epoch))
+
+    def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
+        """Loss of a batch, one of `batches`; progress in [0, 1) drives schedules."""
         raise NotImplementedError
 
     def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         """Packed codes of users and items."""
         raise NotImplementedError
+
+    def ranking(self, graph: BipartiteGraph, name: str) -> Ranking:
+        """One of `rankings`: what is evaluated."""
+        return HammingRanking(*self.codes(graph), self.settings.code_length)
+
+    def other_metrics(self, graph: BipartiteGraph, data: Dataset) -> dict[str, dict[str, float]]:
+        """Test metrics that are not those of one of `rankings`, by name."""
+        return {}
 
     def learning_rates(self) -> dict[str, float]:
         """Peak learning rate of each parameter, by name."""
@@ -50,13 +74,15 @@ class HashModel:
     """A method that turns interactions into codes.
 
     Args:
-        settings: by name, see hashgcn.settings.Settings.
+        settings: by name, see `settings_type` in hashgcn.settings; `defaults` are the method's.
     """
 
     network: ClassVar[type[Network]]
+    settings_type: ClassVar[type[CommonSettings]] = Settings
+    defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = Settings(**settings)
+        self.settings = self.settings_type(**{**self.defaults, **settings})
         self.recommender: Recommender | None = None
         self.metrics: dict[str, Any] | None = None
 

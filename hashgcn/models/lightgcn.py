@@ -1,27 +1,29 @@
-"""Real-valued LightGCN and its sign-rounded codes: the baseline a user would try first."""
+"""LightGCN: real-valued embeddings, and what is left of them in codes."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from hashgcn.evaluation import HammingRanking, Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.base import HashModel, Network
+from hashgcn.models.pairs import PairNetwork, bpr, mean, real_rows, take
 from hashgcn.nn import layers
-from hashgcn.ops import pack_codes
-from hashgcn.settings import Settings
+from hashgcn.nn.catalogue_softmax import log_partition
+from hashgcn.nn.itq import itq
+from hashgcn.nn.layers import sum_in_blocks
+from hashgcn.ops import fixed_order_mm
+from hashgcn.settings import LightGCNSettings
 
 
-class LightGCNNetwork(Network):
-    # Of real-valued scores <p_u, q_i>; a setting of tau_score overrides it.
-    TEMPERATURE = 0.1
+class LightGCNNetwork(PairNetwork):
+    settings: LightGCNSettings
+    rankings = ("codes", "itq", "real")
 
-    def __init__(self, graph: BipartiteGraph, settings: Settings) -> None:
+    def __init__(self, graph: BipartiteGraph, settings: LightGCNSettings) -> None:
         super().__init__(graph, settings)
-        if settings.num_popularity_bits:
-            raise ValueError(
-                f"expected popularity_bits 0 for LightGCN, got {settings.num_popularity_bits}"
-            )
         s = settings
         self.encoder = layers.LightGCN(
             graph.num_users,
@@ -33,34 +35,84 @@ class LightGCNNetwork(Network):
             first_layer=s.first_layer,
         )
 
-    def loss(self, graph: BipartiteGraph, users: Tensor, progress: float) -> Tensor:
-        """Full softmax, mean over the batch's pairs.
+    def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
+        """Rows whose inner products are the scores."""
+        s = self.settings
+        users, items = self.encoder(graph)
+        if s.score != "dot":
+            users = normalize(users)
+        if s.score == "cosine":
+            items = normalize(items)
+        return users, items
 
-        Plain torch on real-valued scores: holds b x n of them, forward and backward.
-        """
-        real = users[users >= 0]
-        p, q = self.encoder(graph)
-        begin, end = graph.user_ptr[real], graph.user_ptr[real + 1]
-        row = torch.repeat_interleave(torch.arange(len(real), device=real.device), end - begin)
-        first = torch.cumsum(end - begin, 0) - (end - begin)
-        pair = torch.arange(len(row), device=row.device) + (begin - first)[row]
-        scores = p[real] @ q.T / (self.settings.tau_score or self.TEMPERATURE)
-        return -scores.log_softmax(1)[row, graph.user_items[pair]].mean()
+    def batches(self, graph: BipartiteGraph, epoch: int) -> Tensor:
+        """Pairs with negatives for BPR, rows of users for the softmax."""
+        if self.settings.loss == "bpr":
+            return super().batches(graph, epoch)
+        return Network.batches(self, graph, epoch)
+
+    def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
+        if self.settings.loss == "bpr":
+            return self.bpr_loss(graph, batch)
+        return self.softmax_loss(graph, batch[batch >= 0])
+
+    def softmax_loss(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
+        """Cross entropy of each of the users' items against all items, mean over these pairs."""
+        s = self.settings
+        p, q = self.embeddings(graph)
+        p = p.index_select(0, users)
+        begin = graph.user_ptr[users]
+        degree = graph.user_ptr[users + 1] - begin
+        row = torch.repeat_interleave(torch.arange(len(users), device=users.device), degree)
+        place = torch.arange(len(row), device=users.device) - (degree.cumsum(0) - degree)[row]
+        own = (take(p, row) * take(q, graph.user_items[begin[row] + place])).sum(1)
+        total = sum_in_blocks(degree * log_partition(p, q, s.temperature))
+        loss = (total - sum_in_blocks(own) / s.temperature) / len(row)
+        return loss + s.l2 / 2 * mean(self.encoder.weight.square().sum(1)) if s.l2 else loss
+
+    def bpr_loss(self, graph: BipartiteGraph, batch: Tensor) -> Tensor:
+        users, positives, negatives = real_rows(batch)
+        items = torch.cat([positives[:, None], negatives], 1)
+        p, q = self.embeddings(graph)
+        scores = (take(p, users)[:, None] * take(q, items)).sum(2)
+        rows = torch.cat([users[:, None], items + graph.num_users], 1)
+        size = mean(take(self.encoder.weight, rows).square().sum(2)) * rows.shape[1]
+        return bpr(scores[:, 0], scores[:, 1:]) + self.settings.l2 / 2 * size
 
     @torch.no_grad()
     def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        users, items = self.encoder(graph)
-        return pack_codes(users), pack_codes(items)
+        return self.packed(*self.embeddings(graph))
+
+    @torch.no_grad()
+    def ranking(self, graph: BipartiteGraph, name: str) -> Ranking:
+        if name == "codes":
+            return super().ranking(graph, name)
+        users, items = self.embeddings(graph)
+        if name == "real":
+            return RealRanking(users, items)
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        rotation = itq(torch.cat([users, items]), generator=generator)
+        words = self.packed(*(fixed_order_mm(x, rotation) for x in (users, items)))
+        return HammingRanking(*words, self.settings.code_length)
 
 
 class LightGCN(HashModel):
-    """Real-valued LightGCN trained by full softmax, whose signs are the codes.
+    """Real-valued LightGCN: the ceiling (metrics["test_real"]), and two ways of rounding it.
 
-    A yardstick for methods that train codes: nothing in it knows that signs will be taken.
-    Popularity bits are not available. Training holds batch x items real-valued scores.
+        score = <p_u, q_i>, of rows divided by their norms (score="cosine"), of users' rows alone
+            ("user"), or as they are ("dot")
+        loss="softmax": - mean over pairs of log(e^(s_ui / t) / sum over all items of e^(s_uj / t))
+        loss="bpr": mean softplus(s_uj - s_ui), one uniform j for a pair, not among the user's
+            train items, + l2 / 2 |embeddings of layer 0 of u, i, j|^2, as published
+
+    The numbers of a row are as many as the bits: metrics["test"] ranks by their signs, "test_itq"
+    by the signs after a rotation of all rows (nn.itq). Nothing in training knows that signs will be
+    taken. Epochs are chosen by the real-valued ranking (`selection_ranking`). As published, BPR has
+    score="dot", learning_rate=1e-3, batch_pairs=2048, l2=1e-4 and 1000 epochs.
+
+    Source: He et al., "LightGCN" (SIGIR 2020, arXiv 2002.02126).
     """
 
     network = LightGCNNetwork
-
-    def __init__(self, **settings) -> None:
-        super().__init__(**{"popularity_bits": 0, "first_layer": 0, **settings})
+    settings_type = LightGCNSettings
+    defaults = {"layers": 3, "learning_rate": 0.01, "sampling": "users"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from hashgcn.graph import BipartiteGraph
-from hashgcn.ops import propagate
+from hashgcn.ops import fixed_order_mm, propagate
 
 
 class LightGCN(nn.Module):
@@ -43,6 +45,66 @@ class LightGCN(nn.Module):
         # Not slices: each of them would send back a gradient of all rows.
         rows = propagate(graph, self.weight, self.layers, self.first_layer)
         return rows.split(self.rows)
+
+
+class Dense(nn.Module):
+    """x W + b, with values and gradients that do not depend on the number of threads.
+
+    Args:
+        inputs, outputs: widths.
+        bound: W is uniform in [-bound, bound] at first; sqrt(6 / (inputs + outputs)) if left out.
+        bias: whether there is a b, 0 at first.
+        generator: where W is drawn from, on the CPU.
+
+    Rows times inputs times outputs multiply-adds forward, twice that backward (fixed_order_mm).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        bound: float | None = None,
+        bias: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        bound = math.sqrt(6 / (inputs + outputs)) if bound is None else bound
+        initial = torch.empty(inputs, outputs)
+        self.weight = nn.Parameter(initial.uniform_(-bound, bound, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, outputs] of x [rows, inputs]."""
+        return _Dense.apply(x, self.weight, self.bias)
+
+
+class _Dense(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        product = fixed_order_mm(x, weight.detach())
+        return product if bias is None else product.add_(bias)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, weight = (y.detach() for y in ctx.saved_tensors)
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        return (
+            fixed_order_mm(grad, weight.T) if needs_x else None,
+            fixed_order_mm(x.T, grad) if needs_weight else None,
+            fixed_order_mm(grad.new_ones(1, len(grad)), grad)[0] if needs_bias else None,
+        )
+
+
+def next_layer(graph: BipartiteGraph, x: Tensor) -> Tensor:
+    """One propagation, D^-1/2 A D^-1/2 x, of [m + n, f]."""
+    return 2 * propagate(graph, x, 1) - x
+
+
+def neighbour_mean(graph: BipartiteGraph, x: Tensor) -> Tensor:
+    """Mean of the neighbours' rows, D^-1 A x, of [m + n, f]; 0 for a node without neighbours."""
+    scale = graph.scale.to(x.dtype)[:, None]
+    return scale * next_layer(graph, x * torch.where(scale > 0, 1 / scale, 0))
 
 
 class PopularityBits(nn.Module):

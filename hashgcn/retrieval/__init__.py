@@ -1,6 +1,19 @@
 """Retrieval with packed codes over NumPy arrays; works in a process that has no torch."""
 
-from hashgcn.retrieval.codes import hamming_topk, pack, popularity_query_bits, unpack
+from hashgcn.retrieval.codes import (
+    hamming_topk,
+    pack,
+    popularity_query_bits,
+    unpack,
+    weighted_topk,
+)
 from hashgcn.retrieval.index import HammingIndex
 
-__all__ = ["HammingIndex", "hamming_topk", "pack", "popularity_query_bits", "unpack"]
+__all__ = [
+    "HammingIndex",
+    "hamming_topk",
+    "pack",
+    "popularity_query_bits",
+    "unpack",
+    "weighted_topk",
+]

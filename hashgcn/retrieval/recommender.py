@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 from hashgcn.data.interactions import Interactions
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays
 from hashgcn.ids import look_up
+from hashgcn.retrieval.codes import weighted_topk
 from hashgcn.retrieval.index import HammingIndex
 
 _FORMAT = "hashgcn.recommender"
@@ -25,12 +27,15 @@ class Recommender:
         user_ids: int64 or str [m].
         index: the items' codes and raw ids.
         seen: the items of every user that recommendations leave out.
+        scales: float32 [m, S] and [n, S] where codes are S segments that are weighted (see
+            retrieval.codes.weighted_topk); the index alone does without them.
     """
 
     user_codes: np.ndarray
     user_ids: np.ndarray
     index: HammingIndex
     seen: Interactions
+    scales: tuple[np.ndarray, np.ndarray] | None = None
 
     def recommend(
         self,
@@ -53,7 +58,8 @@ class Recommender:
 
         Returns:
             ids: raw item ids [Q, k], best first, and scores: int32 [Q, k], <b_u, d_i>. Where a user
-            has fewer than k items left: id -1 or "", score -f - 1.
+            has fewer than k items left: id -1 or "", score -f - 1. With scales: float32 scores,
+            -inf where there are fewer.
 
         Raises:
             ValueError: an unknown user, k < 1, popularity out of range.
@@ -61,22 +67,43 @@ class Recommender:
         Deterministic. Cost: Q n popcounts of f bits.
         """
         rows = self.user_rows(users)
-        exclude = None
+        exclude = (None, None)
         if filter_already_liked_items:
             lengths = self.seen.degrees()[rows]
             ptr = np.concatenate([[0], np.cumsum(lengths)])
             starts = np.repeat(self.seen.ptr[rows] - ptr[:-1], lengths)
             exclude = (ptr, self.seen.ids[starts + np.arange(ptr[-1])])
+        if self.scales is not None:
+            return self._weighted(rows, k, popularity, exclude)
         distances, ids = self.index.search(
             self.user_codes[rows],
             k,
-            exclude=exclude,
+            exclude=None if exclude[0] is None else exclude,
             popularity=popularity,
             num_threads=num_threads,
         )
         length = self.index.code_length
         scores = length - 2 * np.minimum(distances, length + 1).astype(np.int64)
         return ids, np.maximum(scores, -length - 1).astype(np.int32)
+
+    def _weighted(
+        self, rows: np.ndarray, k: int, popularity: float, exclude: tuple[Any, Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if popularity != 1:
+            raise ValueError(f"popularity: expected 1 for weighted codes, got {popularity}")
+        scores, found = weighted_topk(
+            self.user_codes[rows],
+            self.index.codes,
+            self.scales[0][rows],
+            self.scales[1],
+            k,
+            code_length=self.index.code_length,
+            exclude_ptr=exclude[0],
+            exclude_ids=exclude[1],
+        )
+        missing = "" if self.index.ids.dtype.kind == "U" else -1
+        ids = np.append(self.index.ids, np.array([missing], dtype=self.index.ids.dtype))[found]
+        return ids, scores
 
     def user_rows(self, users: ArrayLike) -> np.ndarray:
         """Rows of raw user ids; ValueError names the first unknown one."""
@@ -86,6 +113,8 @@ class Recommender:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one safetensors file, atomically."""
         arrays = {"user_codes": self.user_codes, "item_codes": self.index.codes}
+        if self.scales is not None:
+            arrays |= {"user_scale": self.scales[0], "item_scale": self.scales[1]}
         arrays |= {"seen.ptr": self.seen.ptr, "seen.ids": self.seen.ids}
         for name, ids in (("users", self.user_ids), ("items", self.index.ids)):
             arrays |= {f"{name}.{part}": array for part, array in encode_ids(ids).items()}
@@ -124,8 +153,11 @@ class Recommender:
             codes = arrays["user_codes"]
             if not len(codes) == len(ids["users"]) == seen.num_users:
                 raise ValueError(f"{len(codes)} codes for {len(ids['users'])} users")
+            scales = None
+            if "user_scale" in arrays:
+                scales = (arrays["user_scale"], arrays["item_scale"])
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{path}: expected the codes of a trained model, got {error}"
             ) from error
-        return cls(codes, ids["users"], index, seen)
+        return cls(codes, ids["users"], index, seen, scales)
