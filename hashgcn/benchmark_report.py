@@ -16,7 +16,6 @@ from hashgcn.files import write_atomic
 from hashgcn.report import COLOURS, OURS, clean, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Row = dict[str, Any]

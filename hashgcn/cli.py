@@ -246,9 +246,7 @@ def reproduce(
     force: Annotated[bool, typer.Option(help="With --run: train again what is stored.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
-    list_rows: Annotated[
-        bool, typer.Option("--list", help="Rows, groups, what is stored.")
-    ] = False,
+    show: Annotated[bool, typer.Option("--list", help="Rows, groups, what is stored.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
 ) -> None:
     """The published table beside ours, from stored results; --run trains what is missing.
@@ -258,8 +256,6 @@ def reproduce(
     Example: hashgcn reproduce table --data data --run
     """
     from hashgcn.reproduction import rows as declared
-    from hashgcn.reproduction import runs, tables
-    from hashgcn.reproduction import results as storage
 
     if force and not run:
         raise ValueError("--force: expected --run with it, got none")
@@ -267,10 +263,14 @@ def reproduce(
         raise ValueError("--set: expected --results with a folder of the trial's own, got none")
     stored = results or _benchmarks_folder() / "results" / "quality"
     rows = declared.select(names or [], data_set or [])
-    rows = storage.with_settings(rows, _settings(settings or []))
     if seeds is not None:
         rows = declared.with_seeds(rows, seeds)
-    if list_rows:
+
+    from hashgcn.reproduction import results as storage
+    from hashgcn.reproduction import runs, tables
+
+    rows = storage.with_settings(rows, _settings(settings or []))
+    if show:
         typer.echo(tables.listing(rows, stored))
         return
     if run:
@@ -295,12 +295,12 @@ def reproduce(
     written = tables.write(rows, stored, out)
     typer.echo(written[1].read_text(encoding="utf-8"))
     for path in written:
-        typer.echo(f"saved {path}", err=True)
+        typer.echo(f"saved {path}")
     absent = sum(len(storage.missing(stored, row)) for row in rows)
     if run and failed:
         raise ValueError(f"{len(failed)} runs failed: {'; '.join(failed)}")
     if absent:
-        typer.echo(f"{absent} results are not there or stale; --run trains them", err=True)
+        typer.echo(f"missing or stale: {absent}; --run trains them")
 
 
 @app.command()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PUBLISHED = "#b9c4d0"
+_FORMS = {"poster's form": COLOURS[0], "popularity bits": OURS}
 _TITLES = {
     "recall@50": "Recall@50",
     "recall@100": "Recall@100",
@@ -97,14 +98,14 @@ def _curves(proposed: dict[str, Any], lengths: dict[str, Any]) -> Figure:
     panels = figure.subplots(len(lengths), len(METRICS), squeeze=False)
     for row, (name, forms) in zip(panels, lengths.items(), strict=True):
         for axes, metric in zip(row, METRICS, strict=True):
-            for (form, of_form), colour in zip(forms.items(), (COLOURS[0], OURS), strict=False):
+            for form, of_form in forms.items():
                 points = of_form[metric]["points"]
                 axes.errorbar(
                     [point["bits"] for point in points],
                     [point["mean"] for point in points],
                     [point["std"] or 0 for point in points],
                     fmt="o-",
-                    color=colour,
+                    color=_FORMS[form],
                     markersize=4,
                     capsize=2,
                     label=form,
@@ -131,8 +132,7 @@ def _curves(proposed: dict[str, Any], lengths: dict[str, Any]) -> Figure:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(
-        handles.values(),
-        handles.keys(),
+        *(handles.values(), handles.keys()),
         loc="outside upper left",
         ncols=3,
         fontsize=8,

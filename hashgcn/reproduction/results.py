@@ -1,4 +1,4 @@
-"""Stored results: one JSON file a row, one entry a seed, compared with what the row declares now."""
+"""Stored results, one JSON file a row; a result is stale if its row declares other settings now."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def model(row: Row, seed: int = 0) -> Any:
 
 
 def with_settings(rows: list[Row], given: dict[str, Any]) -> list[Row]:
-    """Rows with some settings replaced, each in the methods that have it; ValueError if none has."""
+    """Rows with settings replaced, each where the method has it; ValueError where none has."""
     known = [type(model(row).settings).model_fields.keys() for row in rows]
     for name in given:
         if not any(name in fields for fields in known):
@@ -65,14 +65,14 @@ def read(folder: Path, row: Row) -> list[Result]:
     if not file.exists():
         return []
     content = read_json(file)
+    if (content.get("row"), content.get("data_set")) != (row.id, row.data_set):
+        raise ValueError(f"{file}: expected results of {row.id} on {row.data_set}, got others")
     results = content.get("results")
-    if (content.get("row"), content.get("data_set")) != (row.id, row.data_set) or not (
-        isinstance(results, list)
-        and all(isinstance(result, dict) and _KEYS <= result.keys() for result in results)
-    ):
-        raise ValueError(
-            f"{file}: expected results of {row.id} on {row.data_set}, got another file"
-        )
+    for result in results if isinstance(results, list) else [None]:
+        lacking = _KEYS - result.keys() if isinstance(result, dict) else _KEYS
+        if lacking:
+            names = ", ".join(sorted(lacking))
+            raise ValueError(f"{file}: expected results, got one without {names}")
     return results
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+GROUPS = ("table", "curve", "ablation")
 METRICS = ("recall@50", "recall@100", "ndcg@50", "ndcg@100")
 
 
@@ -55,7 +56,7 @@ class Row:
         method: a class of hashgcn.models, or Popularity.
         settings: by name, where they differ from the method's defaults; without the seed.
         note: what tells the row from others of its method, as tables print it.
-        groups: sections it stands in: table, curve, ablation.
+        groups: sections it stands in, of GROUPS.
         published: the row of PUBLISHED that it is compared with.
         seeds: each is one result; tables give mean and standard deviation over them.
     """
@@ -146,8 +147,6 @@ ROWS: tuple[Row, ...] = (
     *_ablation("linear-rank", "linear rank, tau_rank 50", rank="linear", tau_rank=50.0),
     *_ablation("mean-pairs", "mean over pairs", mean="pairs"),
 )
-
-GROUPS = tuple(dict.fromkeys(group for row in ROWS for group in row.groups))
 
 
 def published(row: Row) -> dict[str, float]:

@@ -37,14 +37,17 @@ def folder(work: Path, row: Row, seed: int) -> Path:
 
 def check_data(rows: Iterable[Row], root: Path | None) -> None:
     """ValueError or FileNotFoundError if the rows' data is not where load will look for it."""
-    for name in dict.fromkeys(row.data_set for row in rows):
-        if DATA_SETS[name].counts is None:
-            continue
+    for name in dict.fromkeys(row.data_set for row in rows if _is_read(row)):
         if root is None:
             raise ValueError(f"--data: expected the folder that holds {name}/train.txt, got none")
         for file in ("train.txt", "test.txt"):
             if not (root / name / file).is_file():
                 raise FileNotFoundError(f"{root / name / file}: no such file (--data)")
+
+
+def _is_read(row: Row) -> bool:
+    """Whether the row's data is read from files, not generated."""
+    return DATA_SETS[row.data_set].counts is not None
 
 
 def run_missing(
@@ -81,7 +84,7 @@ def run_missing(
         name = f"{row.data_set} {row.id}, seed {seed}"
         print(f"[{number}/{len(tasks)}] {name}", file=sys.stderr, flush=True)
         options = {
-            "data": None if data is None else str(data / row.data_set),
+            "data": str((data / row.data_set).resolve()) if data and _is_read(row) else None,
             "stored": str(stored),
             "work": str(work),
             "device": device,

@@ -40,7 +40,7 @@ def listing(rows: Iterable[Row], stored: Path) -> str:
 
 
 def write(rows: Sequence[Row], stored: Path, folder: Path) -> list[Path]:
-    """reproduction.json, reproduction.md, table.png and curve.png; pictures where there are figures.
+    """reproduction.json and reproduction.md, and of what there are results table.png, curve.png.
 
     Returns:
         the files. Equal results give equal text.
@@ -220,9 +220,9 @@ def markdown(content: Content, drawn: Iterable[str] = ()) -> str:
     if stale:
         parts += [
             "## Stale results",
-            "Made with other settings than their rows declare now; left out:",
+            "Made with other settings than their rows declare now, and left out:",
+            "\n".join(stale),
         ]
-        parts.append("\n".join(stale))
     made = sorted({text for entry in content["rows"] for text in entry.get("made", ())})
     if made:
         parts += ["## Made with", "\n".join(f"- {text}" for text in made)]
@@ -306,8 +306,8 @@ def _curve(content: Content, entries: list[Entry]) -> list[str]:
     ]
     if shortest:
         parts += [
-            "The shortest code, in bits, whose mean reaches the published Proposed; ≤ where shorter "
-            "ones have not been run:",
+            "The shortest code, in bits, whose mean reaches the published Proposed; ≤ where "
+            "shorter ones have not been run:",
             _lines(["", "", *_HEADINGS.values()], shortest),
         ]
     return parts
@@ -359,8 +359,9 @@ def _ties(content: Content, entries: list[Entry]) -> list[str]:
     if not lines:
         return ["No results yet."]
     text = (
-        "The same rankings without an order among equal distances: the mean over random orders, and "
-        "in brackets the bounds, with test items last and first among their equals; means over seeds."
+        "The same rankings without an order among equal distances: the mean over random orders, "
+        "and in brackets the bounds, with test items last and first among their equals; means over "
+        "seeds."
     )
     return [text, _lines(["", *_columns(data_sets)], lines)]
 
