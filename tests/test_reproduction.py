@@ -38,7 +38,7 @@ def made_up(row: Row, seed: int, *values: float, **changes: object) -> results.R
         "train_seconds": 30.0 + seed,
         "selection_seconds": 60.0,
         "peak_rss_mb": 500.0 + seed,
-        "bytes_per_item": 8,
+        "bytes_per_item": {"test": 8},
         "cpu": "a processor",
         "threads": 2,
         "versions": {"hashgcn": "0.1.0", "torch": "2.13.0"},
@@ -76,7 +76,9 @@ def test_a_row_with_an_unknown_method_or_setting_is_refused():
 
 def test_select():
     assert {row.data_set for row in rows.select([])} == {"gowalla", "yelp2018"}
-    assert rows.select(["table", "recallhash-64"]) == rows.select(["table"])
+    both = rows.select(["table", "recallhash-64"])
+    assert [row.id for row in both] == [row.id for row in rows.select(["table"])]
+    assert {row.groups for row in both} == {("table",), ("table", "curve")}
     assert [row.data_set for row in rows.select(["popularity"], ["sample"])] == ["sample"]
     with pytest.raises(ValueError, match=r"expected table, curve, ablation .*, got 'tables'"):
         rows.select(["tables"])
@@ -183,6 +185,21 @@ def test_table_of_made_up_results(tmp_path):
     assert tables.collect(selected, tmp_path) == content
 
 
+def test_a_model_that_is_evaluated_in_two_ways_has_two_lines(tmp_path):
+    row = replace(POSTER, rankings={"test": "codes", "test_real": "real-valued"})
+    result = made_up(row, 0, 0.1, 0.2, 0.3, 0.4)
+    assert results.differences(row, result) == ["no test_real"]
+    result["test_real"] = dict(zip(METRICS, (0.23082, 0.4, 0.5, 0.6), strict=True))
+    result["bytes_per_item"]["test_real"] = 256
+    results.store(tmp_path, row, result)
+    text = tables.markdown(tables.collect([row], tmp_path))
+    assert line_of(text, f"{row.title('test')} ")[2] == "0.1000 (-56.7%)"
+    assert line_of(text, f"{row.title('test_real')} ")[2] == "0.2308 (+0.0%)"
+    costs = text[text.index("## Cost") :]
+    assert line_of(costs, "Gowalla | RecallHash, 64 bits, poster's form, real-valued")[-1] == "256"
+    assert "real-valued" not in text[text.index("## Ties") :]
+
+
 def test_percent():
     assert tables.percent(0.25, 0.2) == pytest.approx(25)
     assert tables.percent(0.15109, 0.15109) == 0
@@ -211,9 +228,9 @@ def test_ablation_is_compared_with_its_base(tmp_path):
         results.store(tmp_path, row, made_up(row, 0, value, value, value, value))
     text = tables.markdown(tables.collect(ablation, tmp_path))
     text = text[text.index("## Ablation") :]
-    assert line_of(text, f"Gowalla | {POSTER.title}")[3] == "0.2000"
-    assert line_of(text, f"Gowalla | {ablation[1].title}")[3] == "0.1500 (-25.0%)"
-    assert line_of(text, f"Gowalla | {ablation[2].title}")[3] == "not run"
+    assert line_of(text, f"Gowalla | {POSTER.title('test')}")[3] == "0.2000"
+    assert line_of(text, f"Gowalla | {ablation[1].title('test')}")[3] == "0.1500 (-25.0%)"
+    assert line_of(text, f"Gowalla | {ablation[2].title('test')}")[3] == "not run"
 
 
 def test_pictures_show_what_there_is(tmp_path):
@@ -255,7 +272,11 @@ def test_a_small_reproduction(reproduced):
     for key in ("test", "validation", "test_ties", "test_original_order", "epochs"):
         assert result[key] == model.metrics[key]
     assert result["settings"] == model.settings.model_dump(mode="json")
-    assert result["bytes_per_item"] == 4 and result["peak_rss_mb"] > 50 and result["threads"] >= 1
+    assert (
+        result["bytes_per_item"] == {"test": 4}
+        and result["peak_rss_mb"] > 50
+        and result["threads"] >= 1
+    )
     assert result["cpu"] and result["versions"].keys() == {"hashgcn", "torch", "numpy", "python"}
     assert {"commit", "dirty", "device", "instruction_set", "train_seconds"} <= result.keys()
     [counted] = json.loads((folder / "results/sample/popularity.json").read_text())["results"]

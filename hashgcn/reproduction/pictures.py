@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hashgcn.report import COLOURS, OURS, clean, new_figure
@@ -37,55 +38,71 @@ def draw(content: dict[str, Any]) -> dict[str, Figure]:
     return drawn
 
 
+@dataclass(frozen=True)
+class _Bar:
+    label: str
+    at: float
+    figures: dict[str, Any] | str  # by metric, or why there are none
+    published: dict[str, float]  # by metric, of the row it is compared with
+    is_published: bool
+
+
 def _bars(published: dict[str, Any], entries: list[dict[str, Any]]) -> Figure:
     """A row of panels for each data set, one a metric, one bar for each line of the table."""
     data_sets = [name for name in DATA_SETS if any(e["data_set"] == name for e in entries)]
-    lines = {name: _bar_lines(name, published, entries) for name in data_sets}
-    heights = [len(lines[name]) for name in data_sets]
-    figure = new_figure(13, 1.0 + sum(0.27 * height + 0.6 for height in heights))
+    bars = {name: _bars_of(name, published, entries) for name in data_sets}
+    heights = [bars[name][-1].at + 1 for name in data_sets]
+    figure = new_figure(13, sum(0.25 * height + 0.6 for height in heights))
     panels = figure.subplots(len(data_sets), len(METRICS), squeeze=False, height_ratios=heights)
     for row, name in zip(panels, data_sets, strict=True):
         for axes, metric in zip(row, METRICS, strict=True):
-            _bar_panel(axes, lines[name], metric)
+            _bar_panel(axes, bars[name], metric)
             axes.set_title(f"{DATA_SETS[name].title}, {_TITLES[metric]}", fontsize=9)
             if metric != METRICS[0]:
                 axes.tick_params(labelleft=False)
     return figure
 
 
-def _bar_lines(
-    data_set: str, published: dict[str, Any], entries: list[dict[str, Any]]
-) -> list[tuple[str, dict[str, Any] | None, bool]]:
-    """(label, figures by metric or None, whether published), each published row before ours."""
-    lines: list[tuple[str, dict[str, Any] | None, bool]] = []
+def _bars_of(data_set: str, published: dict[str, Any], entries: list[dict[str, Any]]) -> list[_Bar]:
+    """From top to bottom: each published row, then ours that are compared with it."""
+    bars: list[_Bar] = []
+    at = 0.0
     for name in (*published, None):
-        if name is not None and data_set in published[name]:
-            figures = {m: {"mean": v, "std": None} for m, v in published[name][data_set].items()}
-            lines.append((f"{name}, published", figures, True))
-        lines += [
-            (entry["title"], entry.get("figures"), False)
+        reference = published.get(name, {}).get(data_set, {})
+        group: list[tuple[str, dict[str, Any] | str, bool]] = []
+        if reference:
+            figures = {metric: {"mean": value, "std": None} for metric, value in reference.items()}
+            group.append((f"{name}, published", figures, True))
+        group += [
+            (entry["title"], entry.get("figures") or entry["absent"], False)
             for entry in entries
             if (entry["published"], entry["data_set"]) == (name, data_set)
         ]
-    return lines
+        for label, figures, is_published in group:
+            bars.append(_Bar(label, at, figures, reference, is_published))
+            at += 1
+        at += 0.6 if group else 0
+    return bars
 
 
-def _bar_panel(
-    axes: Axes, lines: list[tuple[str, dict[str, Any] | None, bool]], metric: str
-) -> None:
-    longest = max(figures[metric]["mean"] for _, figures, _ in lines if figures)
-    for at, (_, figures, is_published) in enumerate(lines):
-        if figures is None:
-            axes.text(0, at, " not run", va="center", fontsize=7.5, color="#7a8b99")
+def _bar_panel(axes: Axes, bars: list[_Bar], metric: str) -> None:
+    for bar in bars:
+        if not bar.is_published and bar.published:
+            ends = (bar.at - 0.5, bar.at + 0.5)
+            axes.plot([bar.published[metric]] * 2, ends, color="#7a8b99", linewidth=1, zorder=3)
+        if isinstance(bar.figures, str):
+            axes.text(0, bar.at, f" {bar.figures}", va="center", fontsize=7.5, color="#7a8b99")
             continue
-        mean, std = figures[metric]["mean"], figures[metric]["std"]
-        axes.barh(at, mean, 0.74, color=_PUBLISHED if is_published else OURS)
-        if std is not None:
-            axes.errorbar(mean, at, xerr=std, color=COLOURS[0], capsize=2, linewidth=1)
-        axes.text(mean + (std or 0), at, f" {mean:.4f}", va="center", fontsize=7.5)
+        mean, std = bar.figures[metric]["mean"], bar.figures[metric]["std"] or 0
+        axes.barh(bar.at, mean, 0.74, color=_PUBLISHED if bar.is_published else OURS)
+        if std:
+            axes.errorbar(mean, bar.at, xerr=std, color=COLOURS[0], capsize=2, linewidth=1)
+        reached = max(mean + std, bar.published.get(metric, 0))
+        axes.text(reached, bar.at, f" {mean:.4f}", va="center", fontsize=7.5)
+    longest = max(bar.figures[metric]["mean"] for bar in bars if isinstance(bar.figures, dict))
     axes.set_xlim(0, 1.24 * longest)
-    axes.set_ylim(len(lines) - 0.4, -0.6)
-    axes.set_yticks(range(len(lines)), [label for label, _, _ in lines], fontsize=8)
+    axes.set_ylim(bars[-1].at + 0.6, -0.6)
+    axes.set_yticks([bar.at for bar in bars], [bar.label for bar in bars], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=7)
     clean(axes)

@@ -38,6 +38,5 @@ class Popularity:
             "selection_seconds": 0.0,
             "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
             "test_is_of": "a ranking that is counted, not trained",
-            "test_ties": None,
         }
         return self

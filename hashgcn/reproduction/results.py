@@ -17,21 +17,26 @@ Result = dict[str, Any]
 
 # What tables read of a result.
 _KEYS = {
-    *("seed", "method", "settings", "test", "test_ties", "validation", "epochs", "train_seconds"),
-    *("selection_seconds", "peak_rss_mb", "bytes_per_item", "cpu", "threads", "versions", "commit"),
-    "dirty",
+    *("seed", "method", "settings", "validation", "epochs", "train_seconds", "selection_seconds"),
+    *("peak_rss_mb", "bytes_per_item", "cpu", "threads", "versions", "commit", "dirty"),
 }
 
 
 def model(row: Row, seed: int = 0) -> Any:
     """The row's method with its settings; ValueError for a method or settings that do not exist."""
-    known = {name: getattr(models, name) for name in models.__all__}
+    return method(row)(**row.settings, seed=seed)
+
+
+def method(row: Row) -> Any:
+    """The row's class; ValueError if there is none of that name."""
+    exported = {name: getattr(models, name) for name in models.__all__}
+    known = {name: value for name, value in exported.items() if isinstance(value, type)}
     known[Popularity.__name__] = Popularity
     if row.method not in known:
         raise ValueError(
             f"{row.id}: expected a method among {', '.join(known)}, got {row.method!r}"
         )
-    return known[row.method](**row.settings, seed=seed)
+    return known[row.method]
 
 
 def with_settings(rows: list[Row], given: dict[str, Any]) -> list[Row]:
@@ -108,9 +113,8 @@ def differences(row: Row, result: Result) -> list[str]:
     wanted, made = declared(row, result["seed"]), result["settings"]
     if result["method"] != row.method:
         return [f"method {result['method']}, now {row.method}"]
-    defaults = type(model(row).settings)().model_dump(mode="json")
-    made = defaults | made
-    return [
+    made = method(row)().settings.model_dump(mode="json") | made
+    return [f"no {name}" for name in row.rankings if name not in result] + [
         f"{name} {made[name]}, now {wanted.get(name, 'no setting')}"
         for name in made
         if name not in wanted or made[name] != wanted[name]

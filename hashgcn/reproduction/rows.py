@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 GROUPS = ("table", "curve", "ablation")
@@ -58,6 +58,8 @@ class Row:
         note: what tells the row from others of its method, as tables print it.
         groups: sections it stands in, of GROUPS.
         published: the row of PUBLISHED that it is compared with.
+        rankings: which of a result's test metrics tables show, a line each, with what that adds to
+            the title; a model that is evaluated in several ways is trained once.
         seeds: each is one result; tables give mean and standard deviation over them.
     """
 
@@ -68,11 +70,11 @@ class Row:
     note: str
     groups: tuple[str, ...]
     published: str | None = None
+    rankings: dict[str, str] = field(default_factory=lambda: {"test": ""})
     seeds: tuple[int, ...] = (0, 1, 2)
 
-    @property
-    def title(self) -> str:
-        return f"{self.method}, {self.note}"
+    def title(self, ranking: str) -> str:
+        return ", ".join(filter(None, (self.method, self.note, self.rankings[ranking])))
 
 
 def rows_of(
@@ -124,11 +126,12 @@ ABLATION_BASE = "recallhash-64-poster"  # signswish and recall
 ROWS: tuple[Row, ...] = (
     *(row for bits in CODE_LENGTHS for row in _recall_hash(bits)),
     *rows_of(
-        "lightgcn-64-signs",
+        "lightgcn-64",
         "LightGCN",
         {"code_length": 64, "layers": 3, "learning_rate": 0.01, "epochs": 8},
-        "64 bits, signs of real-valued embeddings",
+        "64 bits",
         "table",
+        rankings={"test": "signs of embeddings"},
     ),
     *rows_of("popularity", "Popularity", {}, "the same ranking for all", "table", seeds=(0,)),
     *(
@@ -158,6 +161,8 @@ def published(row: Row) -> dict[str, float]:
 def select(names: Iterable[str], data_sets: Iterable[str] = ()) -> list[Row]:
     """Rows by id or group, on some data sets, in the order of ROWS.
 
+    Rows that are named by groups alone stand in those groups alone.
+
     Args:
         names: ids and groups; none for all rows.
         data_sets: of DATA_SETS; none for those that have published figures.
@@ -177,7 +182,14 @@ def select(names: Iterable[str], data_sets: Iterable[str] = ()) -> list[Row]:
             raise ValueError(f"ROW: expected {groups} or the id of a row (--list), got {name!r}")
         if not any(name in (row.id, *row.groups) for row in on_them):
             raise ValueError(f"ROW: expected a row on {', '.join(data_sets)}, got {name!r}")
-    return [row for row in on_them if not names or {row.id, *row.groups} & set(names)]
+    selected = []
+    for row in on_them:
+        by_group = tuple(group for group in row.groups if group in names)
+        if not names or row.id in names:
+            selected.append(row)
+        elif by_group:
+            selected.append(replace(row, groups=by_group))
+    return selected
 
 
 def with_seeds(rows: Iterable[Row], count: int) -> list[Row]:

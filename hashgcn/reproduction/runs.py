@@ -138,7 +138,7 @@ def _result(row: Row, seed: int, method: Any, device: str) -> results.Result:
         "method": row.method,
         "settings": method.settings.model_dump(mode="json"),
         **measured,
-        "bytes_per_item": measured.get("bytes_per_item", _bytes_per_item(method)),
+        "bytes_per_item": measured.get("bytes_per_item", _bytes_per_item(method)),  # by ranking
         "device": device,
         "threads": found["threads"],
         "cpu": found["cpu"],
@@ -153,12 +153,12 @@ def _result(row: Row, seed: int, method: Any, device: str) -> results.Result:
     }
 
 
-def _bytes_per_item(method: Any) -> int | None:
-    """Of a code, without the padding to whole words; None for a method without plain codes."""
+def _bytes_per_item(method: Any) -> dict[str, int]:
+    """Of a code, without the padding to whole words; of a method without codes nothing."""
     recommender = getattr(method, "recommender", None)
     if not isinstance(recommender, Recommender):
-        return None
-    return math.ceil(recommender.index.code_length / 8)
+        return {}
+    return {"test": math.ceil(recommender.index.code_length / 8)}
 
 
 def forget(rows: Iterable[Row], stored: Path, work: Path) -> None:

@@ -29,8 +29,8 @@ def listing(rows: Iterable[Row], stored: Path) -> str:
     """A line a row: data set, id, groups, which of its seeds are stored."""
     lines = []
     for row in rows:
-        entry = _entry(row, results.read(stored, row))
-        state = _seeds([entry]) if entry["seeds"] else _absent(entry)
+        entry = _entry(row, next(iter(row.rankings)), results.read(stored, row))
+        state = _seeds([entry]) if entry["seeds"] else entry["absent"]
         lines.append((row.data_set, row.id, " ".join(row.groups), state))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -66,13 +66,16 @@ def collect(rows: Sequence[Row], stored: Path) -> Content:
 
     Returns:
         {"published": by name, data set and metric,
-         "rows": an entry a row: what it declares, its seeds, figures with mean, standard deviation
-             (None for one seed), percent to the published figure and bounds under ties, costs,
+         "rows": an entry a row and ranking: what it declares, its seeds, costs, and figures with
+             mean, standard deviation (None for one seed), percent to the published figure, bounds
+             under ties,
          "lengths": by data set, form and metric: points, and the shortest length that reaches the
              published figure,
          "ablation": by data set and row: percent to the base}
     """
-    entries = [_entry(row, results.read(stored, row)) for row in rows]
+    entries = [
+        _entry(row, ranking, results.read(stored, row)) for row in rows for ranking in row.rankings
+    ]
     return {
         "published": {
             name: {at: dict(zip(METRICS, values, strict=True)) for at, values in on.items()}
@@ -84,13 +87,14 @@ def collect(rows: Sequence[Row], stored: Path) -> Content:
     }
 
 
-def _entry(row: Row, found: list[results.Result]) -> Entry:
+def _entry(row: Row, ranking: str, found: list[results.Result]) -> Entry:
     changes = {result["seed"]: results.differences(row, result) for result in found}
     counted = [result for result in found if not changes[result["seed"]]]
     entry = {
         "row": row.id,
+        "ranking": ranking,
         "data_set": row.data_set,
-        "title": row.title,
+        "title": row.title(ranking),
         "groups": list(row.groups),
         "published": row.published,
         "settings": row.settings,
@@ -99,15 +103,15 @@ def _entry(row: Row, found: list[results.Result]) -> Entry:
         "stale": {seed: change for seed, change in changes.items() if change},
     }
     if not counted:
-        return entry
+        return entry | {"absent": "stale" if changes else "not run"}
     return entry | {
         "epochs": [result["epochs"] for result in counted],
         "capped": any(map(_is_capped, counted)),
-        "figures": {metric: _figure(row, counted, metric) for metric in METRICS},
+        "figures": {metric: _figure(row, ranking, counted, metric) for metric in METRICS},
         "train_seconds": _spread([result["train_seconds"] for result in counted]),
         "selection_seconds": _spread([result["selection_seconds"] for result in counted]),
         "peak_rss_mb": max(result["peak_rss_mb"] for result in counted),
-        "bytes_per_item": counted[0]["bytes_per_item"],
+        "bytes_per_item": counted[0]["bytes_per_item"].get(ranking),
         "made": sorted({_made(result) for result in counted}),
     }
 
@@ -117,10 +121,11 @@ def _is_capped(result: results.Result) -> bool:
     return bool(result["validation"]) and result["epochs"] == result["settings"].get("epochs")
 
 
-def _figure(row: Row, counted: list[results.Result], metric: str) -> dict[str, Any]:
-    spread = _spread([result["test"][metric] for result in counted])
+def _figure(row: Row, ranking: str, counted: list[results.Result], metric: str) -> dict[str, Any]:
+    spread = _spread([result[ranking][metric] for result in counted])
     reference = published(row).get(metric)
-    ties = [result["test_ties"][metric] for result in counted if result["test_ties"]]
+    of_ties = f"{ranking}_ties"
+    ties = [result[of_ties][metric] for result in counted if of_ties in result]
     return spread | {
         "published": reference,
         "percent": reference and percent(spread["mean"], reference),
@@ -217,6 +222,7 @@ def markdown(content: Content, drawn: Iterable[str] = ()) -> str:
         for entry in content["rows"]
         for seed, change in entry["stale"].items()
     ]
+    stale = list(dict.fromkeys(stale))  # once for all rankings of a row
     if stale:
         parts += [
             "## Stale results",
@@ -260,7 +266,7 @@ def _costs(content: Content, entries: list[Entry]) -> list[str]:
     for entry in entries:
         line = [DATA_SETS[entry["data_set"]].title, entry["title"]]
         if "figures" not in entry:
-            lines.append([*line, _absent(entry), "", "", "", ""])
+            lines.append([*line, entry["absent"], "", "", "", ""])
             continue
         size = entry["bytes_per_item"]
         lines.append(
@@ -371,7 +377,7 @@ def _cell(entry: Entry | None, metric: str, differences: dict[str, float] | None
     if entry is None:
         return ""
     if "figures" not in entry:
-        return _absent(entry)
+        return entry["absent"]
     figure = entry["figures"][metric]
     difference = figure["percent"] if differences is None else differences.get(metric)
     parts = [f"{figure['mean']:.4f}"]
@@ -379,10 +385,6 @@ def _cell(entry: Entry | None, metric: str, differences: dict[str, float] | None
     parts += [f"({difference:+.1f}%)"] if difference is not None else []
     parts += ["†"] if entry["capped"] else []
     return " ".join(parts)
-
-
-def _absent(entry: Entry) -> str:
-    return "stale" if entry["stale"] else "not run"
 
 
 def _seeds(entries: Iterable[Entry]) -> str:
