@@ -216,7 +216,7 @@ def recommend(
 @app.command()
 def reproduce(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[ROW|GROUP]...", help="See --list; all.")
+        list[str] | None, typer.Argument(metavar="ROW", help="Rows or groups, see --list; all.")
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="Train what has no stored result.")] = False,
     data: Annotated[
