@@ -101,6 +101,8 @@ def test_results_are_stored_by_seed_and_replaced(tmp_path):
     assert file.read_bytes() == before
     results.forget(tmp_path, POSTER, 0)
     assert results.missing(tmp_path, POSTER) == [0, 1]
+    results.forget(tmp_path, POSTER, 2)
+    assert not file.exists() and results.read(tmp_path, POSTER) == []
 
 
 def test_a_result_of_other_settings_is_stale(tmp_path):

@@ -98,11 +98,13 @@ def store(folder: Path, row: Row, result: Result) -> None:
 
 
 def forget(folder: Path, row: Row, seed: int) -> None:
-    """Drop the result of a seed, if there is one."""
+    """Drop the result of a seed, if there is one, and a file without results."""
     results = read(folder, row)
     kept = [result for result in results if result["seed"] != seed]
-    if len(kept) < len(results):
+    if kept:
         write(folder, row, kept)
+    else:
+        path(folder, row).unlink(missing_ok=True)
 
 
 def differences(row: Row, result: Result) -> list[str]:

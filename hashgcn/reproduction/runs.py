@@ -173,13 +173,13 @@ def _in_process(arguments: dict[str, Any]) -> int:
     """Exit status of a process that trains. It stops at a checkpoint when its stdin is closed."""
     command = [sys.executable, "-m", "hashgcn.reproduction.runs", json.dumps(arguments)]
     # A session of its own: Ctrl-C reaches it through its stdin alone, once.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.stdin.close()
-        process.wait()
-        raise
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.stdin.close()
+            process.wait()
+            raise
 
 
 def _interrupt_at_end_of_stdin() -> None:
