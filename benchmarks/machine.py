@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from hashgcn import __version__
+from hashgcn import __version__, info
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("torch", "numpy", "scipy", "faiss-cpu", "usearch", "pytest-benchmark")
@@ -20,10 +20,9 @@ LIBRARIES = ("torch", "numpy", "scipy", "faiss-cpu", "usearch", "pytest-benchmar
 @cache
 def describe() -> dict[str, str | int]:
     """Processor, cores, caches and memory."""
-    model = next(iter(_lines("/proc/cpuinfo", r"model name\s*:\s*(.*)")), platform.processor())
     memory = next(iter(_lines("/proc/meminfo", r"MemTotal:\s*(\d+)")), "0")
     found: dict[str, str | int] = {
-        "cpu": model.strip(),
+        "cpu": info.cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(memory) / 2**20),
         "system": f"{platform.system()} {platform.machine()}",

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashgcn.files import write_atomic
+from hashgcn.report import COLOURS, OURS, clean, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Row = dict[str, Any]
@@ -25,8 +25,6 @@ _CASE = ("op", "name", "mode", "shape", "dtype", "input", "note", "curve")
 _KEY = (*_CASE, "threads", "instruction_set", "machine")
 # Part of the processors that others may have taken before a row is marked.
 _DISTURBED = 0.05
-_OURS = "#12355b"
-_COLOURS = ("#d1603d", "#5b8e7d", "#e0a458", "#8a6fa8", "#7a8b99", "#b05a7a", "#4f9bd9")
 
 
 def read_rows(files: Iterable[Path]) -> list[Row]:
@@ -226,26 +224,11 @@ def _family(baseline: dict[str, Any]) -> str:
     return re.sub(r", chunks of \d+$", "", baseline["name"])
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _clean(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25, which="major")
-    axes.set_axisbelow(True)
-
-
 def _bars(group: list[Row]) -> Figure:
     """Ratios to each baseline, a block of bars a row; the line at 1 is ours."""
     families = list(dict.fromkeys(_family(b) for row in group for b in row["baselines"]))
     thick = 0.8 / len(families)
-    figure = _figure(9, 1.1 + len(group) * max(0.35, 0.2 * len(families)))
+    figure = new_figure(9, 1.1 + len(group) * max(0.35, 0.2 * len(families)))
     axes = figure.subplots()
     for at, family in enumerate(families):
         places, ratios, stated = [], [], []
@@ -257,7 +240,7 @@ def _bars(group: list[Row]) -> Figure:
                     stated.append(f" {baseline['ratio']:.2f}×")
         # Bars start at 1, so that one to the left is a loss at sight.
         lengths = [ratio - 1 for ratio in ratios]
-        colour = _COLOURS[at % len(_COLOURS)]
+        colour = COLOURS[at % len(COLOURS)]
         bars = axes.barh(places, lengths, 0.9 * thick, left=1, color=colour, label=family)
         for bar, ratio, text in zip(bars, ratios, stated, strict=True):
             y = bar.get_y() + bar.get_height() / 2
@@ -266,13 +249,13 @@ def _bars(group: list[Row]) -> Figure:
     low = min(b["ratio"] for row in group for b in row["baselines"])
     high = max(b["ratio"] for row in group for b in row["baselines"])
     axes.set_xlim(min(0.8, low / 1.1), max(1.5, high * 1.4))
-    axes.axvline(1, color=_OURS, linewidth=1.5)
+    axes.axvline(1, color=OURS, linewidth=1.5)
     axes.set_yticks(range(len(group)), _labels(group, _KEY), fontsize=8)
     axes.set_ylim(len(group) - 0.5, -0.5)
     axes.set_xlabel("baseline's time / ours")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
     axes.xaxis.set_minor_formatter(lambda value, _: "")
-    _clean(axes)
+    clean(axes)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8, frameon=False)
     return figure
 
@@ -283,8 +266,8 @@ def _roofline(cases: list[Row]) -> Figure:
     best = next(row["instruction_set"] for row in cases if row["threads"] == threads)
     chosen = [r for r in cases if r["threads"] == threads and r["instruction_set"] == best]
     ceilings = chosen[0]["ceilings"]
-    colours = {op: (_OURS, *_COLOURS)[at % 8] for at, op in enumerate({r["op"]: 0 for r in chosen})}
-    figure = _figure(14, 4.4)
+    colours = {op: (OURS, *COLOURS)[at % 8] for at, op in enumerate({r["op"]: 0 for r in chosen})}
+    figure = new_figure(14, 4.4)
     plots = figure.subplots(1, 3)
     panels = (
         ("multiply_adds", "multiply-adds"),
@@ -321,7 +304,7 @@ def _roofline(cases: list[Row]) -> Figure:
         axes.set(xscale="log", yscale="log", xlim=(low, high), title=title)
         axes.set(xlabel="operations / byte", ylabel="operations / s")
         axes.legend(fontsize=7, frameon=False, loc="lower right")
-        _clean(axes)
+        clean(axes)
     figure.suptitle(f"{threads} threads, {best}", fontsize=10)
     return figure
 
@@ -335,18 +318,18 @@ def _percents(cases: list[Row]) -> Figure:
             lambda row: (row["op"], row["name"], row["mode"]),
         )
     ]
-    figure = _figure(9, 0.8 + 0.27 * len(names))
+    figure = new_figure(9, 0.8 + 0.27 * len(names))
     axes = figure.subplots()
     medians = [statistics.median(found) for _, found in names]
-    axes.barh(range(len(names)), medians, color=_OURS, alpha=0.85)
+    axes.barh(range(len(names)), medians, color=OURS, alpha=0.85)
     for at, ((_, found), median) in enumerate(zip(names, medians, strict=True)):
-        axes.plot([found[0], found[-1]], [at, at], color=_COLOURS[0], linewidth=1.5)
+        axes.plot([found[0], found[-1]], [at, at], color=COLOURS[0], linewidth=1.5)
         axes.text(max(found[-1], median) + 1, at, f"{median:.0f}%", va="center", fontsize=8)
     axes.set_yticks(range(len(names)), [name for name, _ in names], fontsize=8)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel("percent of the bound: median of the cases, and their range")
     axes.set_xlim(0, max(100, *(found[-1] for _, found in names)) * 1.08)
-    _clean(axes)
+    clean(axes)
     return figure
 
 
@@ -355,7 +338,7 @@ def _curves(group: list[Row]) -> Figure:
     axes_of = _grouped(group, lambda row: row["curve"])
     columns = min(3, len(axes_of))
     lines = -(-len(axes_of) // columns)
-    figure = _figure(3.6 * columns, 3.1 * lines + 0.4)
+    figure = new_figure(3.6 * columns, 3.1 * lines + 0.4)
     families = list(dict.fromkeys(_family(b) for row in group for b in row["baselines"]))
     panels = figure.subplots(lines, columns, squeeze=False).flatten()
     for panel in panels[len(axes_of) :]:
@@ -368,7 +351,7 @@ def _curves(group: list[Row]) -> Figure:
                 timings.setdefault(_family(baseline), []).append((_position(row, curve), baseline))
         for name, points in timings.items():
             at = families.index(name) if name in families else -1
-            colour = _OURS if at < 0 else _COLOURS[at % len(_COLOURS)]
+            colour = OURS if at < 0 else COLOURS[at % len(COLOURS)]
             x = [position for position, _ in points]
             panel.plot(x, [t["median"] for _, t in points], "o-", color=colour, markersize=3.5)
             low, high = ([t[p] for _, t in points] for p in ("p20", "p80"))
@@ -382,9 +365,9 @@ def _curves(group: list[Row]) -> Figure:
             panel.set_xticks([_position(row, curve) for row in rows])
             panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             panel.minorticks_off()
-        _clean(panel)
-    handles = [("ours", _OURS)]
-    handles += [(name, _COLOURS[at % len(_COLOURS)]) for at, name in enumerate(families)]
+        clean(panel)
+    handles = [("ours", OURS)]
+    handles += [(name, COLOURS[at % len(COLOURS)]) for at, name in enumerate(families)]
     for name, colour in handles:
         panels[0].plot([], [], "o-", color=colour, label=name, markersize=3.5)
     figure.legend(loc="outside upper left", ncols=3, fontsize=8, frameon=False)

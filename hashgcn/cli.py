@@ -1,4 +1,4 @@
-"""Command line: train, evaluate, recommend, bench, report, info."""
+"""Command line: train, evaluate, recommend, reproduce, bench, report, info."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 
 from hashgcn import __version__
-from hashgcn.run import Run, read_json, write_json
+from hashgcn.run import Run, read_json, write_settings
 
 app = typer.Typer(
     help="Graph hashing for recommendation: binary codes for users and items.",
@@ -95,16 +95,8 @@ def train(
     _check_device(device)
     interactions = load(dataset, data)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(
-        run.settings,
-        {
-            "method": method,
-            "dataset": dataset,
-            "data": None if data is None else str(data.resolve()),
-            "settings": model.settings.model_dump(mode="json"),
-            "version": __version__,
-        },
-    )
+    root = None if data is None else str(data.resolve())
+    write_settings(run, method, dataset, root, model.settings)
     try:
         model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
     except KeyboardInterrupt:
@@ -228,6 +220,96 @@ def recommend(
                 f"{raw}: "
                 + "  ".join(f"{i} ({s:{digits}})" for i, s in zip(items, values, strict=True))
             )
+
+
+@app.command()
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="ROW", help="Rows or groups, see --list; all.")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Train what has no stored result.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that holds gowalla and yelp2018; for --run.")
+    ] = None,
+    data_set: Annotated[
+        list[str] | None,
+        typer.Option(help="gowalla, yelp2018 or sample; may be repeated. Not sample by default."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds 0 to N-1 in place of the rows' own.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for tables and pictures.")] = Path(
+        "build/reproduction"
+    ),
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of results; benchmarks/results/quality of the checkout."),
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Folder for the runs' folders.")] = Path(
+        "runs/reproduction"
+    ),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="For a trial, with --results elsewhere."),
+    ] = None,
+    force: Annotated[bool, typer.Option(help="With --run: train again what is stored.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
+    show: Annotated[bool, typer.Option("--list", help="Rows, groups, what is stored.")] = False,
+    quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+) -> None:
+    """The published table beside ours, from stored results; --run trains what is missing.
+
+    A result is stored as soon as it is there, and an interrupted run goes on where it was.
+
+    Example: hashgcn reproduce table --data data --run
+    """
+    from hashgcn.reproduction import rows as declared
+
+    if force and not run:
+        raise ValueError("--force: expected --run with it, got none")
+    if settings and results is None:
+        raise ValueError("--set: expected --results with a folder of the trial's own, got none")
+    stored = results or _benchmarks_folder() / "results" / "quality"
+    rows = declared.select(names or [], data_set or [])
+    if seeds is not None:
+        rows = declared.with_seeds(rows, seeds)
+
+    from hashgcn.reproduction import results as storage
+    from hashgcn.reproduction import runs, tables
+
+    rows = storage.with_settings(rows, _settings(settings or []))
+    if show:
+        typer.echo(tables.listing(rows, stored))
+        return
+    if run:
+        _check_device(device)
+        runs.check_data(rows, data)
+        if force:
+            runs.forget(rows, stored, work)
+        try:
+            failed = runs.run_missing(
+                rows,
+                data=data,
+                stored=stored,
+                work=work,
+                device=device,
+                threads=threads,
+                progress=not quiet,
+            )
+        except KeyboardInterrupt:
+            again = " without --force" if force else ""
+            typer.echo(f"hashgcn: interrupted; the same command{again} goes on", err=True)
+            raise typer.Exit(130) from None
+    written = tables.write(rows, stored, out)
+    typer.echo(written[1].read_text(encoding="utf-8"))
+    for path in written:
+        typer.echo(f"saved {path}")
+    absent = sum(len(storage.missing(stored, row)) for row in rows)
+    if run and failed:
+        raise ValueError(f"{len(failed)} runs failed: {'; '.join(failed)}")
+    if absent:
+        typer.echo(f"missing or stale: {absent}; --run trains them")
 
 
 @app.command()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from hashgcn import __version__
@@ -14,15 +16,18 @@ def collect() -> dict[str, Any]:
 
     Kernels that are not live stand with the reason; nothing is raised for them.
     """
+    import numpy
     import torch
 
     found: dict[str, Any] = {
         "version": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "numpy": numpy.__version__,
         "system": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
+        "cpu": cpu(),
         "gpus": [torch.cuda.get_device_name(device) for device in range(torch.cuda.device_count())],
     }
     try:
@@ -47,6 +52,36 @@ def collect() -> dict[str, Any]:
     }
 
 
+def cpu() -> str:
+    """The processor's model, as the system names it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
+    return models[0].strip() if models else platform.processor()
+
+
+def checkout() -> dict[str, Any] | None:
+    """Commit of the checkout that the package is imported from, and whether its code differs.
+
+    Returns:
+        {"commit": 40 hexadecimal digits, "dirty": bool}; None for an installed package.
+    """
+    package = Path(__file__).resolve().parent
+    try:
+        _git(package, "ls-files", "--error-unmatch", "info.py")  # not just below someone's checkout
+        changed = _git(package, "status", "--porcelain", "--", ".", "../csrc")
+        return {"commit": _git(package, "rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def _why_no_cuda() -> str:
     import torch
 
@@ -66,6 +101,7 @@ def as_text(found: dict[str, Any]) -> str:
         available = ", ".join(found["instruction_sets"])
         lines.append(("CPU path", f"{found['instruction_set']} (available: {available})"))
     lines += [
+        ("processor", found["cpu"]),
         ("threads", f"{found['threads']} of {found['processors']} processors"),
         ("GPU", ", ".join(found["gpus"]) or "none in sight of torch"),
         ("torch", found["torch"]),

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hashgcn.files import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+OURS = "#12355b"
+COLOURS = ("#d1603d", "#5b8e7d", "#e0a458", "#8a6fa8", "#7a8b99", "#b05a7a", "#4f9bd9")
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, outside pyplot's state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def clean(axes: Axes) -> None:
+    """A light grid behind, no frame above and on the right."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, which="major")
+    axes.set_axisbelow(True)
 
 
 def plot_curves(history: list[dict[str, Any]], metric: str, path: Path) -> None:
     """Loss of both phases and the validation metric by epoch, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 3.6)
     left, right = figure.subplots(1, 2)
     for phase, style in (("selection", "o--"), ("refit", "s-")):
         entries = [entry for entry in history if entry["phase"] == phase]

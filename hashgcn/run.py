@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hashgcn import __version__
 from hashgcn.files import write_atomic
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 class Run:
@@ -28,6 +32,22 @@ class Run:
         self.checkpoint = self.folder / "checkpoint.safetensors"
         self.previous_checkpoint = self.folder / "checkpoint.previous.safetensors"
         self.curves = self.folder / "curves.png"
+
+
+def write_settings(
+    run: Run, method: str, dataset: str, data: str | None, settings: BaseModel
+) -> None:
+    """What was asked of a run: method, data set by name, the folder it is read from, settings."""
+    write_json(
+        run.settings,
+        {
+            "method": method,
+            "dataset": dataset,
+            "data": data,
+            "settings": settings.model_dump(mode="json"),
+            "version": __version__,
+        },
+    )
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

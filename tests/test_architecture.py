@@ -44,16 +44,19 @@ IMPORTS = {
     },
     "evaluation": {"data", "graph", "metrics", "ops"},
     "report": {"files"},
-    "benchmark_report": {"files"},
+    "benchmark_report": {"files", "report"},
     "info": {"_numpy", "ops"},
     "checkpoint": {"data", "files", "run"},
     "training": {
         *("checkpoint", "data", "evaluation", "graph", "models"),
         *("ops", "report", "retrieval", "run", "settings"),
     },
+    "reproduction": {
+        *("data", "evaluation", "files", "info", "models", "report", "retrieval", "run"),
+    },
     "cli": {
         *("_numpy", "benchmark_report", "data", "evaluation", "info", "models"),
-        *("report", "retrieval", "run", "settings"),
+        *("report", "reproduction", "retrieval", "run", "settings"),
     },
     "__init__": set(),
 }

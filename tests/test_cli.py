@@ -107,6 +107,6 @@ def test_malformed_data_is_reported_with_file_line_and_content(tmp_path):
 def test_help_fits_a_screen():
     text = hashgcn("--help").stdout
     assert len(text.splitlines()) < 40
-    for command in ("train", "evaluate", "recommend"):
+    for command in ("train", "evaluate", "recommend", "reproduce"):
         assert command in text
         assert f"Example: hashgcn {command}" in hashgcn(command, "--help").stdout

@@ -1,0 +1,197 @@
+"""What the tables hold: published figures, and the rows of ours, each with method and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+GROUPS = ("table", "curve", "ablation")
+METRICS = ("recall@50", "recall@100", "ndcg@50", "ndcg@100")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a data set is called in tables, and users, items, train and test pairs of its split."""
+
+    title: str
+    counts: tuple[int, int, int, int] | None = None
+
+
+DATA_SETS = {
+    "gowalla": DataSet("Gowalla", (29_858, 40_981, 810_128, 217_242)),
+    "yelp2018": DataSet("Yelp2018", (31_668, 38_048, 1_237_259, 324_147)),
+    "sample": DataSet("generated sample"),
+}
+
+# METRICS of hash codes by method and data set; the code length is not stated. Source: Luo and Wu,
+# "Optimizing Recall in Deep Graph Hashing Framework for Item Retrieval", AAAI-24 student abstract.
+PUBLISHED = {
+    "Proposed": {
+        "gowalla": (0.23082, 0.31396, 0.15109, 0.17424),
+        "yelp2018": (0.10140, 0.16348, 0.06016, 0.08035),
+    },
+    "BGCH": {
+        "gowalla": (0.19160, 0.26590, 0.12740, 0.14840),
+        "yelp2018": (0.08350, 0.13450, 0.05000, 0.06700),
+    },
+    "HashGNN": {
+        "gowalla": (0.09481, 0.15110, 0.05112, 0.06649),
+        "yelp2018": (0.04692, 0.08250, 0.02661, 0.03811),
+    },
+    "HashRec": {
+        "gowalla": (0.12060, 0.18930, 0.06160, 0.08100),
+        "yelp2018": (0.06307, 0.10995, 0.03590, 0.05134),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with one set of settings on one data set.
+
+    Attributes:
+        id: name of the row and of its file of results, the same on every data set.
+        data_set: one of DATA_SETS.
+        method: a class of hashgcn.models, or Popularity.
+        settings: by name, where they differ from the method's defaults; without the seed.
+        note: what tells the row from others of its method, as tables print it.
+        groups: sections it stands in, of GROUPS.
+        published: the row of PUBLISHED that it is compared with.
+        rankings: which of a result's test metrics tables show, a line each, with what that adds to
+            the title; a model that is evaluated in several ways is trained once.
+        seeds: each is one result; tables give mean and standard deviation over them.
+    """
+
+    id: str
+    data_set: str
+    method: str
+    settings: dict[str, Any]
+    note: str
+    groups: tuple[str, ...]
+    published: str | None = None
+    rankings: dict[str, str] = field(default_factory=lambda: {"test": ""})
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def title(self, ranking: str) -> str:
+        return ", ".join(filter(None, (self.method, self.note, self.rankings[ranking])))
+
+
+def rows_of(
+    id: str,
+    method: str,
+    settings: dict[str, Any],
+    note: str,
+    *groups: str,
+    data_sets: Sequence[str] = tuple(DATA_SETS),
+    **fields: Any,
+) -> list[Row]:
+    """The same row on several data sets."""
+    return [Row(id, name, method, settings, note, groups, **fields) for name in data_sets]
+
+
+def _recall_hash(bits: int) -> list[Row]:
+    """Both forms of RecallHash at one code length."""
+    with_bits, poster = {"code_length": bits}, {"code_length": bits, "popularity_bits": 0}
+    table, ablation = (("table",), ("ablation",)) if bits == 64 else ((), ())
+    return [
+        *rows_of(
+            *(f"recallhash-{bits}-poster", "RecallHash", poster, f"{bits} bits, poster's form"),
+            *(*table, "curve", *ablation),
+            published="Proposed",
+        ),
+        *rows_of(
+            *(f"recallhash-{bits}", "RecallHash", with_bits, f"{bits} bits, popularity bits"),
+            *(*table, "curve"),
+            published="Proposed",
+        ),
+    ]
+
+
+def _ablation(id: str, note: str, **settings: Any) -> list[Row]:
+    """The poster's form at 64 bits, ABLATION_BASE, with something changed."""
+    settings = {"code_length": 64, "popularity_bits": 0, **settings}
+    data_sets = ("gowalla", "sample")
+    return rows_of(
+        f"recallhash-64-{id}", "RecallHash", settings, note, "ablation", data_sets=data_sets
+    )
+
+
+CODE_LENGTHS = (16, 32, 48, 64, 96, 128, 256)
+ESTIMATORS = ("signswish", "ste", "clipped_ste", "fourier")
+LOSSES = ("recall", "ndcg", "softmax", "bpr")
+ABLATION_BASE = "recallhash-64-poster"  # signswish and recall
+
+# Settings other than the defaults were chosen on validation parts of train, never on test.
+ROWS: tuple[Row, ...] = (
+    *(row for bits in CODE_LENGTHS for row in _recall_hash(bits)),
+    *rows_of(
+        "lightgcn-64",
+        "LightGCN",
+        {"code_length": 64, "layers": 3, "learning_rate": 0.01, "epochs": 8},
+        "64 bits",
+        "table",
+        rankings={"test": "signs of embeddings"},
+    ),
+    *rows_of("popularity", "Popularity", {}, "the same ranking for all", "table", seeds=(0,)),
+    *(
+        row
+        for loss in LOSSES
+        for estimator in ESTIMATORS
+        if (loss, estimator) != ("recall", "signswish")
+        for row in _ablation(
+            f"{estimator.replace('_', '-')}-{loss}",
+            f"{loss} loss, {estimator}",
+            loss=loss,
+            estimator=estimator,
+        )
+    ),
+    *_ablation("positives-kept", "other positives in the rank", exclude_positives=False),
+    *_ablation("linear-rank", "linear rank, tau_rank 50", rank="linear", tau_rank=50.0),
+    *_ablation("mean-pairs", "mean over pairs", mean="pairs"),
+)
+
+
+def published(row: Row) -> dict[str, float]:
+    """Figures of the published row that a row is compared with, by metric; empty if none."""
+    values = PUBLISHED.get(row.published or "", {}).get(row.data_set)
+    return dict(zip(METRICS, values, strict=True)) if values else {}
+
+
+def select(names: Iterable[str], data_sets: Iterable[str] = ()) -> list[Row]:
+    """Rows by id or group, on some data sets, in the order of ROWS.
+
+    Rows that are named by groups alone stand in those groups alone.
+
+    Args:
+        names: ids and groups; none for all rows.
+        data_sets: of DATA_SETS; none for those that have published figures.
+
+    Raises:
+        ValueError: an unknown name, a row that is on none of the data sets.
+    """
+    names = list(names)
+    data_sets = list(data_sets) or list(PUBLISHED["Proposed"])
+    for name in data_sets:
+        if name not in DATA_SETS:
+            raise ValueError(f"data set: expected one of {', '.join(DATA_SETS)}, got {name!r}")
+    on_them = [row for row in ROWS if row.data_set in data_sets]
+    for name in names:
+        if not any(name in (row.id, *row.groups) for row in ROWS):
+            groups = ", ".join(GROUPS)
+            raise ValueError(f"ROW: expected {groups} or the id of a row (--list), got {name!r}")
+        if not any(name in (row.id, *row.groups) for row in on_them):
+            raise ValueError(f"ROW: expected a row on {', '.join(data_sets)}, got {name!r}")
+    selected = []
+    for row in on_them:
+        by_group = tuple(group for group in row.groups if group in names)
+        if not names or row.id in names:
+            selected.append(row)
+        elif by_group:
+            selected.append(replace(row, groups=by_group))
+    return selected
+
+
+def with_seeds(rows: Iterable[Row], count: int) -> list[Row]:
+    """The same rows with seeds 0 to count - 1."""
+    return [replace(row, seeds=tuple(range(count))) for row in rows]
