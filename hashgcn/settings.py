@@ -30,7 +30,7 @@ class CommonSettings(BaseModel):
     # Optimisation
     epochs: int = Field(6, ge=1, description="of the selection run at most, and of the schedule")
     batch_users: int | None = Field(
-        None, ge=1, description="users in a step; default 512, or a 32nd of the users if fewer"
+        None, ge=1, description="users in a step; default 256, or a 32nd of the users if fewer"
     )
     learning_rate: float = Field(0.02, gt=0, description="of embeddings (Adam)")
     popularity_learning_rate: float = Field(1.0, gt=0, description="of popularity scalars (Adam)")
@@ -78,8 +78,8 @@ class CommonSettings(BaseModel):
         return self.popularity_bits
 
     def users_per_step(self, num_users: int) -> int:
-        """batch_users: as set, or 512, or a 32nd of the users if that is fewer."""
-        return self.batch_users or min(512, max(1, num_users // 32))
+        """batch_users: as set, or 256, or a 32nd of the users if that is fewer."""
+        return self.batch_users or min(256, max(1, num_users // 32))
 
     @property
     def taste_bits(self) -> int:
@@ -90,6 +90,8 @@ class CommonSettings(BaseModel):
 class Settings(CommonSettings):
     """Settings of RecallHash."""
 
+    epochs: int = Field(8, ge=1, description="of the selection run at most, and of the schedule")
+    learning_rate: float = Field(0.015, gt=0, description="of embeddings (Adam)")
     first_layer: int = Field(1, ge=0, description="first layer of the mean; 0: the embeddings")
 
     # Hash layer
@@ -109,10 +111,10 @@ class Settings(CommonSettings):
     # Loss
     loss: Loss = "recall"
     tau_score: float | None = Field(
-        None, gt=0, description="temperature of scores; default sqrt(taste bits) / 2"
+        None, gt=0, description="temperature of scores; default 0.4 sqrt(taste bits)"
     )
     tau_rank: float = Field(1.0, gt=0, description="temperature of ranks against the cutoff")
-    train_cutoffs: tuple[int, ...] = Field((50,), min_length=1, description="cutoffs of the loss")
+    train_cutoffs: tuple[int, ...] = Field((20, 50), min_length=1, description="cutoffs of the loss")
     rank: Literal["log", "linear"] = "log"
     exclude_positives: bool = Field(True, description="leave other positives out of a rank")
     mean: Literal["users", "pairs"] = "users"
@@ -125,8 +127,8 @@ class Settings(CommonSettings):
 
     @property
     def score_temperature(self) -> float:
-        """tau_score: as set, or half the standard deviation of scores of random taste bits."""
-        return math.sqrt(self.taste_bits) / 2 if self.tau_score is None else self.tau_score
+        """tau_score: as set, or 0.4 standard deviations of scores of random taste bits."""
+        return 0.4 * math.sqrt(self.taste_bits) if self.tau_score is None else self.tau_score
 
 
 class PairSettings(CommonSettings):
