@@ -201,7 +201,9 @@ def weighted_hamming_topk(
     return ranked(scores, k, -torch.inf, True, exclude_ptr, exclude_ids, allow)
 
 
-def propagate(x: Tensor, user_ptr: Tensor, user_items: Tensor, layers: int, first: int) -> Tensor:
+def propagate(
+    x: Tensor, user_ptr: Tensor, user_items: Tensor, layers: int, first: int = 0
+) -> Tensor:
     """Mean of layers first to L by products with the dense normalised adjacency."""
     num_users = len(user_ptr) - 1
     users = torch.repeat_interleave(torch.arange(num_users), user_ptr.diff())

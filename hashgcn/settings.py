@@ -114,7 +114,9 @@ class Settings(CommonSettings):
         None, gt=0, description="temperature of scores; default 0.4 sqrt(taste bits)"
     )
     tau_rank: float = Field(1.0, gt=0, description="temperature of ranks against the cutoff")
-    train_cutoffs: tuple[int, ...] = Field((20, 50), min_length=1, description="cutoffs of the loss")
+    train_cutoffs: tuple[int, ...] = Field(
+        (20, 50), min_length=1, description="cutoffs of the loss"
+    )
     rank: Literal["log", "linear"] = "log"
     exclude_positives: bool = Field(True, description="leave other positives out of a rank")
     mean: Literal["users", "pairs"] = "users"
