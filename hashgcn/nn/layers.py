@@ -98,7 +98,7 @@ class _Dense(torch.autograd.Function):
 
 def next_layer(graph: BipartiteGraph, x: Tensor) -> Tensor:
     """One propagation, D^-1/2 A D^-1/2 x, of [m + n, f]."""
-    return 2 * propagate(graph, x, 1) - x
+    return propagate(graph, x, 1, 1)
 
 
 def neighbour_mean(graph: BipartiteGraph, x: Tensor) -> Tensor:
