@@ -37,7 +37,7 @@ def test_real_codes_do_not_depend_on_the_number_of_threads(real_data, threads):
     assert torch.equal(*(torch.from_numpy(r.index.codes) for r in codes))
 
 
-# Settings of a short fit by method, and its test metrics: means of seeds 0 to 3, up to 10% off them.
+# Settings of a short fit by method, its test metrics: means of seeds 0 to 3, up to 10% off them.
 SHORT = {"code_length": 32, "epochs": 3}
 BANDS = {
     "RecallHash": (SHORT, {"recall@50": 0.1527, "recall@100": 0.2101, "ndcg@50": 0.1089}),
