@@ -58,7 +58,8 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
       "int k, int code_length, Tensor? exclude_ptr, Tensor? exclude_ids, Tensor? allow) "
       "-> (Tensor, Tensor)");
 
-  // x: users' rows, then items'. Mean of layers first to `layers`. Its own backward, since the normalised adjacency is symmetric.
+  // x: users' rows, then items'. Mean of layers first to `layers`. Its own backward, since the
+  // normalised adjacency is symmetric.
   m.def(
       "propagate(Tensor x, Tensor user_ptr, Tensor user_items, Tensor item_ptr, Tensor item_users, "
       "Tensor scale, int first, int layers) -> Tensor");
