@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,7 +18,7 @@ class CommonSettings(BaseModel):
     # Codes
     code_length: int = Field(64, ge=2, le=1024, description="bits of a code, in all")
     popularity_bits: int | None = Field(
-        None, ge=0, description="of them popularity bits; default 7/32 of the code, at most 16"
+        None, ge=0, description="of them popularity bits; default 3/16 of the code, at most 16"
     )
 
     # Encoder
@@ -72,9 +71,9 @@ class CommonSettings(BaseModel):
 
     @property
     def num_popularity_bits(self) -> int:
-        """g: as set, or 7/32 of the code length, at most 16."""
+        """g: as set, or 3/16 of the code length, at most 16."""
         if self.popularity_bits is None:
-            return min(16, round(self.code_length * 7 / 32))
+            return min(16, round(self.code_length * 3 / 16))
         return self.popularity_bits
 
     def users_per_step(self, num_users: int) -> int:
@@ -111,13 +110,16 @@ class Settings(CommonSettings):
     # Loss
     loss: Loss = "recall"
     tau_score: float | None = Field(
-        None, gt=0, description="temperature of scores; default 0.4 sqrt(taste bits)"
+        None, gt=0, description="temperature of scores; default 0.056 taste bits"
     )
     tau_rank: float = Field(1.0, gt=0, description="temperature of ranks against the cutoff")
     train_cutoffs: tuple[int, ...] = Field(
         (20, 50), min_length=1, description="cutoffs of the loss"
     )
     rank: Literal["log", "linear"] = "log"
+    sampled_items: int | None = Field(
+        None, ge=1, description="items drawn for each user in each step; default: the catalogue"
+    )
     exclude_positives: bool = Field(True, description="leave other positives out of a rank")
     mean: Literal["users", "pairs"] = "users"
 
@@ -129,8 +131,8 @@ class Settings(CommonSettings):
 
     @property
     def score_temperature(self) -> float:
-        """tau_score: as set, or 0.4 standard deviations of scores of random taste bits."""
-        return 0.4 * math.sqrt(self.taste_bits) if self.tau_score is None else self.tau_score
+        """tau_score: as set, or 0.056 of the largest score of the taste bits."""
+        return 0.056 * self.taste_bits if self.tau_score is None else self.tau_score
 
 
 class PairSettings(CommonSettings):

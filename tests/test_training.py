@@ -16,7 +16,8 @@ import torch
 
 from hashgcn import evaluation, training
 from hashgcn.data import Dataset, generate_sample
-from hashgcn.models import RecallHash
+from hashgcn.graph import BipartiteGraph
+from hashgcn.models import RecallHash, recall_hash
 from hashgcn.retrieval.recommender import Recommender
 from hashgcn.run import Run
 from hashgcn.settings import Settings
@@ -201,6 +202,27 @@ def test_every_loss_trains(data):
         model = RecallHash(**SETTINGS, loss=loss, validation_fraction=0).fit(data, progress=False)
         losses = [entry["loss"] for entry in model.metrics["history"]]
         assert losses[-1] < losses[0], loss
+
+
+def test_losses_with_sampled_items(data):
+    graph = BipartiteGraph.from_interactions(data.train)
+    users = torch.tensor([0, 3, -1, 7])
+    draw = recall_hash.sampled(graph, users, 40, torch.Generator().manual_seed(0), torch.float64)
+    rows = draw.ids.view(4, 40)
+    for user, items in zip(users.clamp(min=0).tolist(), rows, strict=True):
+        own = data.train.ids[data.train.ptr[user] : data.train.ptr[user + 1]]
+        assert not np.isin(items.numpy(), own).any()
+        lacking = data.train.num_items - len(own)
+        total = draw.weight.view(4, 40)[users.clamp(min=0) == user][0].sum()
+        assert total.item() == pytest.approx(lacking)
+    settings = SETTINGS | {"validation_fraction": 0}
+    all_items, some, again = (
+        RecallHash(**settings, sampled_items=count).fit(data, progress=False).metrics["test"]
+        for count in (None, 20, 20)
+    )
+    assert some == again
+    assert some != all_items
+    assert some["recall@20"] > 0.5 * all_items["recall@20"]
 
 
 @pytest.mark.parametrize("estimator", ["ste", "clipped_ste", "fourier"])

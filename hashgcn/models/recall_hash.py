@@ -7,11 +7,12 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from hashgcn.graph import BipartiteGraph
+from hashgcn.graph import BipartiteGraph, Candidates
 from hashgcn.models.base import HashModel, Network
 from hashgcn.nn import layers, losses
 from hashgcn.nn.estimators import ESTIMATORS, HashLayer
 from hashgcn.ops import pack_codes, score_tables
+from hashgcn.sampling import step_generator, uniform_negatives
 from hashgcn.settings import Loss, Settings
 
 
@@ -37,7 +38,12 @@ class RecallHashNetwork(Network):
         beta = s.beta_start + (s.beta_end - s.beta_start) * progress
         user_codes, item_codes = self.hash(*self.encoder(graph), beta, users)
         user_codes, item_codes = self._with_popularity(user_codes, item_codes)
-        return self.objective(*score_tables(user_codes, item_codes, users, graph))
+        candidates = None
+        if s.sampled_items is not None:
+            candidates = sampled(
+                graph, users, s.sampled_items, step_generator(s.seed, progress), item_codes.dtype
+            )
+        return self.objective(*score_tables(user_codes, item_codes, users, graph, candidates))
 
     @torch.no_grad()
     def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
@@ -55,6 +61,27 @@ class RecallHashNetwork(Network):
             return users, items
         ones = users.new_ones(len(users), bits)
         return torch.cat([users, ones], 1), torch.cat([items, self.popularity()], 1)
+
+
+def sampled(
+    graph: BipartiteGraph, users: Tensor, count: int, generator: torch.Generator, dtype: torch.dtype
+) -> Candidates:
+    """Items that each user lacks, drawn uniformly; their weights add up to what all of them would.
+
+    Args:
+        users: int64 [b], rows of the graph; -1 is padding.
+        count: of items for each.
+        generator: on the CPU.
+        dtype: of the weights.
+    """
+    users = users.clamp(min=0)
+    items = uniform_negatives(graph, users, count, generator)
+    lacking = graph.num_items - (graph.user_ptr[users + 1] - graph.user_ptr[users])
+    return Candidates(
+        torch.arange(len(users) + 1, device=users.device) * count,
+        items.flatten(),
+        (lacking.to(dtype) / count).repeat_interleave(count),
+    )
 
 
 def hash_layer(s: Settings) -> HashLayer:

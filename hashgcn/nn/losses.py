@@ -92,7 +92,7 @@ class SmoothRecallLoss(nn.Module):
 
     Args:
         cutoffs: N, one or several.
-        tau_score: temperature of the comparison of two scores; about sqrt(f) / 2 works.
+        tau_score: temperature of the comparison of two scores; about f / 18 works.
         tau_rank: temperature of the comparison with N (in ranks if linear, in log ranks if log).
         rank: "log" or "linear".
         exclude_positives: leave the user's other positives out of the rank.

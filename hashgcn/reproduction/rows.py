@@ -46,6 +46,10 @@ PUBLISHED = {
 }
 
 
+# The poster's form: no popularity bits, one cutoff in the loss.
+POSTER = {"popularity_bits": 0, "train_cutoffs": (50,)}
+
+
 @dataclass(frozen=True)
 class Row:
     """One method with one set of settings on one data set.
@@ -92,29 +96,60 @@ def rows_of(
 
 def _recall_hash(bits: int) -> list[Row]:
     """Both forms of RecallHash at one code length."""
-    with_bits, poster = {"code_length": bits}, {"code_length": bits, "popularity_bits": 0}
+    with_bits, poster = {"code_length": bits}, {"code_length": bits, **POSTER}
     table, ablation = (("table",), ("ablation",)) if bits == 64 else ((), ())
+    seeds = (0, 1, 2) if bits == 64 else (0,)
     return [
         *rows_of(
             *(f"recallhash-{bits}-poster", "RecallHash", poster, f"{bits} bits, poster's form"),
             *(*table, "curve", *ablation),
             published="Proposed",
+            seeds=seeds,
         ),
         *rows_of(
             *(f"recallhash-{bits}", "RecallHash", with_bits, f"{bits} bits, popularity bits"),
             *(*table, "curve"),
             published="Proposed",
+            seeds=seeds,
         ),
     ]
 
 
 def _ablation(id: str, note: str, **settings: Any) -> list[Row]:
     """The poster's form at 64 bits, ABLATION_BASE, with something changed."""
-    settings = {"code_length": 64, "popularity_bits": 0, **settings}
-    data_sets = ("gowalla", "sample")
-    return rows_of(
-        f"recallhash-64-{id}", "RecallHash", settings, note, "ablation", data_sets=data_sets
-    )
+    settings = {"code_length": 64, **POSTER, **settings}
+    fields = {"data_sets": ("gowalla", "sample"), "seeds": (0,)}
+    return rows_of(f"recallhash-64-{id}", "RecallHash", settings, note, "ablation", **fields)
+
+
+def _baselines(bits: int) -> list[Row]:
+    """The other published methods at one code length, and with popularity bits at 64."""
+    fast = {"code_length": bits, "learning_rate": 0.01, "batch_pairs": 16_384}
+    bgch = fast | {"layers": 3, "epochs": 40, "patience": 4}
+    settings = {
+        "hashrec": ("HashRec", {"code_length": bits, "learning_rate": 0.01}),
+        "hashgnn": ("HashGNN", fast | {"negatives": 4, "epochs": 12, "patience": 3}),
+        "bgch": ("BGCH", bgch),
+        "bgch-mean": ("BGCH", bgch | {"form": "mean"}),
+    }
+    rows = []
+    for name, (method, values) in settings.items():
+        note = f"{bits} bits" + (", one code" if name == "bgch-mean" else "")
+        common = {"published": method, "seeds": (0,)}
+        rankings = {"test": "", "test_plain": "without scalers"} if name == "bgch" else {"test": ""}
+        rows += rows_of(
+            f"{name}-{bits}", method, values, note, "table", rankings=rankings, **common
+        )
+        if bits == 64 and name != "bgch":
+            rows += rows_of(
+                f"{name}-{bits}-popularity",
+                method,
+                values | {"popularity_bits": 14},
+                f"{note}, popularity bits",
+                "ablation",
+                **common,
+            )
+    return rows
 
 
 CODE_LENGTHS = (16, 32, 48, 64, 96, 128, 256)
@@ -149,6 +184,7 @@ ROWS: tuple[Row, ...] = (
         rankings={"test_real": "real-valued", "test": "signs", "test_itq": "ITQ codes"},
         seeds=(0,),
     ),
+    *(row for bits in (32, 64) for row in _baselines(bits)),
     *rows_of("popularity", "Popularity", {}, "the same ranking for all", "table", seeds=(0,)),
     *(
         row
@@ -162,6 +198,8 @@ ROWS: tuple[Row, ...] = (
             estimator=estimator,
         )
     ),
+    *_ablation("sampled-100", "100 sampled items", sampled_items=100),
+    *_ablation("sampled-1000", "1000 sampled items", sampled_items=1000),
     *_ablation("positives-kept", "other positives in the rank", exclude_positives=False),
     *_ablation("linear-rank", "linear rank, tau_rank 50", rank="linear", tau_rank=50.0),
     *_ablation("mean-pairs", "mean over pairs", mean="pairs"),
