@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,10 +10,18 @@ Loss = Literal["recall", "ndcg", "softmax", "bpr"]
 Estimator = Literal["signswish", "ste", "clipped_ste", "fourier", "tanh", "guided"]
 
 
-class CommonSettings(BaseModel):
-    """What every method has. Values given as text are converted; unknown names are refused."""
+class FrozenSettings(BaseModel):
+    """Settings by name. Values given as text are converted; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    def resolved(self) -> dict[str, Any]:
+        """All of them as JSON holds them; what follows the code length by its value."""
+        return self.model_dump(mode="json")
+
+
+class CommonSettings(FrozenSettings):
+    """What every method has."""
 
     # Codes
     code_length: int = Field(64, ge=2, le=1024, description="bits of a code, in all")
@@ -76,6 +84,9 @@ class CommonSettings(BaseModel):
             return min(16, round(self.code_length * 3 / 16))
         return self.popularity_bits
 
+    def resolved(self) -> dict[str, Any]:
+        return super().resolved() | {"popularity_bits": self.num_popularity_bits}
+
     def users_per_step(self, num_users: int) -> int:
         """batch_users: as set, or 256, or a 32nd of the users if that is fewer."""
         return self.batch_users or min(256, max(1, num_users // 32))
@@ -128,6 +139,9 @@ class Settings(CommonSettings):
         if min(self.train_cutoffs) < 1:
             raise ValueError(f"expected train_cutoffs >= 1, got {self.train_cutoffs}")
         return self
+
+    def resolved(self) -> dict[str, Any]:
+        return super().resolved() | {"tau_score": self.score_temperature}
 
     @property
     def score_temperature(self) -> float:

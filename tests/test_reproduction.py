@@ -115,6 +115,10 @@ def test_a_result_of_other_settings_is_stale(tmp_path):
     # A setting that came later counts as its default; one that is gone does not.
     older = result | {"settings": {k: v for k, v in result["settings"].items() if k != "estimator"}}
     assert results.differences(POSTER, older) == []
+    # A default that is chosen for the code length is compared by its value.
+    assert result["settings"]["tau_score"] == pytest.approx(0.056 * 64)
+    chosen = result | {"settings": result["settings"] | {"tau_score": 3.2}}
+    assert results.differences(POSTER, chosen) == ["tau_score 3.2, now 3.584"]
     other = replace(POSTER, settings=POSTER.settings | {"estimator": "ste"})
     assert results.differences(other, older) == ["estimator signswish, now ste"]
     gone = result | {"settings": result["settings"] | {"colour": 1}}
@@ -274,7 +278,7 @@ def test_a_small_reproduction(reproduced):
     model = models.RecallHash(code_length=32, epochs=1).fit(data.load("sample"), progress=False)
     for key in ("test", "validation", "test_ties", "test_original_order", "epochs"):
         assert result[key] == model.metrics[key]
-    assert result["settings"] == model.settings.model_dump(mode="json")
+    assert result["settings"] == model.settings.resolved()
     assert (
         result["bytes_per_item"] == {"test": 4}
         and result["peak_rss_mb"] > 50

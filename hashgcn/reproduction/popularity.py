@@ -6,15 +6,12 @@ import resource
 import time
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from hashgcn import evaluation
 from hashgcn.data import Dataset
+from hashgcn.settings import FrozenSettings
 
 
-class PopularitySettings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class PopularitySettings(FrozenSettings):
     cutoffs: tuple[int, ...] = (20, 50, 100)
     seed: int = 0  # changes nothing
 

@@ -53,7 +53,7 @@ def with_settings(rows: list[Row], given: dict[str, Any]) -> list[Row]:
 
 def declared(row: Row, seed: int) -> dict[str, Any]:
     """Every setting of the row, defaults included."""
-    return model(row, seed).settings.model_dump(mode="json")
+    return model(row, seed).settings.resolved()
 
 
 def path(folder: Path, row: Row) -> Path:
@@ -115,7 +115,7 @@ def differences(row: Row, result: Result) -> list[str]:
     wanted, made = declared(row, result["seed"]), result["settings"]
     if result["method"] != row.method:
         return [f"method {result['method']}, now {row.method}"]
-    made = method(row)().settings.model_dump(mode="json") | made
+    made = method(row)().settings.resolved() | made
     return [f"no {name}" for name in row.rankings if name not in result] + [
         f"{name} {made[name]}, now {wanted.get(name, 'no setting')}"
         for name in made

@@ -136,7 +136,7 @@ def _result(row: Row, seed: int, method: Any, device: str) -> results.Result:
     return {
         "seed": seed,
         "method": row.method,
-        "settings": method.settings.model_dump(mode="json"),
+        "settings": method.settings.resolved(),
         **measured,
         "bytes_per_item": measured.get("bytes_per_item", _bytes_per_item(method)),  # by ranking
         "device": device,
