@@ -26,7 +26,7 @@ class CommonSettings(FrozenSettings):
     # Codes
     code_length: int = Field(64, ge=2, le=1024, description="bits of a code, in all")
     popularity_bits: int | None = Field(
-        None, ge=0, description="of them popularity bits; default 3/16 of the code, at most 16"
+        None, ge=0, description="of them popularity bits; default 7/32 of the code, at most 16"
     )
 
     # Encoder
@@ -79,9 +79,9 @@ class CommonSettings(FrozenSettings):
 
     @property
     def num_popularity_bits(self) -> int:
-        """g: as set, or 3/16 of the code length, at most 16."""
+        """g: as set, or 7/32 of the code length, at most 16."""
         if self.popularity_bits is None:
-            return min(16, round(self.code_length * 3 / 16))
+            return min(16, round(self.code_length * 7 / 32))
         return self.popularity_bits
 
     def resolved(self) -> dict[str, Any]:
