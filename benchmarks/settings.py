@@ -28,7 +28,7 @@ CHANGES = [
     {"tau_score": 2.4},
     {"beta_end": 3.0},
     {"popularity_bits": 10},
-    {"popularity_bits": 0, "tau_score": 3.6, "train_cutoffs": (50,)},
+    {"popularity_bits": 0, "train_cutoffs": (50,)},
     {"popularity_bits": 0},
     {"rank": "linear", "tau_rank": 50.0},
     {"exclude_positives": False},
