@@ -7,6 +7,7 @@ DATA ?=
 OUT ?= runs/$(DATASET)
 OP ?=
 BENCH ?=
+GPU_CHECK ?=
 SOURCES := CMakeLists.txt setup.py pyproject.toml $(shell find csrc -type f)
 
 # Torch first and pinned: a CPU build is taken where one is offered, the stock wheel elsewhere. The
@@ -24,7 +25,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda lint format bench bench-report sanitize clean
+.PHONY: build demo test test-slow test-cuda gpu-check lint format bench bench-report sanitize clean
 
 build: $(VENV)/built
 
@@ -39,6 +40,11 @@ test-slow: build
 
 test-cuda: build
 	$(BIN)/python -m pytest -m cuda
+
+# Needs no network: .venv's Python if there is one, else PYTHON with what it has installed.
+# GPU_CHECK: parts and options, see the script.
+gpu-check:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tools/gpu_check.py $(GPU_CHECK)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
