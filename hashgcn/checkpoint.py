@@ -45,6 +45,8 @@ def fingerprint(data: Dataset) -> str:
     for part in (data.train, data.test):
         digest.update(np.ascontiguousarray(part.ptr).tobytes())
         digest.update(np.ascontiguousarray(part.ids).tobytes())
+        if part.order is not None:  # decides what validation holds out
+            digest.update(np.ascontiguousarray(part.order).tobytes())
     return digest.hexdigest()
 
 

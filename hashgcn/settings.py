@@ -48,6 +48,9 @@ class CommonSettings(FrozenSettings):
     validation_fraction: float = Field(
         0.1, ge=0, lt=1, description="of each user's train items; 0: no selection, all epochs"
     )
+    validation_part: Literal["random", "last"] = Field(
+        "random", description="of each user's items; last in time, where their order is known"
+    )
     selection_ranking: Literal["codes"] = Field("codes", description="whose metric chooses")
     selection_metric: str = Field("recall@50", pattern=r"^(recall|ndcg)@\d+$")
     patience: int = Field(2, ge=1, description="epochs without a better metric before stopping")

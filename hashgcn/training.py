@@ -84,7 +84,9 @@ class Trainer:
         settings = self.settings
         kept, held = self.data.train, None
         if phase == "selection":
-            kept, held = kept.split(settings.validation_fraction, settings.seed)
+            kept, held = kept.split(
+                settings.validation_fraction, settings.seed, settings.validation_part
+            )
             if held.num_pairs == 0:
                 raise ValueError(
                     f"expected validation_fraction to hold out some pairs of {self.data.name}, "

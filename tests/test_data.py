@@ -104,6 +104,24 @@ class TestSplit:
         first, again, other = (rows_of(x.split(0.3, seed)[1]) for seed in (5, 5, 6))
         assert first == again != other
 
+    def test_last_holds_out_the_end_of_each_list(self):
+        users = np.array([1, 0, 1, 1, 0, 1, 1, 0, 1])
+        items = np.array(
+            [7, 3, 2, 9, 1, 7, 0, 5, 4]
+        )  # user 1's 7 comes back: its first place counts
+        x = Interactions.from_pairs(users, items, 2, 10, in_time=True)
+        assert rows_of(x) == [[1, 3, 5], [0, 2, 4, 7, 9]]
+        for seed in range(5):
+            kept, held = x.split(0.4, seed, "last")
+            assert rows_of(held)[1] == [0, 4] and rows_of(held)[0] in ([5], [1, 5])
+            assert held.num_pairs + kept.num_pairs == x.num_pairs
+            # What is kept is still in time.
+            assert rows_of(kept.split(0.3, seed, "last")[1])[1] in ([], [9])
+        with pytest.raises(ValueError, match="expected random for items without order, got last"):
+            Interactions.from_pairs(users, items, 2, 10).split(0.4, 0, "last")
+        with pytest.raises(ValueError, match="order: expected 8 entries, as ids, got 2"):
+            Interactions(x.ptr, x.ids, 10, x.order[:2])
+
     def test_a_user_does_not_depend_on_others(self):
         x, y, same = random_interactions(2), random_interactions(3), 200
         cut = y.ptr[same]

@@ -33,7 +33,9 @@ def load(name: str | os.PathLike[str], root: str | os.PathLike[str] | None = Non
         if root is None:
             raise ValueError(f"root: expected the folder that holds {name}/train.txt, got None")
         folder = Path(root)
-        return read_lightgcn(folder if (folder / "train.txt").is_file() else folder / name)
+        folder = folder if (folder / "train.txt").is_file() else folder / name
+        # Items are numbered by first appearance and lists are not sorted; see docs/reproduction.md.
+        return read_lightgcn(folder, in_time=True)
     if Path(name).is_dir():
         return read_lightgcn(name)
     names = ", ".join(repr(known) for known in ("sample", *_PUBLISHED))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,9 +20,10 @@ class Interactions:
         ptr: int64 [m + 1]; user u's items are ids[ptr[u]:ptr[u + 1]].
         ids: int64 [pairs], item rows in [0, n), strictly increasing inside a row.
         num_items: n >= 0.
+        order: int64 [pairs], what orders a user's items in time; None where that is not known.
 
     Raises:
-        ValueError: arrays that are not such a CSR.
+        ValueError: arrays that are not such a CSR, an order of another length.
 
     Cost: O(m + pairs).
     """
@@ -29,9 +31,15 @@ class Interactions:
     ptr: np.ndarray
     ids: np.ndarray
     num_items: int
+    order: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         ptr, ids = _rows("ptr", self.ptr), _rows("ids", self.ids)
+        if self.order is not None:
+            order = _rows("order", self.order)
+            if len(order) != len(ids):
+                raise ValueError(f"order: expected {len(ids)} entries, as ids, got {len(order)}")
+            object.__setattr__(self, "order", order)
         if len(ptr) < 1 or ptr[0] != 0 or ptr[-1] != len(ids):
             ends = f"{ptr[0]} .. {ptr[-1]}" if len(ptr) else "no entry"
             raise ValueError(f"ptr: expected 0 .. {len(ids)} (the length of ids), got {ends}")
@@ -58,15 +66,22 @@ class Interactions:
 
     @classmethod
     def from_pairs(
-        cls, users: ArrayLike, items: ArrayLike, num_users: int, num_items: int
+        cls,
+        users: ArrayLike,
+        items: ArrayLike,
+        num_users: int,
+        num_items: int,
+        *,
+        in_time: bool = False,
     ) -> Interactions:
-        """The CSR of pairs in any order; a repeated pair counts once.
+        """The CSR of pairs in any order; a repeated pair counts once, at its first place.
 
         Args:
             users: int [pairs], rows in [0, num_users).
             items: int [pairs], rows in [0, num_items).
             num_users: m >= 0.
             num_items: n >= 0; m n < 2^63.
+            in_time: a user's pairs are given in order of time, which is kept as `order`.
 
         Raises:
             ValueError: lengths that differ, a row out of range.
@@ -83,11 +98,17 @@ class Interactions:
                 f"num_users * num_items: expected less than 2^63, got {num_users} * {num_items}"
             )
         width = max(int(num_items), 1)
+        keys, order = users * width + items, None
         # Not np.unique: since NumPy 2.3 it hashes, 40 times the time of this sort on Gowalla.
-        keys = np.sort(users * width + items)
-        keys = keys[np.diff(keys, prepend=-1) != 0]
-        users, ids = np.divmod(keys, width)
-        return cls(_offsets(np.bincount(users, minlength=num_users)), ids, num_items)
+        if in_time:
+            order = np.argsort(keys, kind="stable")
+            keys = keys[order]
+        else:
+            keys = np.sort(keys)
+        first = np.diff(keys, prepend=-1) != 0
+        users, ids = np.divmod(keys[first], width)
+        ptr = _offsets(np.bincount(users, minlength=num_users))
+        return cls(ptr, ids, num_items, None if order is None else order[first])
 
     @property
     def num_users(self) -> int:
@@ -109,8 +130,10 @@ class Interactions:
         """The number of users of every item, int64 [n]."""
         return np.bincount(self.ids, minlength=self.num_items)
 
-    def split(self, fraction: float, seed: int) -> tuple[Interactions, Interactions]:
-        """A seeded random fraction of each user's items, held out.
+    def split(
+        self, fraction: float, seed: int, part: Literal["random", "last"] = "random"
+    ) -> tuple[Interactions, Interactions]:
+        """A fraction of each user's items, held out: seeded random ones, or the last in time.
 
         held of u = min(floor(fraction * degree + r_u), degree - 1), r_u uniform in [0, 1):
         stochastic rounding, so that the expected share is exact for short rows too. Random
@@ -120,15 +143,18 @@ class Interactions:
         Args:
             fraction: in [0, 1).
             seed: in [0, 2^64).
+            part: "last" needs `order`.
 
         Returns:
             kept, held: every pair is in one of them; a user with items keeps at least one.
 
         Raises:
-            ValueError: an argument out of range.
+            ValueError: an argument out of range, the last of items whose order is not known.
 
         Deterministic on every machine. Cost: O(pairs log pairs).
         """
+        if part == "last" and self.order is None:
+            raise ValueError("part: expected random for items without order, got last")
         if not 0 <= fraction < 1:
             raise ValueError(f"fraction: expected a number in [0, 1), got {fraction}")
         if not 0 <= seed < 2**64:
@@ -143,13 +169,20 @@ class Interactions:
         held_count = np.minimum(held_count, np.maximum(degrees - 1, 0))
 
         users = self.users()
-        order = np.lexsort((_mix(user_key[users] ^ self.ids.astype(np.uint64)), users))
+        if part == "last":
+            first_held = -self.order
+        else:
+            first_held = _mix(user_key[users] ^ self.ids.astype(np.uint64))
         held = np.empty(self.num_pairs, dtype=bool)
-        held[order] = np.arange(self.num_pairs) - self.ptr[users] < held_count[users]
-        return (
-            Interactions(_offsets(degrees - held_count), self.ids[~held], self.num_items),
-            Interactions(_offsets(held_count), self.ids[held], self.num_items),
-        )
+        place = np.arange(self.num_pairs) - self.ptr[users]
+        held[np.lexsort((first_held, users))] = place < held_count[users]
+        return self._where(~held), self._where(held)
+
+    def _where(self, chosen: np.ndarray) -> Interactions:
+        """The pairs that are chosen, bool [pairs]."""
+        counts = np.bincount(self.users()[chosen], minlength=self.num_users)
+        order = None if self.order is None else self.order[chosen]
+        return Interactions(_offsets(counts), self.ids[chosen], self.num_items, order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +234,8 @@ class Dataset:
         train_pairs: tuple[ArrayLike, ArrayLike],
         test_pairs: tuple[ArrayLike, ArrayLike],
         users: ArrayLike = (),
+        *,
+        in_time: bool = False,
     ) -> Dataset:
         """A dataset from raw ids, with users and items of train and test as its catalogue.
 
@@ -212,6 +247,7 @@ class Dataset:
             train_pairs: (user ids, item ids), int or str [pairs] each; repeated pairs count once.
             test_pairs: the same; ids of the same kind.
             users: ids of users to keep even where no pair names them.
+            in_time: a user's pairs are given in order of time.
 
         Raises:
             ValueError: no pairs at all, lengths that differ, ids of different kinds.
@@ -231,8 +267,8 @@ class Dataset:
         item_rows = np.argsort(by_popularity)[item_rows]
         return cls(
             name,
-            Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape),
-            Interactions.from_pairs(user_rows[cut:end], item_rows[cut:], *shape),
+            Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape, in_time=in_time),
+            Interactions.from_pairs(user_rows[cut:end], item_rows[cut:], *shape, in_time=in_time),
             user_ids,
             item_ids[by_popularity],
         )

@@ -16,7 +16,7 @@ _KIND[list(b"0123456789")] = _DIGIT
 _KIND[list(b" \t\n")] = _SPACE
 
 
-def read_lightgcn(folder: str | os.PathLike[str]) -> Dataset:
+def read_lightgcn(folder: str | os.PathLike[str], *, in_time: bool = False) -> Dataset:
     """The dataset in a folder's train.txt and test.txt, one line a user: `user item item ...`.
 
     A line with a user alone is allowed, blank lines are skipped, repeated users and repeated items
@@ -24,6 +24,7 @@ def read_lightgcn(folder: str | os.PathLike[str]) -> Dataset:
 
     Args:
         folder: holds train.txt and test.txt; its name becomes the dataset's.
+        in_time: the items of a line stand in order of time.
 
     Raises:
         FileNotFoundError: no such folder or file.
@@ -41,7 +42,8 @@ def read_lightgcn(folder: str | os.PathLike[str]) -> Dataset:
     train_lines, *train_pairs = _parse(train_path)
     test_lines, *test_pairs = _parse(test_path)
     users = np.concatenate([train_lines, test_lines])
-    return Dataset.from_pairs(folder.resolve().name, train_pairs, test_pairs, users)
+    name = folder.resolve().name
+    return Dataset.from_pairs(name, train_pairs, test_pairs, users, in_time=in_time)
 
 
 def _parse(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
