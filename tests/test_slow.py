@@ -43,7 +43,7 @@ def test_real_codes_do_not_depend_on_the_number_of_threads(real_data, threads):
 # Settings of a short fit by method, its test metrics: means of seeds 0 to 3, up to 10% off them.
 SHORT = {"code_length": 32, "epochs": 3}
 BANDS = {
-    "RecallHash": (SHORT, {"recall@50": 0.1527, "recall@100": 0.2101, "ndcg@50": 0.1089}),
+    "RecallHash": (SHORT, {"recall@50": 0.1489, "recall@100": 0.2064, "ndcg@50": 0.1059}),
     "LightGCN": (SHORT, {"recall@50": 0.0853, "recall@100": 0.1323, "ndcg@50": 0.0530}),
     "BGCH": (
         {"code_length": 48, "epochs": 5, "learning_rate": 0.01, "batch_pairs": 1024},
