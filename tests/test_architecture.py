@@ -52,7 +52,8 @@ IMPORTS = {
         *("ops", "report", "retrieval", "run", "settings"),
     },
     "reproduction": {
-        *("data", "evaluation", "files", "info", "models", "report", "retrieval", "run"),
+        *("data", "evaluation", "files", "info", "models", "report"),
+        *("retrieval", "run", "settings"),
     },
     "cli": {
         *("_numpy", "benchmark_report", "data", "evaluation", "info", "models"),
