@@ -45,7 +45,7 @@ def fingerprint(data: Dataset) -> str:
     for part in (data.train, data.test):
         digest.update(np.ascontiguousarray(part.ptr).tobytes())
         digest.update(np.ascontiguousarray(part.ids).tobytes())
-        if part.order is not None:  # decides what validation holds out
+        if part.order is not None:  # decides what is held out and what is recent
             digest.update(np.ascontiguousarray(part.order).tobytes())
     return digest.hexdigest()
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from hashgcn.data import Interactions
+from hashgcn.data import Interactions
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class BipartiteGraph:
         user_items: int64 [pairs], strictly increasing inside a row.
         item_ptr: int64 [n + 1], item_users: int64 [pairs]: the other half.
         scale: float64 [m + n]: degree^-1/2 of users, then items; 0 for degree 0.
+        user_time: float64 [pairs], k / degree for a user's k-th item in time, k from 1; None where
+            that order is not known.
     """
 
     user_ptr: Tensor
@@ -32,11 +33,12 @@ class BipartiteGraph:
     item_ptr: Tensor
     item_users: Tensor
     scale: Tensor
+    user_time: Tensor | None = None
 
     @classmethod
     def from_interactions(cls, interactions: Interactions) -> BipartiteGraph:
         """The graph of a set of interactions, on the CPU; cost O(pairs log pairs)."""
-        order = np.argsort(interactions.ids, kind="stable")
+        order, time = np.argsort(interactions.ids, kind="stable"), interactions.time()
         item_degrees = np.bincount(interactions.ids, minlength=interactions.num_items)
         degrees = np.concatenate([np.diff(interactions.ptr), item_degrees])
         scale = np.zeros(len(degrees))
@@ -47,6 +49,7 @@ class BipartiteGraph:
             item_ptr=torch.tensor(np.concatenate([[0], np.cumsum(item_degrees)])),
             item_users=torch.tensor(interactions.users()[order]),
             scale=torch.tensor(scale),
+            user_time=None if time is None else torch.tensor(time),
         )
 
     @property
@@ -59,7 +62,21 @@ class BipartiteGraph:
 
     def to(self, device: torch.device | str) -> BipartiteGraph:
         """The same graph on another device."""
-        return BipartiteGraph(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return BipartiteGraph(**{k: x if x is None else x.to(device) for k, x in parts.items()})
+
+    def recent(self, fraction: float) -> BipartiteGraph | None:
+        """The graph of the last `fraction` of each user's items, at least one of them.
+
+        None where the order in time is not known, or the fraction is 0. Cost O(pairs log pairs).
+        """
+        if self.user_time is None or fraction == 0:
+            return None
+        chosen = (self.user_time > 1 - fraction).cpu()
+        before = torch.nn.functional.pad(chosen.cumsum(0), (1, 0))
+        ids = self.user_items.cpu()[chosen]
+        part = Interactions(before[self.user_ptr.cpu()].numpy(), ids.numpy(), self.num_items)
+        return BipartiteGraph.from_interactions(part).to(self.user_ptr.device)
 
 
 class Candidates(NamedTuple):

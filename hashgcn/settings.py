@@ -107,6 +107,17 @@ class Settings(CommonSettings):
     learning_rate: float = Field(0.015, gt=0, description="of embeddings (Adam)")
     first_layer: int = Field(1, ge=0, description="first layer of the mean; 0: the embeddings")
 
+    # Recent items: the last in time of each user's, where their order is known; none elsewhere
+    recent_fraction: float = Field(
+        0.1, ge=0, lt=1, description="of a user's items that are recent; 0: none"
+    )
+    recent_scale: float = Field(
+        1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="of the propagation from them that is added to a user's embedding",
+    )
+
     # Hash layer
     estimator: Estimator = Field("signswish", description="gradient of the sign; see hashgcn.nn")
     beta_start: float = Field(1.0, gt=0, description="slope of SignSwish at the first step")

@@ -262,6 +262,7 @@ class Trainer:
                 if weighted
                 else {"test_ties": evaluation.evaluate_ties(codes, data, settings.cutoffs)}
             ),
+            "order_in_time_known": data.train.order is not None,
             "popularity_ranking": evaluation.popularity_ranking(data, settings.cutoffs),
             "history": self.position.history,
         }

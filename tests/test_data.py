@@ -111,6 +111,8 @@ class TestSplit:
         )  # user 1's 7 comes back: its first place counts
         x = Interactions.from_pairs(users, items, 2, 10, in_time=True)
         assert rows_of(x) == [[1, 3, 5], [0, 2, 4, 7, 9]]
+        np.testing.assert_allclose(x.time(), [2 / 3, 1 / 3, 1, 0.8, 0.4, 1, 0.2, 0.6])
+        assert Interactions.from_pairs(users, items, 2, 10).time() is None
         for seed in range(5):
             kept, held = x.split(0.4, seed, "last")
             assert rows_of(held)[1] == [0, 4] and rows_of(held)[0] in ([5], [1, 5])

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from hashgcn import evaluation, training
-from hashgcn.data import Dataset, generate_sample
+from hashgcn.data import Dataset, Interactions, generate_sample
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models import RecallHash, recall_hash
 from hashgcn.retrieval.recommender import Recommender
@@ -26,9 +28,15 @@ SETTINGS = {"code_length": 24, "epochs": 3, "batch_users": 32, "cutoffs": (5, 20
 SETTINGS["selection_metric"] = "recall@20"
 
 
+def in_time(x: Interactions) -> Interactions:
+    """The same pairs, in some order of time."""
+    return replace(x, order=np.random.default_rng(0).permutation(x.num_pairs))
+
+
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return generate_sample(num_users=150, num_items=200, mean_degree=20.0)
+    sample = generate_sample(num_users=150, num_items=200, mean_degree=20.0)
+    return replace(sample, train=in_time(sample.train))
 
 
 def codes_of(recommender: Recommender) -> tuple[np.ndarray, np.ndarray]:
@@ -170,6 +178,32 @@ def test_a_checkpoint_of_something_else_is_refused(data, tmp_path):
     model.recommender.save(Run(tmp_path).checkpoint)
     with pytest.raises(ValueError, match=r"expected format 'hashgcn\.checkpoint'"):
         fitted(data, run=tmp_path, resume=True)
+
+
+def test_recent_items_count_where_the_order_in_time_is_known(data):
+    unknown = replace(data, train=replace(data.train, order=None))
+    none = [
+        RecallHash(**SETTINGS, **options).fit(x, progress=False)
+        for x, options in ((unknown, {}), (data, {"recent_fraction": 0}))
+    ]
+    assert_same_codes(none[0].recommender, none[1].recommender)
+    assert not np.array_equal(fitted(data).recommender.user_codes, none[0].recommender.user_codes)
+
+
+def test_a_users_embedding_has_its_recent_items_once_more(data):
+    graph = BipartiteGraph.from_interactions(data.train)
+    network = recall_hash.RecallHashNetwork(graph, Settings(**SETTINGS, recent_fraction=0.25, recent_scale=1.5))
+    users, items = network.encoder(graph)
+    recent = np.zeros((data.train.num_users, data.train.num_items))
+    for u in range(data.train.num_users):
+        row = slice(*data.train.ptr[u : u + 2])
+        by_time = data.train.ids[row][np.argsort(data.train.order[row])]
+        recent[u, by_time[math.floor(0.75 * len(by_time)) :]] = 1
+    scale = [1 / np.sqrt(np.maximum(recent.sum(axis, keepdims=True), 1)) for axis in (1, 0)]
+    weights = torch.tensor(scale[0] * recent * scale[1], dtype=torch.float32)
+    mine = network.embeddings(graph)
+    torch.testing.assert_close(mine[0], users + 1.5 * weights @ items)
+    assert torch.equal(mine[1], items)
 
 
 def test_no_selection_uses_all_epochs(data):

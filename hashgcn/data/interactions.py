@@ -130,6 +130,15 @@ class Interactions:
         """The number of users of every item, int64 [n]."""
         return np.bincount(self.ids, minlength=self.num_items)
 
+    def time(self) -> np.ndarray | None:
+        """k / degree for a user's k-th item in time, float64 [pairs]; None without `order`."""
+        if self.order is None:
+            return None
+        place = np.empty(self.num_pairs, np.int64)
+        place[np.lexsort((self.order, self.users()))] = np.arange(self.num_pairs)
+        users = self.users()
+        return (place - self.ptr[users] + 1) / self.degrees()[users]
+
     def split(
         self, fraction: float, seed: int, part: Literal["random", "last"] = "random"
     ) -> tuple[Interactions, Interactions]:

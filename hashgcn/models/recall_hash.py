@@ -29,6 +29,7 @@ class RecallHashNetwork(Network):
             self.generator,
             first_layer=s.first_layer,
         )
+        self.recent = graph.recent(s.recent_fraction)
         self.hash = hash_layer(s)
         self.popularity = layers.PopularityBits(graph.num_items, s.num_popularity_bits)
         self.objective = objective(s)
@@ -36,7 +37,7 @@ class RecallHashNetwork(Network):
     def loss(self, graph: BipartiteGraph, users: Tensor, progress: float) -> Tensor:
         s = self.settings
         beta = s.beta_start + (s.beta_end - s.beta_start) * progress
-        user_codes, item_codes = self.hash(*self.encoder(graph), beta, users)
+        user_codes, item_codes = self.hash(*self.embeddings(graph), beta, users)
         user_codes, item_codes = self._with_popularity(user_codes, item_codes)
         candidates = None
         if s.sampled_items is not None:
@@ -45,9 +46,17 @@ class RecallHashNetwork(Network):
             )
         return self.objective(*score_tables(user_codes, item_codes, users, graph, candidates))
 
+    def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
+        """The encoder's rows; a user's with one more propagation, from the recent items alone."""
+        users, items = self.encoder(graph)
+        if self.recent is not None:
+            rows = layers.next_layer(self.recent, torch.cat([users, items]))
+            users = users + self.settings.recent_scale * rows[: len(users)]
+        return users, items
+
     @torch.no_grad()
     def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        users, items = self._with_popularity(*self.encoder(graph))
+        users, items = self._with_popularity(*self.embeddings(graph))
         return pack_codes(users), pack_codes(items)
 
     def learning_rates(self) -> dict[str, float]:
@@ -111,16 +120,18 @@ def objective(s: Settings) -> torch.nn.Module:
 
 
 class RecallHash(HashModel):
-    """The poster's method, with popularity bits.
+    """The poster's method, with popularity bits and recent items.
 
     LightGCN embeddings, codes by the sign with SignSwish's gradient, smooth recall over all items.
-    `popularity_bits=0` gives the poster's own form; `estimator` gives the sign another gradient.
+    Where the order of a user's items in time is known, the user's embedding is propagated once more
+    from the last of them. `popularity_bits=0, recent_fraction=0` gives the poster's own form;
+    `estimator` gives the sign another gradient.
 
         model = RecallHash(code_length=64).fit(hashgcn.data.load("sample"))
         ids, scores = model.recommend(["user-0001"], k=10)
 
     Source: "Optimizing Recall in Deep Graph Hashing Framework for Item Retrieval" (AAAI-24 student
-    abstract); popularity bits are this library's addition.
+    abstract); popularity bits and recent items are this library's addition.
     """
 
     network = RecallHashNetwork

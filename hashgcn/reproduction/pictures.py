@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PUBLISHED = "#b9c4d0"
-_FORMS = {"poster's form": COLOURS[0], "popularity bits": OURS}
+_FORMS = {
+    "poster's form": COLOURS[0],
+    "popularity bits": COLOURS[1],
+    "popularity bits and recent items": OURS,
+}
 _TITLES = {
     "recall@50": "Recall@50",
     "recall@100": "Recall@100",

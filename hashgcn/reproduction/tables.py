@@ -22,7 +22,7 @@ from hashgcn.reproduction.rows import (
 Content = dict[str, Any]
 Entry = dict[str, Any]
 _HEADINGS = {"recall@50": "R@50", "recall@100": "R@100", "ndcg@50": "N@50", "ndcg@100": "N@100"}
-_FORMS = ("poster's form", "popularity bits")
+_FORMS = ("poster's form", "popularity bits", "popularity bits and recent items")
 
 
 def listing(rows: Iterable[Row], stored: Path) -> str:
@@ -182,7 +182,10 @@ def _lengths(entries: list[Entry]) -> dict[str, Any]:
 
 
 def _form(entry: Entry) -> str:
-    return _FORMS[entry["settings"].get("popularity_bits") != 0]
+    settings = entry["settings"]
+    if settings.get("popularity_bits") == 0:
+        return _FORMS[0]
+    return _FORMS[1 if settings.get("recent_fraction") == 0 else 2]
 
 
 def _ablation(entries: list[Entry]) -> dict[str, Any]:
@@ -300,8 +303,7 @@ def _curve(content: Content, entries: list[Entry]) -> list[str]:
         if _form(entry) == form
     ]
     parts = [
-        "RecallHash by code length, with popularity bits and without; in brackets the difference "
-        "to the published Proposed, in percent.",
+        "RecallHash by code length; in brackets the difference to the published Proposed, in percent.",
         _lines(["", "", "seeds", *_HEADINGS.values()], lines),
     ]
     shortest = [
