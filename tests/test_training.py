@@ -192,7 +192,9 @@ def test_recent_items_count_where_the_order_in_time_is_known(data):
 
 def test_a_users_embedding_has_its_recent_items_once_more(data):
     graph = BipartiteGraph.from_interactions(data.train)
-    network = recall_hash.RecallHashNetwork(graph, Settings(**SETTINGS, recent_fraction=0.25, recent_scale=1.5))
+    network = recall_hash.RecallHashNetwork(
+        graph, Settings(**SETTINGS, recent_fraction=0.25, recent_scale=1.5)
+    )
     users, items = network.encoder(graph)
     recent = np.zeros((data.train.num_users, data.train.num_items))
     for u in range(data.train.num_users):

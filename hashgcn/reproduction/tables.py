@@ -303,7 +303,8 @@ def _curve(content: Content, entries: list[Entry]) -> list[str]:
         if _form(entry) == form
     ]
     parts = [
-        "RecallHash by code length; in brackets the difference to the published Proposed, in percent.",
+        "RecallHash by code length; in brackets the difference to the published Proposed, in "
+        "percent.",
         _lines(["", "", "seeds", *_HEADINGS.values()], lines),
     ]
     shortest = [
