@@ -313,7 +313,7 @@ class TestLoad:
         with pytest.raises(ValueError, match=r"root: expected the folder that holds gowalla"):
             load("gowalla")
         with pytest.raises(
-            ValueError, match="name: expected one of 'sample', 'gowalla', 'yelp2018'"
+            ValueError, match="name: expected one of 'sample', 'gowalla', 'yelp2018', 'amazon-book'"
         ):
             load("movies", tmp_path)
         with pytest.raises(FileNotFoundError, match=r"yelp2018/train\.txt"):
@@ -409,7 +409,7 @@ def test_published_data(name, users, items, train, test):
 def test_import_is_light():
     code = (
         "import sys, hashgcn.data, hashgcn.metrics, hashgcn.files;"
-        "print([m for m in ('torch', 'scipy', 'pandas') if m in sys.modules])"
+        "print([m for m in ('torch', 'scipy', 'pandas', 'polars') if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True

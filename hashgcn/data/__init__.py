@@ -8,11 +8,18 @@ from hashgcn.data.catalogue import PUBLISHED, fetch, load
 from hashgcn.data.interactions import Dataset, Interactions
 from hashgcn.data.lightgcn import read_lightgcn
 from hashgcn.data.sample import generate_sample
-from hashgcn.data.statistics import statistics
+from hashgcn.data.statistics import describe
 
 __all__ = [
-    *("PUBLISHED", "Dataset", "Interactions", "fetch", "generate_sample", "load"),
-    *("read_interactions", "read_lightgcn", "statistics"),
+    "PUBLISHED",
+    "Dataset",
+    "Interactions",
+    "describe",
+    "fetch",
+    "generate_sample",
+    "load",
+    "read_interactions",
+    "read_lightgcn",
 ]
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hashgcn.data.download import download
 from hashgcn.data.interactions import Dataset
 from hashgcn.data.lightgcn import read_lightgcn
 from hashgcn.data.sample import generate_sample
@@ -89,8 +88,10 @@ def load(
         return read_interactions(name, **reading)
     if reading:
         argument, value = next(iter(reading.items()))
-        raise ValueError(f"{argument}: expected a file of events with it, got {str(name)!r}, "
-                         f"{argument}={value!r}")
+        raise ValueError(
+            f"{argument}: expected a file of events with it, got {str(name)!r}, "
+            f"{argument}={value!r}"
+        )
     if name == "sample":
         return generate_sample()
     if name in PUBLISHED:
@@ -134,6 +135,8 @@ def fetch(
         ConnectionError, ValueError: as download.
         ValueError: a name that is not published.
     """
+    from hashgcn.data.download import download  # not needed to load, and urllib takes its time
+
     if name not in PUBLISHED:
         raise ValueError(f"name: expected one of {', '.join(PUBLISHED)}, got {name!r}")
     folder = Path(root) / name

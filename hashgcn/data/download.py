@@ -46,7 +46,7 @@ def download(
         Whether anything had to be fetched.
 
     Raises:
-        ConnectionError: the server cannot be reached or the connection broke; calling again resumes.
+        ConnectionError: no server, or a connection that broke; calling again resumes.
         ValueError: the file is there with other content and is left alone, or other content came
             and was removed.
 

@@ -276,12 +276,8 @@ class Dataset:
         train = Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape)
         by_popularity = np.argsort(-train.popularity(), kind="stable")
         item_rows = np.argsort(by_popularity)[item_rows]
-        train = Interactions.from_pairs(
-            user_rows[:cut], item_rows[:cut], *shape, in_time=in_time
-        )
-        test = Interactions.from_pairs(
-            user_rows[cut:end], item_rows[cut:], *shape, in_time=in_time
-        )
+        train = Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape, in_time=in_time)
+        test = Interactions.from_pairs(user_rows[cut:end], item_rows[cut:], *shape, in_time=in_time)
         repeated = end - train.num_pairs - test.num_pairs
         left_out = {"repeated": repeated} if repeated else {}
         return cls(name, train, test, user_ids, item_ids[by_popularity], left_out)

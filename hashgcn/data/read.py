@@ -131,7 +131,7 @@ def read_interactions(
         if not pairs_of_part.height:
             how = "test" if split is None else f"split={split}"
             raise ValueError(
-                f"{how}: expected pairs for train and for test, got none for {part} of {core.height}"
+                f"{how}: expected pairs for train and test, got none of {core.height} for {part}"
             )
     rows = Dataset.from_pairs(
         name or sources[0].name,
@@ -335,9 +335,7 @@ def _report_faults(
             value = pl.col("weight").cast(pl.Float64, strict=False)
             fail("weight", "a number", "{!r}", value.is_null())
         if types["weight"] != pl.String and not types["weight"].is_numeric():
-            raise ValueError(
-                f"weight: expected numbers in {table.label}, got {types['weight']}"
-            )
+            raise ValueError(f"weight: expected numbers in {table.label}, got {types['weight']}")
     if "time" in types and types["time"] != pl.String:
         known = types["time"].is_numeric() or types["time"] in (pl.Date, pl.Datetime)
         if not known:

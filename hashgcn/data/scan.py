@@ -111,8 +111,8 @@ def _scan_file(
 ) -> Table:
     if path.is_dir():
         raise ValueError(
-            f"{path}: expected a file, got a folder; several files can be read as one polars frame, "
-            "e.g. polars.scan_parquet('folder/*.parquet')"
+            f"{path}: expected a file, got a folder; several files can be read as one polars "
+            "frame, e.g. polars.scan_parquet('folder/*.parquet')"
         )
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -150,9 +150,7 @@ def _scan_file(
             frame = _scan_text(path, "\x01", lambda names: ["line"], header=False, quotes=False)
             fields = pl.col("line").str.split_exact("::", len(usual) - 1)
             frame = frame.select(fields.struct.rename_fields(list(usual.values())).alias("line"))
-            return Table(
-                str(path), format, frame.unnest("line"), list(usual.values()), True, usual
-            )
+            return Table(str(path), format, frame.unnest("line"), list(usual.values()), True, usual)
         if format == "inter":
             frame = _scan_text(path, "\t", _without_types, quotes=False)
             names = frame.collect_schema().names()
@@ -215,7 +213,11 @@ def _check_content(path: Path, format: str) -> None:
     found = _BINARY.get(start)
     if found != (format if format in _BINARY.values() else None):
         # npz is a zip archive, and so are many other files.
-        got = {"parquet": "a Parquet file", "scipy": "a zip archive", None: f"{start!r} at its start"}
+        got = {
+            "parquet": "a Parquet file",
+            "scipy": "a zip archive",
+            None: f"{start!r} at its start",
+        }
         raise ValueError(f"{path}: expected {FORMATS[format][0]} ({format}), got {got[found]}")
 
 

@@ -11,7 +11,7 @@ from hashgcn.data.interactions import Dataset
 QUANTILES = (0, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 
 
-def statistics(data: Dataset) -> dict[str, Any]:
+def describe(data: Dataset) -> dict[str, Any]:
     """Counts, density and quantiles of degrees.
 
     density = train pairs / (users items). The q-quantile of N degrees is the smallest degree that
