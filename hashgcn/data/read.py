@@ -96,8 +96,7 @@ def read_interactions(
     in_time = all("time" in part.columns for part in parts)
     if in_time:
         parts = [part.sort("time", maintain_order=True) for part in parts]
-    total = sum(part.events for part in sources)
-    heavy = sum(part.height for part in parts)
+    counted = sum(part.height for part in parts)
     if not parts[0].height:
         raise ValueError(f"min_weight: expected some weights of at least {min_weight}, got none")
     if test is not None:
@@ -110,39 +109,17 @@ def read_interactions(
     if not core.height:
         raise ValueError(f"k_core: expected a core of {k_core} in {pairs.height} pairs, got none")
 
-    if split is None:
-        held = core["test"].to_numpy()
-    elif split == "random":
-        held = splits.random_of_each(core, test_fraction, seed)
-    elif split == "last":
-        held = splits.last_of_each(core)
-    else:
-        held = splits.latest(core, test_fraction)
-    train, tested = core.filter(~held), core.filter(held)
-    cold = 0
-    if split == "time":
-        known = tested
-        for kind in ("user", "item"):
-            known = known.join(
-                train.select(kind).unique(), on=kind, how="semi", maintain_order="left"
-            )
-        cold, tested = tested.height - known.height, known
-    for part, pairs_of_part in (("train", train), ("test", tested)):
-        if not pairs_of_part.height:
-            how = "test" if split is None else f"split={split}"
-            raise ValueError(
-                f"{how}: expected pairs for train and test, got none of {core.height} for {part}"
-            )
+    train, held = _split(core, split, test_fraction, seed)
     rows = Dataset.from_pairs(
         name or sources[0].name,
-        *((part["user"].to_numpy(), part["item"].to_numpy()) for part in (train, tested)),
+        *((part["user"].to_numpy(), part["item"].to_numpy()) for part in (train, held)),
         in_time=in_time,
     )
     left_out = {
-        "below min_weight": total - heavy,
-        "repeated": heavy - pairs.height,
+        "below min_weight": sum(part.events for part in sources) - counted,
+        "repeated": counted - pairs.height,
         "outside the core": pairs.height - core.height,
-        "unknown to train": cold,
+        "unknown to train": core.height - train.height - held.height,
     }
     return replace(
         rows,
@@ -150,6 +127,32 @@ def read_interactions(
         item_ids=items.ids[rows.item_ids],
         left_out={reason: count for reason, count in left_out.items() if count},
     )
+
+
+def _split(
+    pairs: pl.DataFrame, split: str | None, fraction: float, seed: int
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Pairs for train and for test; where split is None the column test tells."""
+    if split is None:
+        chosen = pairs["test"].to_numpy()
+    elif split == "random":
+        chosen = splits.random_of_each(pairs, fraction, seed)
+    elif split == "last":
+        chosen = splits.last_of_each(pairs)
+    else:
+        chosen = splits.latest(pairs, fraction)
+    train, held = pairs.filter(~chosen), pairs.filter(chosen)
+    if split == "time":
+        for kind in ("user", "item"):
+            known = train.select(kind).unique()
+            held = held.join(known, on=kind, how="semi", maintain_order="left")
+    for name, part in (("train", train), ("test", held)):
+        if not part.height:
+            how = "test" if split is None else f"split={split}"
+            raise ValueError(
+                f"{how}: expected pairs for train and test, got none of {pairs.height} for {name}"
+            )
+    return train, held
 
 
 @dataclass(frozen=True)
@@ -381,12 +384,12 @@ def _are_integers(ids: pl.Series) -> bool:
 
 
 def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -> pl.DataFrame:
-    """Rows of users and items, int64, with the time if there is one, in the source's order."""
+    """Rows of users and items, uint32, with the time if there is one, in the source's order."""
     frame = source.frame
     if min_weight is not None:
         frame = frame.filter(pl.col("weight") >= min_weight)
     for kind, ids in (("user", users), ("item", items)):
-        rows = pl.int_range(len(ids.keys), dtype=pl.Int64, eager=True)
+        rows = pl.int_range(len(ids.keys), dtype=pl.UInt32, eager=True)
         keys = pl.LazyFrame({kind: ids.keys, f"{kind} row": rows})
         if source.text and ids.keys.dtype != pl.String:
             frame = frame.with_columns(pl.col(kind).cast(pl.Int64))
@@ -398,10 +401,13 @@ def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -
         events = frame.select(kept).collect(engine="streaming")
     if "time" not in events.columns or events["time"].dtype != pl.String:
         return events
-    with source.table.errors():
-        times = events["time"].str.to_datetime(strict=False)
+    text = events["time"]
+    try:
+        times = text.str.to_datetime(strict=False)
+    except pl.exceptions.ComputeError:  # not even the first is a time
+        times = pl.repeat(None, len(text), dtype=pl.Datetime, eager=True).alias("time")
     if times.null_count():
-        first = events["time"].filter(times.is_null())[0]
+        first = text.filter(times.is_null())[0]
         raise ValueError(
             f"time: expected numbers, dates or ISO 8601 text in {source.label}, got {first!r}"
         )
