@@ -78,7 +78,7 @@ def read_interactions(
             missing ids, times or weights, NaN, no pair for train or for test, a damaged file.
 
     Deterministic. Files are read twice in a stream, only the columns named: peak memory is that of
-    the ids, and about 60 bytes for each event. LightGCN's text and matrices are read whole.
+    the unique ids, and about 110 bytes for each event. LightGCN's text and matrices are read whole.
 
     Cost: O(events log events).
     """
