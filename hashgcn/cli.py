@@ -100,7 +100,7 @@ def train(
 
     import torch
 
-    from hashgcn.data import load
+    from hashgcn.data.catalogue import is_file_of_events, load
     from hashgcn.models import METHODS
     from hashgcn.report import metrics_table
 
@@ -128,7 +128,7 @@ def train(
     interactions = load(dataset, data, **options)
     out.mkdir(parents=True, exist_ok=True)
     root = None if data is None else str(data.resolve())
-    if Path(dataset).is_file():
+    if is_file_of_events(dataset):
         typer.echo(cli_data.summary(interactions))
         dataset = str(Path(dataset).resolve())
     write_settings(run, method, dataset, root, model.settings, options)
@@ -152,6 +152,9 @@ def train(
 def evaluate(
     run: RunArgument,
     data: Annotated[Path | None, typer.Option(help="Data folder or file, if it has moved.")] = None,
+    test_file: Annotated[
+        Path | None, typer.Option(help="The run's file of test events, if it has moved.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -176,7 +179,10 @@ def evaluate(
     name, root = asked["dataset"], data if data is not None else asked["data"]
     if data is not None and data.is_file():
         name, root = data, None
-    interactions = datasets.load(name, root, **asked.get("reading", {}))
+    reading = asked.get("reading", {})
+    if test_file is not None:
+        reading = {**reading, "test": str(test_file)}
+    interactions = datasets.load(name, root, **reading)
     for name, mine, theirs in (
         ("users", recommender.user_ids, interactions.user_ids),
         ("items", recommender.index.ids, interactions.item_ids),

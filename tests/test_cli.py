@@ -83,7 +83,7 @@ def test_a_file_of_events_from_training_to_recommendations(tmp_path):
     assert settings["dataset"] == str(path) and settings["reading"]["split"] == "last"
 
     moved = path.rename(tmp_path / "moved.csv")
-    assert "moved" not in hashgcn("evaluate", out).stdout
+    assert "plays.csv: no such file" in hashgcn("evaluate", out).stderr
     again = hashgcn("evaluate", out, "--data", moved, "--json")
     assert again.returncode == 0, again.stderr
     written = json.loads((out / "metrics.json").read_text())

@@ -334,6 +334,8 @@ class TestSplits:
 
 def test_load_reads_a_file(tmp_path):
     path = written(tmp_path, "e.csv")
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv: no such file"):
+        load(tmp_path / "nowhere.csv", **COLUMNS)
     assert load(path, **COLUMNS, split="last").test.num_pairs == 2
     with pytest.raises(ValueError, match="user: expected a file of events with it, got 'sample'"):
         load("sample", user="who")

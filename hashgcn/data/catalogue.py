@@ -81,17 +81,13 @@ def load(
             arguments of reading without a file, a malformed file.
         FileNotFoundError: no train.txt or test.txt where they are looked for.
     """
-    known = ("sample", *PUBLISHED)
-    if name not in known and Path(name).is_file():
+    if is_file_of_events(name, bool(reading)):
         from hashgcn.data.read import read_interactions
 
         return read_interactions(name, **reading)
     if reading:
-        argument, value = next(iter(reading.items()))
-        raise ValueError(
-            f"{argument}: expected a file of events with it, got {str(name)!r}, "
-            f"{argument}={value!r}"
-        )
+        argument = next(iter(reading))
+        raise ValueError(f"{argument}: expected a file of events with it, got {str(name)!r}")
     if name == "sample":
         return generate_sample()
     if name in PUBLISHED:
@@ -105,10 +101,15 @@ def load(
         return read_lightgcn(folder, in_time=PUBLISHED[str(name)].in_time)
     if Path(name).is_dir():
         return read_lightgcn(name)
-    names = ", ".join(map(repr, known))
+    names = ", ".join(map(repr, ("sample", *PUBLISHED)))
     raise ValueError(
         f"name: expected one of {names} or an existing folder or file, got {str(name)!r}"
     )
+
+
+def is_file_of_events(name: str | os.PathLike[str], described: bool = False) -> bool:
+    """Whether load reads a file: one that is there, or one whose reading has been described."""
+    return name not in ("sample", *PUBLISHED) and (described or Path(name).is_file())
 
 
 def fetch(

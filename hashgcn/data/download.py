@@ -91,6 +91,7 @@ def _fetch(url: str, partial: Path, progress: Callable[[int, int | None], None] 
     try:
         answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == 416 and there:  # nothing follows: whole, which its id will tell
             return
         raise

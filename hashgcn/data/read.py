@@ -248,8 +248,8 @@ def _open(
         types = frame.collect_schema()
     ids = {kind: _id_column(kind, types[kind], table.label) for kind in ("user", "item")}
     if table.text:
-        # A blank line; an event lacks less than everything.
-        frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+        if table.format != "jsonl":  # A blank line; an event lacks less than everything.
+            frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         frame = frame.with_columns(pl.col("user", "item").replace("", None))
     survey = [frame.select(column.unique()) for column in ids.values()]
     survey.append(frame.select(pl.len().alias("events"), *_faults(types)))

@@ -239,9 +239,12 @@ def _of_matrix(label: str, matrix: Any) -> Table:
 def _of_pandas(column: Any) -> pl.Series:
     """A column through NumPy, since polars would need pyarrow; missing values become nulls."""
     values, missing = column.to_numpy(), column.isna().to_numpy()
-    if values.dtype.kind == "O":
+    if values.dtype.kind != "O":
+        return pl.Series(values)
+    try:
         return pl.Series(np.where(missing, None, values).tolist(), strict=True)
-    return pl.Series(values)
+    except TypeError as error:
+        raise ValueError(f"{column.name}: expected values of one type, got {error}") from error
 
 
 @contextmanager
