@@ -52,7 +52,7 @@ PUBLISHED = {
         },
         in_time=True,
     ),
-    # Whether its lists are in order of time has not been looked into.
+    # Not known to be in order of time.
     "amazon-book": Published(
         "ratings of 91,599 books by 52,643 users",
         {

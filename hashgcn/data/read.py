@@ -44,7 +44,7 @@ def read_interactions(
 
     Ids of text formats are integers if each is written as an int64 is ("7", not "07" or "7.0"),
     and else strings; other sources keep the type of theirs. With a time, train and test know the
-    order of a user's items, which validation_part=last needs.
+    order of a user's items, which recent_fraction and validation_part=last use.
 
     Args:
         source: path of CSV, TSV, JSON lines, Parquet, RecBole's .inter, MovieLens' .dat, LightGCN's
