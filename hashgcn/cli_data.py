@@ -120,7 +120,9 @@ def fetch(
     from hashgcn.data import catalogue
 
     for name in names:
-        with tqdm(disable=quiet, leave=False, unit="B", unit_scale=True, desc=name) as bar:
+        # Shown with the first bytes, so that an error is alone on its line.
+        options = {"unit": "B", "unit_scale": True, "leave": False, "delay": 0.1}
+        with tqdm(desc=name, disable=quiet, **options) as bar:
 
             def show(file: str, done: int, total: int | None, bar: tqdm = bar) -> None:
                 bar.set_postfix_str(file, refresh=False)

@@ -156,8 +156,9 @@ class TestFetch:
         server.server_close()
         done = hashgcn("data", "fetch", "gowalla", "--data", tmp_path, "--home", server.home)
         assert done.returncode == 1
-        message = done.stderr.splitlines()[-1]
-        for words in ("hashgcn: ", "gowalla/train.txt: cannot be fetched: ", "Without a network"):
+        message = done.stderr
+        assert message.startswith("hashgcn: ") and message.count("\n") == 1, message
+        for words in ("gowalla/train.txt: cannot be fetched: ", "Without a network"):
             assert words in message
         assert not (tmp_path / "gowalla/train.txt").exists()
 
