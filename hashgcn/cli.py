@@ -1,4 +1,4 @@
-"""Command line: train, evaluate, recommend, reproduce, bench, report, info."""
+"""Command line: train, evaluate, recommend, data, reproduce, bench, report, info."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from hashgcn import __version__
+from hashgcn import __version__, cli_data
 from hashgcn.run import Run, read_json, write_settings
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_data.app, name="data", help="Datasets: list, info, fetch.")
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 
@@ -40,12 +41,28 @@ def _main(
 @app.command()
 def train(
     dataset: Annotated[
-        str, typer.Argument(help="sample, gowalla, yelp2018, or a folder in LightGCN's format.")
+        str,
+        typer.Argument(
+            help="A name of `hashgcn data list`, a folder in LightGCN's format or a file of events."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the run's files.")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder that holds the folder gowalla or yelp2018.")
+        Path | None, typer.Option(help="Folder that holds the folder of a published dataset.")
     ] = None,
+    user_column: cli_data.UserColumn = None,
+    item_column: cli_data.ItemColumn = None,
+    time_column: cli_data.TimeColumn = None,
+    weight_column: cli_data.WeightColumn = None,
+    min_weight: cli_data.MinWeight = None,
+    k_core: cli_data.KCore = None,
+    split: cli_data.Split = None,
+    test_fraction: cli_data.TestFraction = None,
+    split_seed: cli_data.SplitSeed = None,
+    test_file: cli_data.TestFile = None,
+    format: cli_data.Format = None,
+    separator: cli_data.Separator = None,
+    no_header: cli_data.NoHeader = False,
     method: Annotated[
         str, typer.Option(help="recall_hash, lightgcn, bgch, hashgnn or hashrec.")
     ] = "recall_hash",
@@ -66,7 +83,7 @@ def train(
 
     The number of epochs is chosen on a part of train; the model is then refitted on all of it.
 
-    Example: hashgcn train gowalla --data data --code-length 64 --out runs/gowalla
+    Example: hashgcn train plays.csv --user-column user --item-column track --out runs/plays
     """
     given: dict[str, Any] = {"seed": seed}
     if code_length is not None:
@@ -83,7 +100,7 @@ def train(
 
     import torch
 
-    from hashgcn.data import load
+    from hashgcn.data.catalogue import is_file_of_events, load
     from hashgcn.models import METHODS
     from hashgcn.report import metrics_table
 
@@ -93,10 +110,28 @@ def train(
         torch.set_num_threads(threads)
     model = METHODS[method](**given)
     _check_device(device)
-    interactions = load(dataset, data)
+    options = cli_data.reading(
+        user_column=user_column,
+        item_column=item_column,
+        time_column=time_column,
+        weight_column=weight_column,
+        min_weight=min_weight,
+        k_core=k_core,
+        split=split,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+        test_file=test_file,
+        format=format,
+        separator=separator,
+        no_header=no_header,
+    )
+    interactions = load(dataset, data, **options)
     out.mkdir(parents=True, exist_ok=True)
     root = None if data is None else str(data.resolve())
-    write_settings(run, method, dataset, root, model.settings)
+    if is_file_of_events(dataset):
+        typer.echo(cli_data.summary(interactions))
+        dataset = str(Path(dataset).resolve())
+    write_settings(run, method, dataset, root, model.settings, options)
     try:
         model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
     except KeyboardInterrupt:
@@ -116,7 +151,10 @@ def train(
 @app.command()
 def evaluate(
     run: RunArgument,
-    data: Annotated[Path | None, typer.Option(help="Data folder, if it has moved.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder or file, if it has moved.")] = None,
+    test_file: Annotated[
+        Path | None, typer.Option(help="The run's file of test events, if it has moved.")
+    ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -138,8 +176,13 @@ def evaluate(
         torch.set_num_threads(threads)
     recommender = Recommender.load(Run(run).codes)
     asked = read_json(Run(run).settings)
-    root = data if data is not None else asked["data"]
-    interactions = datasets.load(asked["dataset"], root)
+    name, root = asked["dataset"], data if data is not None else asked["data"]
+    if data is not None and data.is_file():
+        name, root = data, None
+    reading = asked.get("reading", {})
+    if test_file is not None:
+        reading = {**reading, "test": str(test_file)}
+    interactions = datasets.load(name, root, **reading)
     for name, mine, theirs in (
         ("users", recommender.user_ids, interactions.user_ids),
         ("items", recommender.index.ids, interactions.item_ids),
@@ -465,7 +508,7 @@ def main() -> None:
         app()
     except ValidationError as error:
         sys.exit("hashgcn: " + "; ".join(map(_describe, error.errors())))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ConnectionError) as error:
         sys.exit(f"hashgcn: {error}")
 
 

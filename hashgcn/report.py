@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hashgcn.files import write_atomic
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -57,6 +58,19 @@ def plot_curves(history: list[dict[str, Any]], metric: str, path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def plot_degrees(users: np.ndarray, items: np.ndarray, title: str, path: Path) -> None:
+    """Train pairs of users and of items by rank, int [m] and [n], on logarithmic axes, as PNG."""
+    figure = new_figure(5, 3.6)
+    axes = figure.subplots()
+    for degrees, name, colour in ((users, "users", OURS), (items, "items", COLOURS[0])):
+        ordered = sorted(degrees[degrees > 0].tolist(), reverse=True)
+        axes.plot(range(1, len(ordered) + 1), ordered, color=colour, label=name)
+    axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="train pairs", title=title)
+    axes.legend()
+    clean(axes)
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Run:
     """Paths of a run's files.
 
-    settings.json    what was asked: method, data set, settings
+    settings.json    what was asked: method, data set, how it is read, settings
     metrics.json     what came out
     codes.safetensors       packed codes with raw ids, see hashgcn.retrieval.recommender
     checkpoint.safetensors  state of training; checkpoint.previous.safetensors is the one before
@@ -35,15 +35,28 @@ class Run:
 
 
 def write_settings(
-    run: Run, method: str, dataset: str, data: str | None, settings: BaseModel
+    run: Run,
+    method: str,
+    dataset: str,
+    data: str | None,
+    settings: BaseModel,
+    reading: dict[str, Any] | None = None,
 ) -> None:
-    """What was asked of a run: method, data set by name, the folder it is read from, settings."""
+    """What was asked of a run.
+
+    Args:
+        method: its name.
+        dataset, data: name and root of data.load.
+        settings: of the method.
+        reading: further arguments of data.load.
+    """
     write_json(
         run.settings,
         {
             "method": method,
             "dataset": dataset,
             "data": data,
+            "reading": reading or {},
             "settings": settings.model_dump(mode="json"),
             "version": __version__,
         },

@@ -64,9 +64,62 @@ def test_recommend(run):
     assert json.loads(dialled.stdout)["items"][:4] != plain["items"]
 
 
+def events(folder, name="plays.csv"):
+    """A file of events in which users like the items of their own parity."""
+    rows = [f"u{u},{i},{(7 * u + i) % 40}" for u in range(60) for i in range(u % 2, 40, 2)]
+    path = folder / name
+    path.write_text("\n".join(["who,what,when", *rows]) + "\n")
+    return path
+
+
+def test_a_file_of_events_from_training_to_recommendations(tmp_path):
+    path, out = events(tmp_path), tmp_path / "run"
+    columns = ("--user-column", "who", "--item-column", "what", "--time-column", "when")
+    options = ("--split", "last", "--set", "epochs=2", "--set", "validation_part=last", "--quiet")
+    done = hashgcn("train", path, "--out", out, *columns, *options, "--code-length", 32)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("plays: 60 users, 40 items, 1,140 train and 60 test pairs\n")
+    settings = json.loads((out / "settings.json").read_text())
+    assert settings["dataset"] == str(path) and settings["reading"]["split"] == "last"
+
+    moved = path.rename(tmp_path / "moved.csv")
+    assert "plays.csv: no such file" in hashgcn("evaluate", out).stderr
+    again = hashgcn("evaluate", out, "--data", moved, "--json")
+    assert again.returncode == 0, again.stderr
+    written = json.loads((out / "metrics.json").read_text())
+    assert json.loads(again.stdout)["test"] == written["test"]
+    assert hashgcn("recommend", out, "--user", "u3", "-k", 2).stdout.startswith("u3: ")
+
+
+def test_data_info(tmp_path):
+    path, plot = events(tmp_path), tmp_path / "degrees.png"
+    columns = ("--user-column", "who", "--item-column", "what", "--k-core", 3)
+    done = hashgcn("data", "info", path, *columns, "--plot", plot)
+    assert done.returncode == 0, done.stderr
+    assert "60 users, 40 items" in done.stdout and plot.stat().st_size > 1000
+    found = json.loads(hashgcn("data", "info", path, *columns, "--json").stdout)
+    assert found["users"] == 60 and found["user_degrees"]["max"] <= 20
+    assert found["density"] == found["train_pairs"] / 2400
+
+
+def test_data_list():
+    text = hashgcn("data", "list").stdout
+    assert all(name in text for name in ("sample", "gowalla", "yelp2018", "amazon-book"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (
+            ("train", "{run}/metrics.json", "--out", "{run}/new"),
+            "expected a name that ends in one of .csv",
+        ),
+        (
+            ("train", "{run}/settings.json", "--out", "{run}/new", "--format", "jsonl"),
+            "expected UTF-8 JSON lines, got a damaged one",
+        ),
+        (("train", "sample", "--out", "{run}/new", "--k-core", "5"), "k_core: expected a file of"),
+        (("data", "fetch", "movies"), "name: expected one of gowalla"),
         (
             ("recommend", "{run}", "--user", "nobody"),
             "expected ids of users seen in training, got 'nobody'",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hashgcn.data import Dataset, Interactions, generate_sample, load, read_lightgcn
+from hashgcn.data import Dataset, Interactions, describe, generate_sample, load, read_lightgcn
 from hashgcn.metrics import evaluate_rankings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -313,7 +313,7 @@ class TestLoad:
         with pytest.raises(ValueError, match=r"root: expected the folder that holds gowalla"):
             load("gowalla")
         with pytest.raises(
-            ValueError, match="name: expected one of 'sample', 'gowalla', 'yelp2018'"
+            ValueError, match="name: expected one of 'sample', 'gowalla', 'yelp2018', 'amazon-book'"
         ):
             load("movies", tmp_path)
         with pytest.raises(FileNotFoundError, match=r"yelp2018/train\.txt"):
@@ -409,9 +409,28 @@ def test_published_data(name, users, items, train, test):
 def test_import_is_light():
     code = (
         "import sys, hashgcn.data, hashgcn.metrics, hashgcn.files;"
-        "print([m for m in ('torch', 'scipy', 'pandas') if m in sys.modules])"
+        "print([m for m in ('torch', 'scipy', 'pandas', 'polars') if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_describe_counts():
+    data = Dataset.from_pairs(
+        "toy", ([1, 1, 1, 2, 2], [5, 6, 5, 5, 7]), ([2, 3], [9, 5]), users=[1, 2, 3]
+    )
+    found = describe(data)
+    assert (found["users"], found["items"], found["train_pairs"], found["test_pairs"]) == (
+        3,
+        4,
+        4,
+        2,
+    )
+    assert found["density"] == 4 / 12 and found["left_out"] == {"repeated": 1}
+    assert (found["users_without_train"], found["items_without_train"]) == (1, 1)
+    assert found["test_pairs_unknown_to_train"] == 2
+    assert found["user_degrees"] == {
+        **{"mean": 1.333, "min": 0, "25%": 0, "50%": 2, "75%": 2, "90%": 2, "99%": 2, "max": 2}
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -204,6 +204,7 @@ class Dataset:
         test: Interactions [m users, n items].
         user_ids: int64 or str [m], unique raw ids.
         item_ids: int64 or str [n], unique raw ids.
+        left_out: how many of what was read did not become pairs, by reason.
 
     Raises:
         ValueError: sizes that differ, repeated ids, ids that are neither integers nor strings.
@@ -216,23 +217,24 @@ class Dataset:
     test: Interactions
     user_ids: np.ndarray
     item_ids: np.ndarray
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field in ("user_ids", "item_ids"):
-            ids = raw_ids(field, getattr(self, field))
-            object.__setattr__(self, field, ids)
+        for attribute in ("user_ids", "item_ids"):
+            ids = raw_ids(attribute, getattr(self, attribute))
+            object.__setattr__(self, attribute, ids)
             ordered = np.sort(ids)
             repeated = ordered[1:][ordered[1:] == ordered[:-1]]
             if len(repeated):
                 raise ValueError(
-                    f"{field}: expected unique ids, got {repeated.tolist()[0]!r} twice"
+                    f"{attribute}: expected unique ids, got {repeated.tolist()[0]!r} twice"
                 )
         expected = (len(self.user_ids), len(self.item_ids))
-        for field in ("train", "test"):
-            part = getattr(self, field)
+        for attribute in ("train", "test"):
+            part = getattr(self, attribute)
             if (part.num_users, part.num_items) != expected:
                 raise ValueError(
-                    f"{field}: expected {expected} users and items, as user_ids and item_ids, "
+                    f"{attribute}: expected {expected} users and items, as user_ids and item_ids, "
                     f"got {(part.num_users, part.num_items)}"
                 )
 
@@ -274,13 +276,11 @@ class Dataset:
         train = Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape)
         by_popularity = np.argsort(-train.popularity(), kind="stable")
         item_rows = np.argsort(by_popularity)[item_rows]
-        return cls(
-            name,
-            Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape, in_time=in_time),
-            Interactions.from_pairs(user_rows[cut:end], item_rows[cut:], *shape, in_time=in_time),
-            user_ids,
-            item_ids[by_popularity],
-        )
+        train = Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape, in_time=in_time)
+        test = Interactions.from_pairs(user_rows[cut:end], item_rows[cut:], *shape, in_time=in_time)
+        repeated = end - train.num_pairs - test.num_pairs
+        left_out = {"repeated": repeated} if repeated else {}
+        return cls(name, train, test, user_ids, item_ids[by_popularity], left_out)
 
     def user_rows(self, ids: ArrayLike) -> np.ndarray:
         """Rows of raw user ids, int64 [len(ids)]; ValueError names the first unknown id."""

@@ -39,16 +39,24 @@ def read_lightgcn(folder: str | os.PathLike[str], *, in_time: bool = False) -> D
             raise FileNotFoundError(
                 f"{path}: no such file; expected train.txt and test.txt in {folder}"
             )
-    train_lines, *train_pairs = _parse(train_path)
-    test_lines, *test_pairs = _parse(test_path)
+    train_lines, *train_pairs = parse_lightgcn(train_path, train_path.read_bytes())
+    test_lines, *test_pairs = parse_lightgcn(test_path, test_path.read_bytes())
     users = np.concatenate([train_lines, test_lines])
     name = folder.resolve().name
     return Dataset.from_pairs(name, train_pairs, test_pairs, users, in_time=in_time)
 
 
-def _parse(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """User of every line, user of every pair, item of every pair."""
-    text = path.read_bytes().replace(b"\r\n", b"\n")
+def parse_lightgcn(path: Path, text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """User of every line, user of every pair, item of every pair.
+
+    Args:
+        path: what errors call the text.
+        text: content of a file, see read_lightgcn.
+
+    Raises:
+        ValueError: malformed text, with its line number and what stands there.
+    """
+    text = text.replace(b"\r\n", b"\n")
     data = np.frombuffer(text, dtype=np.uint8)
     kind = _KIND[data]
     if (kind == _OTHER).any():

@@ -1,0 +1,201 @@
+"""Command line of data: options that say how a file of events is read; data list, info, fetch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hashgcn.data import Dataset
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+UserColumn = Annotated[str | None, typer.Option(help="Of a file: column of user ids.")]
+ItemColumn = Annotated[str | None, typer.Option(help="Of a file: column of item ids.")]
+TimeColumn = Annotated[
+    str | None, typer.Option(help="Of a file: column of times, numbers or ISO 8601.")
+]
+WeightColumn = Annotated[
+    str | None, typer.Option(help="Of a file: column of weights, for --min-weight.")
+]
+MinWeight = Annotated[float | None, typer.Option(help="Leave out events with less weight.")]
+KCore = Annotated[
+    int | None, typer.Option(help="Keep users with at least K items and items with K users.")
+]
+Split = Annotated[
+    str | None,
+    typer.Option(help="Of a file: test is random (of each user), last (of each user) or time."),
+]
+TestFraction = Annotated[float | None, typer.Option(help="Of --split random and time; 0.2.")]
+SplitSeed = Annotated[int | None, typer.Option(help="Of --split random; 0.")]
+TestFile = Annotated[Path | None, typer.Option(help="Test events, in place of a split.")]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a file, if its name does not tell: csv, tsv, jsonl, parquet, inter, movielens, "
+        "lightgcn or scipy."
+    ),
+]
+Separator = Annotated[str | None, typer.Option(help="Between columns of csv and tsv.")]
+NoHeader = Annotated[bool, typer.Option("--no-header", help="Columns are column_1, column_2, ...")]
+
+
+def reading(
+    *,
+    user_column: str | None,
+    item_column: str | None,
+    time_column: str | None,
+    weight_column: str | None,
+    min_weight: float | None,
+    k_core: int | None,
+    split: str | None,
+    test_fraction: float | None,
+    split_seed: int | None,
+    test_file: Path | None,
+    format: str | None,
+    separator: str | None,
+    no_header: bool,
+) -> dict[str, Any]:
+    """The options that were given, as arguments of read_interactions that JSON can hold."""
+    arguments = {
+        "user": user_column,
+        "item": item_column,
+        "time": time_column,
+        "weight": weight_column,
+        "min_weight": min_weight,
+        "k_core": k_core,
+        "split": split,
+        "test_fraction": test_fraction,
+        "seed": split_seed,
+        "test": None if test_file is None else str(test_file.resolve()),
+        "format": format,
+        "separator": separator,
+        "header": False if no_header else None,
+    }
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def summary(data: Dataset) -> str:
+    """One line about what was read."""
+    text = (
+        f"{data.name}: {data.train.num_users:,} users, {data.train.num_items:,} items, "
+        f"{data.train.num_pairs:,} train and {data.test.num_pairs:,} test pairs"
+    )
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in data.left_out.items())
+    return text + (f"; left out: {reasons}" if reasons else "")
+
+
+@app.command("list")
+def list_datasets() -> None:
+    """Datasets that are known by name.
+
+    Example: hashgcn data list
+    """
+    from hashgcn.data import PUBLISHED
+
+    lines = {"sample": "generated, at once: 2,000 users with tastes, 1,500 items"}
+    lines |= {name: f"{entry.about}; data fetch {name}" for name, entry in PUBLISHED.items()}
+    for name, about in lines.items():
+        typer.echo(f"{name:<12} {about}")
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="See data list.")],
+    data: Annotated[Path, typer.Option(help="Folder that gets a folder for each.")] = Path("data"),
+    home: Annotated[
+        str | None, typer.Option(help="Address of a mirror that holds NAME/train.txt.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
+) -> None:
+    """Fetch published datasets, checked; an interrupted transfer is resumed.
+
+    Example: hashgcn data fetch gowalla --data data
+    """
+    from tqdm import tqdm
+
+    from hashgcn.data import catalogue
+
+    for name in names:
+        # Shown with the first bytes, so that an error is alone on its line.
+        options = {"unit": "B", "unit_scale": True, "leave": False, "delay": 0.1}
+        with tqdm(desc=name, disable=quiet, **options) as bar:
+
+            def show(file: str, done: int, total: int | None, bar: tqdm = bar) -> None:
+                bar.set_postfix_str(file, refresh=False)
+                bar.total = total
+                bar.update(done - bar.n)
+
+            folder = catalogue.fetch(name, data, home=home or catalogue.HOME, progress=show)
+        typer.echo(f"{name}: checked, in {folder}")
+
+
+@app.command()
+def info(
+    dataset: Annotated[str, typer.Argument(help="A name, a folder or a file, as of train.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that holds the folder of a published dataset.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG of degrees by rank.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    user_column: UserColumn = None,
+    item_column: ItemColumn = None,
+    time_column: TimeColumn = None,
+    weight_column: WeightColumn = None,
+    min_weight: MinWeight = None,
+    k_core: KCore = None,
+    split: Split = None,
+    test_fraction: TestFraction = None,
+    split_seed: SplitSeed = None,
+    test_file: TestFile = None,
+    format: Format = None,
+    separator: Separator = None,
+    no_header: NoHeader = False,
+) -> None:
+    """Counts, density, degrees and what was left out of a dataset, as training would see it.
+
+    Example: hashgcn data info plays.csv --user-column user --item-column track --plot degrees.png
+    """
+    from hashgcn.data import describe, load
+    from hashgcn.report import plot_degrees
+
+    options = reading(
+        user_column=user_column,
+        item_column=item_column,
+        time_column=time_column,
+        weight_column=weight_column,
+        min_weight=min_weight,
+        k_core=k_core,
+        split=split,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+        test_file=test_file,
+        format=format,
+        separator=separator,
+        no_header=no_header,
+    )
+    loaded = load(dataset, data, **options)
+    found = describe(loaded)
+    if plot is not None:
+        plot_degrees(loaded.train.degrees(), loaded.train.popularity(), loaded.name, plot)
+    if as_json:
+        typer.echo(json.dumps({"name": loaded.name, **found}, indent=2))
+        return
+    typer.echo(summary(loaded))
+    typer.echo(f"density {found['density']:.3g}")
+    for key, text in (
+        ("users_without_train", "users without a train pair"),
+        ("items_without_train", "items without a train pair"),
+        ("test_pairs_unknown_to_train", "test pairs of such users or items"),
+    ):
+        typer.echo(f"{text}: {found[key]:,}")
+    columns = list(found["user_degrees"])
+    typer.echo("train pairs of" + "".join(f"{column:>10}" for column in columns))
+    for kind in ("user", "item"):
+        values = found[f"{kind}_degrees"].values()
+        typer.echo(f"{'each ' + kind:<14}" + "".join(f"{value:>10,.6g}" for value in values))
+    if plot is not None:
+        typer.echo(f"saved {plot}")

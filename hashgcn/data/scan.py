@@ -1,0 +1,258 @@
+"""Any source of events as a lazy table: which formats there are, and how each is opened."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from hashgcn.data.lightgcn import parse_lightgcn
+
+# Format: what a file of it is called in errors, and the endings of its name.
+FORMATS = {
+    "csv": ("UTF-8 CSV", (".csv",)),
+    "tsv": ("UTF-8 text with tabs between columns", (".tsv",)),
+    "jsonl": ("UTF-8 JSON lines", (".jsonl", ".ndjson")),
+    "parquet": ("Parquet", (".parquet", ".pq")),
+    "inter": ("RecBole's UTF-8 text with typed names", (".inter",)),
+    "movielens": ("MovieLens' UTF-8 lines user::item::rating::time", (".dat",)),
+    "lightgcn": ("LightGCN's lines `user item item ...`", (".txt",)),
+    "scipy": ("SciPy's sparse matrix", (".npz",)),
+}
+_COMPRESSIBLE = ("csv", "tsv", "jsonl", "inter", "movielens", "lightgcn")
+_BINARY = {b"PAR1": "parquet", b"PK\x03\x04": "scipy"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Events that have not been read yet.
+
+    Args:
+        label: what errors call it.
+        format: of FORMATS, or what the object in memory is.
+        frame: at least the columns asked for that exist.
+        names: of all columns.
+        text: values are text, and numbers are told from how they are spelled.
+        usual: user, item, time and weight of formats that fix the names of their columns.
+    """
+
+    label: str
+    format: str
+    frame: pl.LazyFrame
+    names: list[str]
+    text: bool = False
+    usual: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """What a reader raises, as a ValueError that names the file and its format."""
+        with _errors(self.label, self.format):
+            yield
+
+
+def scan(
+    source: Any,
+    wanted: Collection[str],
+    *,
+    format: str | None = None,
+    separator: str | None = None,
+    header: bool = True,
+) -> Table:
+    """A source as a table; of a file no more is read here than names of columns.
+
+    Args:
+        source: a path, a polars DataFrame or LazyFrame, a SciPy sparse matrix, or a data frame
+            with `columns` whose columns have `to_numpy` (pandas).
+        wanted: columns that will be asked for.
+        format: of FORMATS; from the ending of the name where None. For paths only, as the rest.
+        separator: one ASCII character between columns of csv and tsv.
+        header: whether csv and tsv start with names; otherwise they are column_1, column_2, ...
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a folder, an unknown ending or format, content of another format, a damaged
+            file, an object of another kind.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _scan_file(Path(source), wanted, format, separator, header)
+    for argument, value, nothing in (
+        ("format", format, None),
+        ("separator", separator, None),
+        ("header", header, True),
+    ):
+        if value != nothing:
+            raise ValueError(f"{argument}: expected {nothing} for data in memory, got {value!r}")
+    if isinstance(source, (pl.DataFrame, pl.LazyFrame)):
+        frame = source.lazy()
+        return Table("source", "a polars frame", frame, frame.collect_schema().names())
+    if hasattr(source, "tocsr"):
+        return _of_matrix("source", source)
+    if hasattr(source, "columns") and hasattr(source, "iloc"):
+        names = [str(name) for name in source.columns]
+        columns = {name: _of_pandas(source[name]) for name in wanted if name in source.columns}
+        return Table("source", "a pandas frame", pl.LazyFrame(columns), names)
+    raise ValueError(
+        "source: expected a path, a polars or pandas frame or a SciPy sparse matrix, "
+        f"got {type(source).__name__}"
+    )
+
+
+def _scan_file(
+    path: Path, wanted: Collection[str], format: str | None, separator: str | None, header: bool
+) -> Table:
+    if path.is_dir():
+        raise ValueError(
+            f"{path}: expected a file, got a folder; several files can be read as one polars "
+            "frame, e.g. polars.scan_parquet('folder/*.parquet')"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    format = _format_of(path) if format is None else format
+    if format not in FORMATS:
+        raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
+    if format not in ("csv", "tsv") and (separator is not None or not header):
+        raise ValueError(f"separator, header: expected neither for format {format}")
+    if separator is not None and not (len(separator) == 1 and separator.isascii()):
+        raise ValueError(f"separator: expected one ASCII character, got {separator!r}")
+    _check_content(path, format)
+
+    with _errors(str(path), format):
+        if format == "parquet":
+            frame = pl.scan_parquet(path, glob=False)
+            return Table(str(path), format, frame, frame.collect_schema().names())
+        if format == "scipy":
+            from scipy.sparse import load_npz
+
+            return _of_matrix(str(path), load_npz(path))
+        if format == "lightgcn":
+            data = path.read_bytes()
+            data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+            _, users, items = parse_lightgcn(path, data)
+            usual = {"user": "user", "item": "item"}
+            frame = pl.LazyFrame({"user": users, "item": items})
+            return Table(str(path), format, frame, list(usual), usual=usual)
+        if format == "jsonl":
+            names = pl.scan_ndjson(path).collect_schema().names()
+            as_text = dict.fromkeys([name for name in wanted if name in names], pl.String)
+            frame = pl.scan_ndjson(path, schema_overrides=as_text)
+            return Table(str(path), format, frame, names, text=True)
+        if format == "movielens":
+            usual = {"user": "user", "item": "item", "weight": "rating", "time": "time"}
+            frame = _scan_text(path, "\x01", lambda names: ["line"], header=False, quotes=False)
+            fields = pl.col("line").str.split_exact("::", len(usual) - 1)
+            frame = frame.select(fields.struct.rename_fields(list(usual.values())).alias("line"))
+            return Table(str(path), format, frame.unnest("line"), list(usual.values()), True, usual)
+        if format == "inter":
+            frame = _scan_text(path, "\t", _without_types, quotes=False)
+            names = frame.collect_schema().names()
+            usual = {"user": "user_id", "item": "item_id", "weight": "rating", "time": "timestamp"}
+            usual = {argument: name for argument, name in usual.items() if name in names}
+            return Table(str(path), format, frame, names, True, usual)
+        separator = separator or {"csv": ",", "tsv": "\t"}[format]
+        frame = _scan_text(path, separator, None if header else _numbered, header=header)
+        return Table(str(path), format, frame, frame.collect_schema().names(), text=True)
+
+
+def _scan_text(
+    path: Path,
+    separator: str,
+    rename: Callable[[list[str]], list[str]] | None,
+    *,
+    header: bool = True,
+    quotes: bool = True,
+) -> pl.LazyFrame:
+    """Text columns of a file with separators, plain or gzip; blank lines are rows of nulls."""
+    return pl.scan_csv(
+        path,
+        separator=separator,
+        has_header=header,
+        quote_char='"' if quotes else None,
+        infer_schema=False,  # of the first rows only, and what follows may differ
+        with_column_names=rename,
+        glob=False,
+    )
+
+
+def _numbered(names: list[str]) -> list[str]:
+    return [f"column_{place}" for place in range(1, len(names) + 1)]
+
+
+def _without_types(names: list[str]) -> list[str]:
+    return [name.split(":")[0] for name in names]
+
+
+def _format_of(path: Path) -> str:
+    name = path.name.lower()
+    ending = Path(name.removesuffix(".gz")).suffix
+    for format, (_, endings) in FORMATS.items():
+        if ending in endings:
+            if name.endswith(".gz") and format not in _COMPRESSIBLE:
+                raise ValueError(f"{path}: expected {ending} without .gz, which only text may have")
+            return format
+    known = ", ".join(ending for _, endings in FORMATS.values() for ending in endings)
+    raise ValueError(
+        f"{path}: expected a name that ends in one of {known} (text also .gz), or format= "
+        f"(--format), got {path.name!r}"
+    )
+
+
+def _check_content(path: Path, format: str) -> None:
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if not start:
+        raise ValueError(f"{path}: expected events, got an empty file")
+    found = _BINARY.get(start)
+    if found != (format if format in _BINARY.values() else None):
+        # npz is a zip archive, and so are many other files.
+        got = {
+            "parquet": "a Parquet file",
+            "scipy": "a zip archive",
+            None: f"{start!r} at its start",
+        }
+        raise ValueError(f"{path}: expected {FORMATS[format][0]} ({format}), got {got[found]}")
+
+
+def _of_matrix(label: str, matrix: Any) -> Table:
+    """Entries of a sparse matrix that are not 0; repeated ones are summed, as SciPy means them."""
+    entries = matrix.tocsr().tocoo()  # tocsr sums
+    stored = entries.data != 0
+    if np.isnan(np.asarray(entries.data, dtype=np.float64)).any():
+        raise ValueError(f"{label}: expected a matrix of numbers, got NaN")
+    columns = {
+        "user": entries.row[stored].astype(np.int64),
+        "item": entries.col[stored].astype(np.int64),
+        "weight": entries.data[stored],
+    }
+    usual = {name: name for name in columns}
+    return Table(label, "scipy", pl.LazyFrame(columns), list(columns), usual=usual)
+
+
+def _of_pandas(column: Any) -> pl.Series:
+    """A column through NumPy, since polars would need pyarrow; missing values become nulls."""
+    values, missing = column.to_numpy(), column.isna().to_numpy()
+    if values.dtype.kind != "O":
+        return pl.Series(values)
+    try:
+        return pl.Series(np.where(missing, None, values).tolist(), strict=True)
+    except TypeError as error:
+        raise ValueError(f"{column.name}: expected values of one type, got {error}") from error
+
+
+@contextmanager
+def _errors(label: str, format: str) -> Iterator[None]:
+    failures = (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, zipfile.BadZipFile)
+    try:
+        yield
+    except failures as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        expected = FORMATS[format][0] if format in FORMATS else format
+        raise ValueError(f"{label}: expected {expected}, got a damaged one: {reason}") from error
