@@ -186,6 +186,8 @@ def info(
         return
     typer.echo(summary(loaded))
     typer.echo(f"density {found['density']:.3g}")
+    known = "known" if found["order_in_time_known"] else "not known"
+    typer.echo(f"order of a user's items in time: {known}")
     for key, text in (
         ("users_without_train", "users without a train pair"),
         ("items_without_train", "items without a train pair"),

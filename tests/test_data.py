@@ -428,6 +428,7 @@ def test_describe_counts():
         4,
         2,
     )
+    assert found["order_in_time_known"] == (data.train.order is not None)
     assert found["density"] == 4 / 12 and found["left_out"] == {"repeated": 1}
     assert (found["users_without_train"], found["items_without_train"]) == (1, 1)
     assert found["test_pairs_unknown_to_train"] == 2

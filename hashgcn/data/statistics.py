@@ -19,7 +19,8 @@ def describe(data: Dataset) -> dict[str, Any]:
     no train pair.
 
     Returns:
-        users, items, train_pairs, test_pairs, density; left_out (see Dataset);
+        users, items, train_pairs, test_pairs, density; order_in_time_known (of the items of a user
+        in train); left_out (see Dataset);
         users_without_train, items_without_train, test_pairs_unknown_to_train; user_degrees and
         item_degrees of train as {"mean": ..., "min": ..., "25%": ..., ..., "max": ...}.
 
@@ -34,6 +35,7 @@ def describe(data: Dataset) -> dict[str, Any]:
         "train_pairs": data.train.num_pairs,
         "test_pairs": data.test.num_pairs,
         "density": data.train.num_pairs / cells if cells else 0.0,
+        "order_in_time_known": data.train.order is not None,
         "left_out": dict(data.left_out),
         "users_without_train": int((users == 0).sum()),
         "items_without_train": int((items == 0).sum()),
