@@ -8,6 +8,7 @@ OUT ?= runs/$(DATASET)
 OP ?=
 BENCH ?=
 GPU_CHECK ?=
+EMULATE ?=
 SOURCES := CMakeLists.txt setup.py pyproject.toml $(shell find csrc -type f)
 
 # Torch first and pinned: a CPU build is taken where one is offered, the stock wheel elsewhere. The
@@ -25,7 +26,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda gpu-check lint format bench bench-report sanitize clean
+.PHONY: build demo test test-slow test-cuda test-emulate gpu-check lint format bench bench-report sanitize clean
 
 build: $(VENV)/built
 
@@ -40,6 +41,10 @@ test-slow: build
 
 test-cuda: build
 	$(BIN)/python -m pytest -m cuda
+
+# The CUDA kernels as host code, sanitized: needs neither a GPU nor nvcc. EMULATE: options of pytest.
+test-emulate: build
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/emulate.py $(EMULATE)
 
 # Needs no network: .venv's Python if there is one, else PYTHON with what it has installed.
 # GPU_CHECK: parts and options, see the script.

@@ -5,7 +5,8 @@
 
 One JSON line a case, written as it is made. Results are compared with the baseline's first. Bounds:
 bytes that have to move over the copy bandwidth measured here, operations over the rates of compute
-capability 8.0 and 9.0 (16 popcounts and 128 multiply-adds a multiprocessor and cycle).
+capability 8.0 and 9.0 (16 popcounts and 128 multiply-adds a multiprocessor and cycle). Beside them
+stand the floors, the same formulas with an H200's rates, whatever the device is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,9 @@ from hashgcn.settings import Settings
 ROUNDS, WARM_UP = 20, 3
 BITS, BATCH, LAYERS, TAU, CUTOFF = 64, 2048, 3, 3.6, 50
 BASELINE_CHUNKS = (4, 8, 16, 32, 64)
+# A second, on an H200: bytes that a copy reads and writes, and operations of 132 multiprocessors at
+# 1.98 GHz.
+H200 = {"bytes": 4.3e12, "popcounts": 16 * 132 * 1.98e9, "multiply_adds": 128 * 132 * 1.98e9}
 
 
 @dataclass
@@ -45,8 +49,9 @@ class Case:
     """What is timed.
 
     Attributes:
-        bytes, popcounts, multiply_adds: that the work has to move or do at least.
         reach: what is asked of it.
+        work: bytes, popcounts (of 32 bits) and multiply_adds that it has to move or do at least,
+            each a formula of the shape.
         baselines: by name, what a user would run instead; each with its check against run's result.
     """
 
@@ -54,10 +59,18 @@ class Case:
     run: Callable[[], Any]
     shape: dict[str, int]
     reach: str
-    bytes: int = 0
-    popcounts: int = 0
-    multiply_adds: int = 0
+    work: dict[str, str] = field(default_factory=dict)
     baselines: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], None] | None]] | None = None
+
+    def amounts(self) -> dict[str, float]:
+        return {name: eval(formula, {}, self.shape) for name, formula in self.work.items()}
+
+    def floors(self) -> dict[str, dict[str, Any]]:
+        """By kind of work: its formula, how much that is, and seconds of it on an H200."""
+        return {
+            name: {"formula": self.work[name], "amount": amount, "h200": amount / H200[name]}
+            for name, amount in self.amounts().items()
+        }
 
 
 class Device:
@@ -131,12 +144,12 @@ def elementwise(device: Device, inputs: Inputs) -> Iterator[Case]:
     reach, shape = "90% of the copy bandwidth", {"elements": x.numel()}
     yield Case(
         *("sign_swish", lambda: ops.sign_swish(x, beta), shape, reach),
-        bytes=8 * x.numel(),
+        work={"bytes": "8 * elements"},
         baselines={"torch.where": (lambda: torch.where(x >= 0, 1.0, -1.0), None)},
     )
     yield Case(
         *("sign_swish_pack", lambda: ops.sign_swish_pack(x, beta), shape, reach),
-        bytes=8 * x.numel() + x.numel() // 8,
+        work={"bytes": "8 * elements + elements / 8"},
     )
     backward = torch.ops.hashgcn.sign_swish_backward
 
@@ -147,7 +160,7 @@ def elementwise(device: Device, inputs: Inputs) -> Iterator[Case]:
 
     yield Case(
         *("sign_swish backward", lambda: backward(grad, x, beta), shape, reach),
-        bytes=12 * x.numel(),
+        work={"bytes": "12 * elements"},
         baselines={"plain torch": (plain, None)},
     )
 
@@ -158,7 +171,7 @@ def losses(device: Device, inputs: Inputs) -> Iterator[Case]:
     graph, users = inputs.graph.to(device.device), users.to(device.device)
     signs = [t.to(device.device) for t in inputs.signs("random", BITS)]
     b, d = signs[0][users].requires_grad_(), signs[1].requires_grad_()
-    pairs, count = len(users) * len(d), len(row)
+    count = len(row)
     objective = SmoothRecallLoss((CUTOFF,), TAU)
     share = 1 / torch.bincount(row, minlength=len(users)).clamp(min=1)[row] / len(users)
 
@@ -183,20 +196,21 @@ def losses(device: Device, inputs: Inputs) -> Iterator[Case]:
         for chunk in BASELINE_CHUNKS
     }
     shape = {"batch": len(users), "items": len(d), "bits": BITS, "positives": count}
-    code_bytes = 4 * BITS * (len(users) + len(d))
+    code_bytes = "3 * 4 * bits * (batch + items)"
     yield Case(
         *("recall loss on score tables, forward and backward", ours, shape),
         "250 us; 100 times plain torch; 1/200 of the memory without chunks",
-        bytes=3 * code_bytes,
-        popcounts=2 * pairs * (BITS // 32),
-        multiply_adds=2 * pairs * BITS,
+        work={
+            "bytes": code_bytes,
+            "popcounts": "2 * batch * items * bits / 32",
+            "multiply_adds": "2 * batch * items * bits",
+        },
         baselines=plain,
     )
     yield Case(
         *("recall loss on smooth_rank, forward and backward", real_valued, shape),
         "10 times plain torch",
-        bytes=3 * code_bytes,
-        multiply_adds=4 * pairs * BITS,
+        work={"bytes": code_bytes, "multiply_adds": "4 * batch * items * bits"},
         baselines=plain,
     )
 
@@ -230,8 +244,10 @@ def topk(device: Device, inputs: Inputs) -> Iterator[Case]:
     yield Case(
         *("hamming_topk, train items left out", ours, shape),
         "3 ms; 10 times matmul and topk",
-        bytes=8 * (len(queries) + len(items)) + 12 * k * len(queries),
-        popcounts=len(queries) * len(items) * (BITS // 32),
+        work={
+            "bytes": "bits / 8 * (queries + items) + 12 * k * queries",
+            "popcounts": "queries * items * bits / 32",
+        },
         baselines={"matmul, mask, topk": (plain, distances_agree)},
     )
     count = 10**4 if device.quick else 10**8
@@ -241,7 +257,7 @@ def topk(device: Device, inputs: Inputs) -> Iterator[Case]:
         lambda: ops.hamming_topk(queries[:1], catalogue, k, code_length=BITS),
         {"queries": 1, "items": count, "bits": BITS, "k": k},
         "80% of the copy bandwidth",
-        bytes=8 * count,
+        work={"bytes": "bits / 8 * items", "popcounts": "items * bits / 32"},
     )
 
 
@@ -254,10 +270,12 @@ def propagation(device: Device, inputs: Inputs) -> Iterator[Case]:
     yield Case(
         "propagation",
         lambda: (ops.propagate(graph, x, LAYERS),),
-        {"pairs": len(cpu.user_items), "width": BITS, "layers": LAYERS},
+        {"pairs": len(cpu.user_items), "nodes": nodes, "width": BITS, "layers": LAYERS},
         "1.5 times torch.sparse",
-        bytes=LAYERS * nodes * BITS * 8,
-        multiply_adds=LAYERS * 2 * len(cpu.user_items) * BITS,
+        work={
+            "bytes": "layers * 8 * nodes * width",
+            "multiply_adds": "layers * 2 * pairs * width",
+        },
         baselines={"torch.sparse": (lambda: (halves.propagate(x, LAYERS),), near)},
     )
 
@@ -304,9 +322,9 @@ def measure(device: Device, case: Case, rates: dict[str, float]) -> dict[str, An
     times = device.seconds(case.run)
     median = statistics.median(times)
     bounds = {
-        name: getattr(case, name) / rate
-        for name, rate in rates.items()
-        if getattr(case, name) and not device.quick  # tiny inputs sit in caches
+        name: amount / rates[name]
+        for name, amount in case.amounts().items()
+        if name in rates and not device.quick  # tiny inputs sit in caches
     }
     baselines = {}
     for name, (run, check) in (case.baselines or {}).items():
@@ -326,6 +344,7 @@ def measure(device: Device, case: Case, rates: dict[str, float]) -> dict[str, An
         "rounds": len(times),
         "extra_bytes": device.peak(case.run),
         "bounds": bounds,
+        "floors": case.floors(),
         "percent_of_bound": 100 * max(bounds.values()) / median if bounds else None,
         "baselines": baselines,
     }
@@ -371,6 +390,12 @@ def main() -> int:
                         f"[{case.reach}]" if case.reach else "",
                         flush=True,
                     )
+                    for kind, floor in row["floors"].items():
+                        print(
+                            f"    {kind}: {floor['formula']} = {floor['amount']:.3g},",
+                            f"{1e3 * floor['h200']:.3g} ms on an H200",
+                            flush=True,
+                        )
             except Exception:
                 failed += 1
                 traceback.print_exc()

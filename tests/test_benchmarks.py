@@ -42,6 +42,11 @@ def test_the_gpu_check_is_rehearsed_without_a_gpu(tmp_path):
     found = {row["name"]: row for row in map(json.loads, lines)}
     assert {"sign_swish", "hamming_topk, one query", "propagation", "training step"} <= set(found)
     assert found["propagation"]["baselines"]["torch.sparse"]["compared"]
+    floors = found["sign_swish"]["floors"]["bytes"]
+    assert floors["amount"] == 8 * found["sign_swish"]["shape"]["elements"]
+    assert floors["h200"] == floors["amount"] / 4.3e12
+    for row in found.values():
+        assert row["floors"] or row["name"].startswith("training step"), row["name"]
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,9 @@
 // What the CUDA glue shares: device and stream, error flag, dtype dispatch.
 #pragma once
 
-#include <cuda_runtime.h>
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
-#include <torch/csrc/stable/accelerator.h>
-
 #include "../cuda/errors.h"
 #include "checks.h"
+#include "device.h"
 
 namespace hashgcn {
 
@@ -17,28 +14,26 @@ void raise_errors(const char* op, unsigned int* errors, cudaStream_t stream);
 class Device {
  public:
   Device(const char* op, const Tensor& anchor)
-      : op_(checked(op, anchor)), guard_(anchor.get_device_index()), errors(cuda::error_flag()) {
-    void* current = nullptr;
-    STABLE_TORCH_ERROR_CODE_CHECK(
-        aoti_torch_get_current_cuda_stream(anchor.get_device_index(), &current));
-    stream = static_cast<cudaStream_t>(current);
-  }
+      : op_(checked(op, anchor)),
+        guard_(anchor.get_device_index()),
+        errors(cuda::error_flag()),
+        stream(current_stream(anchor.get_device_index())) {}
 
   // To be called after the op's launches.
   void finish() const { raise_errors(op_, errors, stream); }
 
  private:
   static const char* checked(const char* op, const Tensor& anchor) {
-    require(anchor.is_cuda(), op, "all tensors on one device, got some on another");
+    require(is_on_device(anchor), op, "all tensors on one device, got some on another");
     return op;
   }
 
   const char* op_;
-  torch::stable::accelerator::DeviceGuard guard_;
+  DeviceGuard guard_;
 
  public:
   unsigned int* const errors;
-  cudaStream_t stream;
+  const cudaStream_t stream;
 };
 
 // The order of candidates by item, which gradients of candidate lists need.
