@@ -26,7 +26,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda test-emulate gpu-check lint format bench bench-report sanitize clean
+.PHONY: build demo test test-slow test-cuda test-emulate gpu-check lint format bench bench-report kernels sanitize clean
 
 build: $(VENV)/built
 
@@ -69,6 +69,10 @@ $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 # OP=hamming_topk: that file alone; OP=scaling: the curves. BENCH: options of `hashgcn bench`.
 bench: build $(VENV)/bench-installed
 	$(BIN)/hashgcn bench $(OP) $(BENCH)
+
+# Registers, shared memory and spills of every CUDA kernel: docs/kernels.md. Needs nvcc.
+kernels: $(VENV)/installed
+	$(BIN)/python tools/kernels.py
 
 bench-report: build
 	$(BIN)/hashgcn report --benchmarks --out build/report

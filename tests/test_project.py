@@ -49,6 +49,14 @@ def test_every_op_has_the_same_stem_in_every_layer():
     }
 
 
+def test_the_kernels_page_names_every_cuda_kernel():
+    sources = "\n".join(p.read_text() for p in (ROOT / "csrc/cuda").glob("*.cu*"))
+    kernel = r"__global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\("
+    page = (ROOT / "docs/kernels.md").read_text()
+    named = re.findall(r"\| `(\w+)[^`]*` \|", page)
+    assert set(re.findall(kernel, sources)) == set(named)
+
+
 def test_error_texts_are_those_of_the_device_flag():
     header = (ROOT / "csrc/core/errors.h").read_text()
     block = header[header.index("kErrorTexts") :]
