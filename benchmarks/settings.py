@@ -2,6 +2,8 @@
 
     .venv/bin/python benchmarks/settings.py gowalla DATA >> benchmarks/results/settings.jsonl
 
+More arguments are names of settings: then only changes of one of them run, and the defaults.
+
 Selection runs alone: without the last fifth of each user's train items, judged on them; test is not
 looked at. One JSON line a run: the change, its best epoch, metrics there, seconds.
 """
@@ -21,8 +23,14 @@ from hashgcn.training import Trainer
 CHANGES = [
     {},
     {"recent_fraction": 0.0},
-    {"recent_fraction": 0.25},
     {"recent_scale": 0.5},
+    {"recent_fraction": 0.05},
+    {"recent_fraction": 0.15},
+    {"recent_fraction": 0.25},
+    {"recent_fraction": 0.25, "recent_scale": 0.5},
+    {"recent_fraction": 0.25, "recent_scale": 2.0},
+    {"recent_fraction": 0.4},
+    {"recent_fraction": 0.4, "recent_scale": 2.0},
     {"first_layer": 0},
     {"tau_score": 3.5},
     {"batch_users": 512, "learning_rate": 0.02},
@@ -42,9 +50,11 @@ CHANGES = [
 
 
 def main() -> None:
-    name, root = sys.argv[1:]
+    name, root, *only = sys.argv[1:]
     data = load(name, root)
     for change in CHANGES:
+        if only and change and not change.keys() & set(only):
+            continue
         settings = Settings(validation_part="last", validation_fraction=0.2, **change)
         trainer = Trainer(
             RecallHash.network, data, settings, torch.device("cpu"), None, progress=False
