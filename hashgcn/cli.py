@@ -39,6 +39,7 @@ def _main(
 
 
 @app.command()
+@cli_data.with_reading
 def train(
     dataset: Annotated[
         str,
@@ -50,19 +51,7 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Folder that holds the folder of a published dataset.")
     ] = None,
-    user_column: cli_data.UserColumn = None,
-    item_column: cli_data.ItemColumn = None,
-    time_column: cli_data.TimeColumn = None,
-    weight_column: cli_data.WeightColumn = None,
-    min_weight: cli_data.MinWeight = None,
-    k_core: cli_data.KCore = None,
-    split: cli_data.Split = None,
-    test_fraction: cli_data.TestFraction = None,
-    split_seed: cli_data.SplitSeed = None,
-    test_file: cli_data.TestFile = None,
-    format: cli_data.Format = None,
-    separator: cli_data.Separator = None,
-    no_header: cli_data.NoHeader = False,
+    reading: Any = None,
     method: Annotated[
         str, typer.Option(help="recall_hash, lightgcn, bgch, hashgnn or hashrec.")
     ] = "recall_hash",
@@ -110,28 +99,13 @@ def train(
         torch.set_num_threads(threads)
     model = METHODS[method](**given)
     _check_device(device)
-    options = cli_data.reading(
-        user_column=user_column,
-        item_column=item_column,
-        time_column=time_column,
-        weight_column=weight_column,
-        min_weight=min_weight,
-        k_core=k_core,
-        split=split,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-        test_file=test_file,
-        format=format,
-        separator=separator,
-        no_header=no_header,
-    )
-    interactions = load(dataset, data, **options)
+    interactions = load(dataset, data, **reading)
     out.mkdir(parents=True, exist_ok=True)
     root = None if data is None else str(data.resolve())
     if is_file_of_events(dataset):
         typer.echo(cli_data.summary(interactions))
         dataset = str(Path(dataset).resolve())
-    write_settings(run, method, dataset, root, model.settings, options)
+    write_settings(run, method, dataset, root, model.settings, reading)
     try:
         model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
     except KeyboardInterrupt:

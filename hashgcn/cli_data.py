@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,69 +16,74 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-UserColumn = Annotated[str | None, typer.Option(help="Of a file: column of user ids.")]
-ItemColumn = Annotated[str | None, typer.Option(help="Of a file: column of item ids.")]
-TimeColumn = Annotated[
-    str | None, typer.Option(help="Of a file: column of times, numbers or ISO 8601.")
-]
-WeightColumn = Annotated[
-    str | None, typer.Option(help="Of a file: column of weights, for --min-weight.")
-]
-MinWeight = Annotated[float | None, typer.Option(help="Leave out events with less weight.")]
-KCore = Annotated[
-    int | None, typer.Option(help="Keep users with at least K items and items with K users.")
-]
-Split = Annotated[
-    str | None,
-    typer.Option(help="Of a file: test is random (of each user), last (of each user) or time."),
-]
-TestFraction = Annotated[float | None, typer.Option(help="Of --split random and time; 0.2.")]
-SplitSeed = Annotated[int | None, typer.Option(help="Of --split random; 0.")]
-TestFile = Annotated[Path | None, typer.Option(help="Test events, in place of a split.")]
-Format = Annotated[
-    str | None,
-    typer.Option(
-        help="Of a file, if its name does not tell: csv, tsv, jsonl, parquet, inter, movielens, "
-        "lightgcn or scipy."
-    ),
-]
-Separator = Annotated[str | None, typer.Option(help="Between columns of csv and tsv.")]
-NoHeader = Annotated[bool, typer.Option("--no-header", help="Columns are column_1, column_2, ...")]
+# Options that say how a file of events is read.
+READING: dict[str, Any] = {
+    "user_column": Annotated[str | None, typer.Option(help="Of a file: column of user ids.")],
+    "item_column": Annotated[str | None, typer.Option(help="Of a file: column of item ids.")],
+    "time_column": Annotated[
+        str | None, typer.Option(help="Of a file: column of times, numbers or ISO 8601.")
+    ],
+    "weight_column": Annotated[
+        str | None, typer.Option(help="Of a file: column of weights, for --min-weight.")
+    ],
+    "min_weight": Annotated[float | None, typer.Option(help="Leave out events with less weight.")],
+    "k_core": Annotated[
+        int | None, typer.Option(help="Keep users with at least K items and items with K users.")
+    ],
+    "split": Annotated[
+        str | None,
+        typer.Option(help="Of a file: test is random (of each user), last (of each user) or time."),
+    ],
+    "test_fraction": Annotated[float | None, typer.Option(help="Of --split random and time; 0.2.")],
+    "split_seed": Annotated[int | None, typer.Option(help="Of --split random; 0.")],
+    "test_file": Annotated[Path | None, typer.Option(help="Test events, in place of a split.")],
+    "format": Annotated[
+        str | None,
+        typer.Option(
+            help="Of a file, if its name does not tell: csv, tsv, jsonl, parquet, inter, "
+            "movielens, lightgcn or scipy."
+        ),
+    ],
+    "separator": Annotated[str | None, typer.Option(help="Between columns of csv and tsv.")],
+    "no_header": Annotated[
+        bool, typer.Option("--no-header", help="Columns are column_1, column_2, ...")
+    ],
+}
 
 
-def reading(
-    *,
-    user_column: str | None,
-    item_column: str | None,
-    time_column: str | None,
-    weight_column: str | None,
-    min_weight: float | None,
-    k_core: int | None,
-    split: str | None,
-    test_fraction: float | None,
-    split_seed: int | None,
-    test_file: Path | None,
-    format: str | None,
-    separator: str | None,
-    no_header: bool,
-) -> dict[str, Any]:
-    """The options that were given, as arguments of read_interactions that JSON can hold."""
-    arguments = {
-        "user": user_column,
-        "item": item_column,
-        "time": time_column,
-        "weight": weight_column,
-        "min_weight": min_weight,
-        "k_core": k_core,
-        "split": split,
-        "test_fraction": test_fraction,
-        "seed": split_seed,
-        "test": None if test_file is None else str(test_file.resolve()),
-        "format": format,
-        "separator": separator,
-        "header": False if no_header else None,
+def with_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of READING where it has a parameter `reading`.
+
+    It is given those that were set, as arguments of read_interactions that JSON can hold.
+    """
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        options = {name: given.pop(name) for name in READING}
+        command(**given, reading=_arguments(**options))
+
+    parameters = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if parameter.name != "reading":
+            parameters.append(parameter)
+            continue
+        for name, annotation in READING.items():
+            default = False if name == "no_header" else None
+            parameters.append(
+                inspect.Parameter(name, parameter.kind, default=default, annotation=annotation)
+            )
+    run.__signature__ = inspect.Signature(parameters)
+    return run
+
+
+def _arguments(no_header: bool, test_file: Path | None, **given: Any) -> dict[str, Any]:
+    """Options by the names that read_interactions has for them, without those not given."""
+    given["header"] = False if no_header else None
+    given["test"] = None if test_file is None else str(test_file.resolve())
+    given["seed"] = given.pop("split_seed")
+    return {
+        name.removesuffix("_column"): value for name, value in given.items() if value is not None
     }
-    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def summary(data: Dataset) -> str:
@@ -134,6 +142,7 @@ def fetch(
 
 
 @app.command()
+@with_reading
 def info(
     dataset: Annotated[str, typer.Argument(help="A name, a folder or a file, as of train.")],
     data: Annotated[
@@ -141,19 +150,7 @@ def info(
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="PNG of degrees by rank.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    user_column: UserColumn = None,
-    item_column: ItemColumn = None,
-    time_column: TimeColumn = None,
-    weight_column: WeightColumn = None,
-    min_weight: MinWeight = None,
-    k_core: KCore = None,
-    split: Split = None,
-    test_fraction: TestFraction = None,
-    split_seed: SplitSeed = None,
-    test_file: TestFile = None,
-    format: Format = None,
-    separator: Separator = None,
-    no_header: NoHeader = False,
+    reading: Any = None,
 ) -> None:
     """Counts, density, degrees and what was left out of a dataset, as training would see it.
 
@@ -162,22 +159,7 @@ def info(
     from hashgcn.data import describe, load
     from hashgcn.report import plot_degrees
 
-    options = reading(
-        user_column=user_column,
-        item_column=item_column,
-        time_column=time_column,
-        weight_column=weight_column,
-        min_weight=min_weight,
-        k_core=k_core,
-        split=split,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-        test_file=test_file,
-        format=format,
-        separator=separator,
-        no_header=no_header,
-    )
-    loaded = load(dataset, data, **options)
+    loaded = load(dataset, data, **reading)
     found = describe(loaded)
     if plot is not None:
         plot_degrees(loaded.train.degrees(), loaded.train.popularity(), loaded.name, plot)

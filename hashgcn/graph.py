@@ -72,10 +72,8 @@ class BipartiteGraph:
         """
         if self.user_time is None or fraction == 0:
             return None
-        chosen = (self.user_time > 1 - fraction).cpu()
-        before = torch.nn.functional.pad(chosen.cumsum(0), (1, 0))
-        ids = self.user_items.cpu()[chosen]
-        part = Interactions(before[self.user_ptr.cpu()].numpy(), ids.numpy(), self.num_items)
+        ptr, ids, time = (x.cpu().numpy() for x in (self.user_ptr, self.user_items, self.user_time))
+        part = Interactions(ptr, ids, self.num_items).where(time > 1 - fraction)
         return BipartiteGraph.from_interactions(part).to(self.user_ptr.device)
 
 

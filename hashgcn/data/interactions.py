@@ -134,9 +134,8 @@ class Interactions:
         """k / degree for a user's k-th item in time, float64 [pairs]; None without `order`."""
         if self.order is None:
             return None
-        place = np.empty(self.num_pairs, np.int64)
-        place[np.lexsort((self.order, self.users()))] = np.arange(self.num_pairs)
-        users = self.users()
+        users, place = self.users(), np.empty(self.num_pairs, np.int64)
+        place[np.lexsort((self.order, users))] = np.arange(self.num_pairs)
         return (place - self.ptr[users] + 1) / self.degrees()[users]
 
     def split(
@@ -185,9 +184,9 @@ class Interactions:
         held = np.empty(self.num_pairs, dtype=bool)
         place = np.arange(self.num_pairs) - self.ptr[users]
         held[np.lexsort((first_held, users))] = place < held_count[users]
-        return self._where(~held), self._where(held)
+        return self.where(~held), self.where(held)
 
-    def _where(self, chosen: np.ndarray) -> Interactions:
+    def where(self, chosen: np.ndarray) -> Interactions:
         """The pairs that are chosen, bool [pairs]."""
         counts = np.bincount(self.users()[chosen], minlength=self.num_users)
         order = None if self.order is None else self.order[chosen]
