@@ -138,43 +138,21 @@ def evaluate(
     """
     import time
 
-    import numpy as np
     import torch
 
-    from hashgcn import data as datasets
     from hashgcn import evaluation
+    from hashgcn.finished_run import FinishedRun
     from hashgcn.report import metrics_table, ties_table
-    from hashgcn.retrieval.recommender import Recommender
 
     if threads:
         torch.set_num_threads(threads)
-    recommender = Recommender.load(Run(run).codes)
-    asked = read_json(Run(run).settings)
-    name, root = asked["dataset"], data if data is not None else asked["data"]
-    if data is not None and data.is_file():
-        name, root = data, None
-    reading = asked.get("reading", {})
-    if test_file is not None:
-        reading = {**reading, "test": str(test_file)}
-    interactions = datasets.load(name, root, **reading)
-    for name, mine, theirs in (
-        ("users", recommender.user_ids, interactions.user_ids),
-        ("items", recommender.index.ids, interactions.item_ids),
-    ):
-        if not np.array_equal(mine, theirs):
-            raise ValueError(f"{asked['dataset']}: expected the {name} of the run, got others")
-    cutoffs = asked["settings"]["cutoffs"]
-    words = map(torch.from_numpy, (recommender.user_codes, recommender.index.codes))
-    codes = evaluation.HammingRanking(*words, recommender.index.code_length)
-    if recommender.scales is not None:
-        scales = tuple(map(torch.from_numpy, recommender.scales))
-        codes = evaluation.WeightedRanking(codes.users, codes.items, codes.code_length, scales)
+    finished = FinishedRun.load(Run(run), data=data, test_file=test_file)
+    codes, interactions, cutoffs = finished.ranking, finished.data, finished.cutoffs
     started = time.perf_counter()
     test = evaluation.evaluate(codes, interactions.train, interactions.test, cutoffs)
     seconds = time.perf_counter() - started
     original = evaluation.evaluate_original_order(codes, interactions, cutoffs)
-    # Weighted scores hardly ever tie.
-    ties = {} if recommender.scales else evaluation.evaluate_ties(codes, interactions, cutoffs)
+    ties = {} if finished.weighted else evaluation.evaluate_ties(codes, interactions, cutoffs)
     popularity = evaluation.popularity_ranking(interactions, cutoffs)
     if as_json:
         content: dict[str, Any] = {
@@ -190,7 +168,7 @@ def evaluate(
     typer.echo(metrics_table(columns | (ties_table(ties) if ties else {})))
     users = int((interactions.test.degrees() > 0).sum())
     typer.echo(
-        f"{users} users, {len(recommender.index)} items, ranked and scored in {seconds:.2f} s "
+        f"{users} users, {interactions.test.num_items} items, ranked and scored in {seconds:.2f} s "
         f"({torch.get_num_threads()} threads)"
     )
 
@@ -395,23 +373,62 @@ def bench(
 
 @app.command()
 def report(
-    benchmarks: Annotated[
-        bool, typer.Option("--benchmarks", help="The benchmarks' rows: the one report there is.")
-    ],
-    files: Annotated[
+    paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="Rows; benchmarks/results of the checkout."),
+        typer.Argument(metavar="RUN", help="Folder of a finished run; FILEs for --benchmarks."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for index.html and benchmarks.md.")] = Path(
-        "build/report"
-    ),
+    titles: Annotated[
+        Path | None,
+        typer.Option(help="CSV, TSV, JSON lines or Parquet of items: ids, then titles."),
+    ] = None,
+    title_columns: Annotated[
+        str | None,
+        typer.Option(metavar="ID,TITLE", help="Of --titles; its first two columns if left out."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder or file, if it has moved.")] = None,
+    test_file: Annotated[
+        Path | None, typer.Option(help="The run's file of test events, if it has moved.")
+    ] = None,
+    benchmarks: Annotated[
+        bool,
+        typer.Option("--benchmarks", help="Of rows of `hashgcn bench`: the checkout's, or FILEs."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page, RUN/report.html; a folder for --benchmarks, build/report."),
+    ] = None,
 ) -> None:
-    """Make a page of measured rows: tables, bars, roofline, scaling curves.
+    """Make a page of a run: curves, quality, codes, distances, popularity, examples.
 
-    Of rows of the same case the latest counts.
+    It is one HTML file that needs no network. --benchmarks makes the page of measured rows
+    instead: tables, bars, roofline, scaling curves.
 
-    Example: hashgcn report --benchmarks --out build/report
+    Example: hashgcn report runs/plays --titles tracks.csv --title-columns track_id,name
     """
+    if benchmarks:
+        _report_benchmarks(paths, out or Path("build/report"))
+        return
+    if not paths or len(paths) > 1:
+        raise ValueError(f"RUN: expected the folder of one run, got {len(paths or [])}")
+    columns = tuple(title_columns.split(",")) if title_columns is not None else None
+    if columns is not None and (titles is None or len(columns) != 2):
+        raise ValueError(
+            f"--title-columns: expected ID,TITLE and --titles with it, got {title_columns!r}"
+        )
+    from hashgcn import run_report
+    from hashgcn.finished_run import FinishedRun
+
+    run = Run(paths[0])
+    results = read_json(run.metrics)
+    finished = FinishedRun.load(run, data=data, test_file=test_file)
+    names = None
+    if titles is not None:
+        names = run_report.read_titles(titles, finished.recommender.index.ids, columns)
+    run_report.write(finished, results, out or run.report, names)
+    typer.echo(f"saved {out or run.report}")
+
+
+def _report_benchmarks(files: list[Path] | None, out: Path) -> None:
     from hashgcn import benchmark_report
 
     if not files:
