@@ -451,4 +451,3 @@ def _html_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         rows.append(f"<tr{first}>" + "".join(cell("td", text) for text in line) + "</tr>")
     head = "".join(cell("th", text) for text in header)
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
-

@@ -1,4 +1,4 @@
-"""A self-contained HTML page: its shell, and pictures that follow the reader's light or dark theme."""
+"""A self-contained HTML page: its shell, and pictures that follow the light or dark theme."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 # Colours of a figure that the page's style replaces: what is dark would vanish on a dark page.
 _INK = "#1c2733"
-_THEMED = {_INK: "currentColor", OURS: "var(--ours)"}
+_GRID = "#b0b0b0"
+_THEMED = {_INK: "currentColor", OURS: "var(--ours)", _GRID: "var(--grid)"}
 
 
 def document(title: str, body: str) -> str:
@@ -36,7 +37,8 @@ def picture(draw: Callable[[], Figure], label: str) -> str:
     import matplotlib
 
     inks = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    style = {"svg.fonttype": "none", "svg.hashsalt": label, **dict.fromkeys(inks, _INK)}
+    style = {"svg.fonttype": "none", "svg.hashsalt": label, "grid.color": _GRID}
+    style |= dict.fromkeys(inks, _INK)
     buffer = io.StringIO()
     with matplotlib.rc_context(style):
         figure = draw()
@@ -75,10 +77,10 @@ _SHELL = """<!DOCTYPE html>
 
 _STYLE = """
 :root { color-scheme: light dark; --ours: #12355b; --ink: #1c2733; --page: #ffffff;
-  --faint: #5d6b7a; --line: #dfe5eb; --panel: #f5f7fa; --good: #2f7d4f; }
+  --faint: #5d6b7a; --grid: #b0b0b0; --line: #dfe5eb; --panel: #f5f7fa; --good: #2f7d4f; }
 @media (prefers-color-scheme: dark) {
-  :root { --ours: #8ab8ee; --ink: #dbe3ec; --page: #12171d; --faint: #94a3b3; --line: #2c3641;
-    --panel: #1a2129; --good: #6cc48f; }
+  :root { --ours: #8ab8ee; --ink: #dbe3ec; --page: #12171d; --faint: #94a3b3;
+    --grid: #66727f; --line: #2c3641; --panel: #1a2129; --good: #6cc48f; }
 }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page);
   max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }

@@ -64,6 +64,17 @@ def test_recommend(run):
     assert json.loads(dialled.stdout)["items"][:4] != plain["items"]
 
 
+def test_report(run, tmp_path):
+    titles = tmp_path / "items.csv"
+    titles.write_text("id,genre,name\njazz-001,jazz,Kind of Blue\n")
+    columns = ("--titles", titles, "--title-columns", "id,name")
+    done = hashgcn("report", run, *columns, "--out", tmp_path / "page.html")
+    assert done.stdout == f"saved {tmp_path / 'page.html'}\n", done.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    written = json.loads((run / "metrics.json").read_text())
+    assert f"{written['test']['recall@50']:.4f}" in page and "Kind of Blue" in page
+
+
 def events(folder, name="plays.csv"):
     """A file of events in which users like the items of their own parity."""
     rows = [f"u{u},{i},{(7 * u + i) % 40}" for u in range(60) for i in range(u % 2, 40, 2)]
@@ -126,6 +137,10 @@ def test_data_list():
         ),
         (("recommend", "{run}/missing", "--user", "x"), "no such file"),
         (("evaluate", "{run}/missing"), "no such file"),
+        (("report", "{run}/missing"), "no such file"),
+        (("report",), "RUN: expected the folder of one run, got 0"),
+        (("report", "{run}", "--title-columns", "a,b"), "--titles with it, got 'a,b'"),
+        (("report", "{run}", "--titles", "{run}/none.csv"), "none.csv: no such file"),
         (("train", "sample", "--out", "{run}"), "expected a new folder"),
         (("train", "nowhere", "--out", "{run}/new"), "'sample'"),
         (("train", "gowalla", "--out", "{run}/new"), "root: expected the folder"),
@@ -160,6 +175,6 @@ def test_malformed_data_is_reported_with_file_line_and_content(tmp_path):
 def test_help_fits_a_screen():
     text = hashgcn("--help").stdout
     assert len(text.splitlines()) < 40
-    for command in ("train", "evaluate", "recommend", "reproduce"):
+    for command in ("train", "evaluate", "recommend", "reproduce", "report"):
         assert command in text
         assert f"Example: hashgcn {command}" in hashgcn(command, "--help").stdout

@@ -141,7 +141,7 @@ def _codes(run: FinishedRun) -> str:
     words = {"items": index.codes, "users": run.recommender.user_codes}
     sides = {name: numbers.bits(found, length) for name, found in words.items()}
     text = " ".join(
-        f"{sides[name].distinct:,} of {len(found):,} {name} have a code of their own kind"
+        f"{sides[name].distinct:,} different codes for {len(found):,} {name}"
         f"{_constant(sides[name].constant)}."
         for name, found in words.items()
     )
@@ -163,7 +163,7 @@ def _codes(run: FinishedRun) -> str:
 
 
 def _constant(count: int) -> str:
-    return f", and {_count(count, 'bit')} the same in all" if count else ""
+    return f", in which {_count(count, 'bit')} never differ" if count else ""
 
 
 def _distances(run: FinishedRun) -> str:
@@ -198,9 +198,7 @@ def _popularity(run: FinishedRun, ranked: np.ndarray) -> str:
         text += f" With popularity turned down to 0 (recommend --popularity 0), {share:.0%} are."
     found = {name: numbers.shares(items, tenth) for name, items in parts.items()}
     drawn = picture(lambda: pictures.popularity(found), "popularity of recommendations")
-    rows = [
-        (str(at + 1), *(f"{shares[at]:.1%}" for shares in found.values())) for at in range(10)
-    ]
+    rows = [(str(at + 1), *(f"{shares[at]:.1%}" for shares in found.values())) for at in range(10)]
     return _section("Popularity", text, drawn, _details("Numbers", _table(("tenth", *found), rows)))
 
 

@@ -10,7 +10,6 @@ from hashgcn.report import COLOURS, OURS, clean, new_figure
 from hashgcn.run_report.numbers import Bits, Distances
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _QUIET = "#8a97a5"
@@ -44,14 +43,9 @@ def training(history: list[dict[str, Any]], metric: str, epochs: int) -> Figure:
         chosen = scores[at.index(epochs)]
         panels[1].axvline(epochs, color=COLOURS[0], linewidth=1, linestyle=":")
         panels[1].plot(epochs, chosen, "o", color=COLOURS[0], markersize=8)
-        panels[1].annotate(
-            f"{chosen:.4f}, chosen",
-            (epochs, chosen),
-            textcoords="offset points",
-            xytext=(0, -18),
-            ha="right" if epochs > 1 + len(at) / 2 else "left",
+        panels[1].set(
+            xlabel="epoch", title=f"{metric} on the rest of train: {chosen:.4f} at epoch {epochs}"
         )
-        panels[1].set(xlabel="epoch", title=f"{metric} on the rest of train")
     for axes in panels:
         clean(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -118,7 +112,10 @@ def balance(sides: dict[str, Bits], popularity_bits: int) -> Figure:
         size = 24 if length <= 192 else 8
         axes.scatter(np.arange(length), bits.share, size, _SIDES[name], label=name, linewidths=0)
     axes.axhline(0.5, color=_QUIET, linewidth=1, linestyle="--")
-    _mark_popularity(axes, length, popularity_bits, label=True)
+    if popularity_bits:
+        first = length - popularity_bits - 0.5
+        look = {"color": COLOURS[2], "alpha": 0.18, "linewidth": 0}
+        axes.axvspan(first, length - 0.5, label="popularity bits", **look)
     axes.set(xlabel="bit", ylim=(-0.03, 1.03), xlim=(-1, length), title="share of codes with +1")
     clean(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -134,7 +131,7 @@ def correlation(sides: dict[str, Bits], popularity_bits: int) -> Figure:
     ends = [(*blue, 1), (*blue, 0), (*red, 0), (*red, 1)]
     places = [0, 0.5, 0.5, 1]
     colours = LinearSegmentedColormap.from_list("signed", list(zip(places, ends, strict=True)))
-    figure = new_figure(11, 4.6)
+    figure = new_figure(10, 4.4)
     panels = figure.subplots(1, 2)
     for axes, (name, bits) in zip(panels, sides.items(), strict=True):
         table = bits.correlation.copy()
@@ -150,18 +147,6 @@ def correlation(sides: dict[str, Bits], popularity_bits: int) -> Figure:
     return figure
 
 
-def _mark_popularity(axes: Axes, length: int, count: int, label: bool) -> None:
-    if count:
-        axes.axvspan(
-            length - count - 0.5,
-            length - 0.5,
-            color=COLOURS[2],
-            alpha=0.18,
-            linewidth=0,
-            label="popularity bits" if label else None,
-        )
-
-
 def histograms(found: Distances) -> Figure:
     """Distances of test, train and other items, each as a share of its own pairs."""
     figure = new_figure(11, 3.4)
@@ -172,18 +157,12 @@ def histograms(found: Distances) -> Figure:
         "test": ("test items, not seen in training", OURS),
     }
     for name, (label, colour) in names.items():
-        counts = found.counts[name]
-        axes.stairs(
-            counts / max(counts.sum(), 1), found.edges, fill=True, color=colour, alpha=0.3
-        )
-        axes.stairs(
-            counts / max(counts.sum(), 1), found.edges, color=colour, linewidth=1.6, label=label
-        )
+        heights = found.counts[name] / max(found.counts[name].sum(), 1)
+        axes.stairs(heights, found.edges, fill=True, color=colour, alpha=0.3)
+        axes.stairs(heights, found.edges, color=colour, linewidth=1.6, label=label)
     used = np.flatnonzero(sum(found.counts.values()))
-    axes.set_xlim(found.edges[used[0]] - 0.5, found.edges[used[-1] + 1] + 0.5)
-    if found.of_scores:
-        axes.set_xlim(found.edges[0], found.edges[-1])
     axes.set(
+        xlim=(found.edges[used[0]], found.edges[used[-1] + 1]),
         xlabel="score, greater is nearer" if found.of_scores else "Hamming distance from the user",
         title="share of pairs",
         ylim=(0, None),
