@@ -26,7 +26,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda test-emulate gpu-check lint format bench bench-report kernels sanitize clean
+.PHONY: build demo test test-slow test-cuda test-emulate gpu-check lint format bench bench-report docs kernels sanitize clean
 
 build: $(VENV)/built
 
@@ -69,6 +69,14 @@ $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 # OP=hamming_topk: that file alone; OP=scaling: the curves. BENCH: options of `hashgcn bench`.
 bench: build $(VENV)/bench-installed
 	$(BIN)/hashgcn bench $(OP) $(BENCH)
+
+# The site of docs, mkdocs.yml: build/site. A broken link or a page outside the menu is an error.
+$(VENV)/docs-installed: $(VENV)/installed requirements-docs.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-docs.txt
+	touch $@
+
+docs: $(VENV)/docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Registers, shared memory and spills of every CUDA kernel: docs/kernels.md. Needs nvcc.
 kernels: $(VENV)/installed
