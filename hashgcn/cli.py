@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data", help="Datasets: list, info, fetch.")
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 
 
@@ -67,10 +68,12 @@ def train(
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
     resume: Annotated[bool, typer.Option(help="Continue from the run's checkpoint.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train codes, evaluate them once on test, and save everything to a folder.
+    """Train codes, and evaluate them on test.
 
-    The number of epochs is chosen on a part of train; the model is then refitted on all of it.
+    The number of epochs is chosen on a part of train; the model is then refitted on all of it and
+    evaluated once. Everything is saved to a folder; --json prints its metrics.json.
 
     Example: hashgcn train plays.csv --user-column user --item-column track --out runs/plays
     """
@@ -103,7 +106,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     root = None if data is None else str(data.resolve())
     if is_file_of_events(dataset):
-        typer.echo(cli_data.summary(interactions))
+        typer.echo(cli_data.summary(interactions), err=as_json)
         dataset = str(Path(dataset).resolve())
     write_settings(run, method, dataset, root, model.settings, reading)
     try:
@@ -112,6 +115,9 @@ def train(
         typer.echo("hashgcn: interrupted; continue with --resume", err=True)
         raise typer.Exit(130) from None
     metrics = model.metrics or {}
+    if as_json:
+        typer.echo(json.dumps(metrics, indent=2))
+        return
     columns = {"popularity": metrics["popularity_ranking"]}
     columns |= {name: metrics[name] for name in metrics["bytes_per_item"]}
     typer.echo(metrics_table(columns))
@@ -130,9 +136,12 @@ def evaluate(
         Path | None, typer.Option(help="The run's file of test events, if it has moved.")
     ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Rank all items for all users of a run with its codes, and print the test metrics.
+    """Print the test metrics of a run's codes.
+
+    All items are ranked for all users; beside them the metrics of ranking by popularity, of ties
+    broken by raw id, and what ties could have made of it.
 
     Example: hashgcn evaluate runs/gowalla
     """
@@ -183,7 +192,7 @@ def recommend(
         float, typer.Option(min=-1, max=1, help="Weight of popularity; 1 as trained.")
     ] = 1.0,
     keep_seen: Annotated[bool, typer.Option(help="Also items the user already has.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Best items of users, from a run's codes.
 
@@ -252,10 +261,12 @@ def reproduce(
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
     show: Annotated[bool, typer.Option("--list", help="Rows, groups, what is stored.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """The published table beside ours, from stored results; --run trains what is missing.
+    """The published table beside ours.
 
-    A result is stored as soon as it is there, and an interrupted run goes on where it was.
+    It is made from stored results; --run trains what is missing. A result is stored as soon as it
+    is there, and an interrupted run goes on where it was.
 
     Example: hashgcn reproduce table --data data --run
     """
@@ -275,7 +286,8 @@ def reproduce(
 
     rows = storage.with_settings(rows, _settings(settings or []))
     if show:
-        typer.echo(tables.listing(rows, stored))
+        listed = tables.listed(rows, stored)
+        typer.echo(json.dumps(listed, indent=1) if as_json else tables.listing(listed))
         return
     if run:
         _check_device(device)
@@ -297,14 +309,14 @@ def reproduce(
             typer.echo(f"hashgcn: interrupted; the same command{again} goes on", err=True)
             raise typer.Exit(130) from None
     written = tables.write(rows, stored, out)
-    typer.echo(written[1].read_text(encoding="utf-8"))
+    typer.echo(written[0 if as_json else 1].read_text(encoding="utf-8"))
     for path in written:
-        typer.echo(f"saved {path}")
+        typer.echo(f"saved {path}", err=as_json)
     absent = sum(len(storage.missing(stored, row)) for row in rows)
     if run and failed:
         raise ValueError(f"{len(failed)} runs failed: {'; '.join(failed)}")
     if absent:
-        typer.echo(f"missing or stale: {absent}; --run trains them")
+        typer.echo(f"missing or stale: {absent}; --run trains them", err=as_json)
 
 
 @app.command()
@@ -323,9 +335,10 @@ def bench(
     ] = None,
     quick: Annotated[bool, typer.Option(help="Tiny sizes: tests the suite.")] = False,
 ) -> None:
-    """Time the ops against plain torch and other libraries; needs a checkout.
+    """Time the ops against other libraries.
 
-    Results are compared first. Rows are appended as they are made: an interrupted run keeps them.
+    Plain torch is one of them. Needs a checkout. Results are compared first. Rows are appended as
+    they are made: an interrupted run keeps them.
     scaling and train run only when named.
 
     Example: hashgcn bench hamming_topk --threads 2
@@ -398,9 +411,10 @@ def report(
         typer.Option(help="The page, RUN/report.html; a folder for --benchmarks, build/report."),
     ] = None,
 ) -> None:
-    """Make a page of a run: curves, quality, codes, distances, popularity, examples.
+    """Make a page of a run to look at.
 
-    It is one HTML file that needs no network. --benchmarks makes the page of measured rows
+    Curves, quality, codes, distances, popularity and examples, in one HTML file that needs no
+    network. --benchmarks makes the page of measured rows
     instead: tables, bars, roofline, scaling curves.
 
     Example: hashgcn report runs/plays --titles tracks.csv --title-columns track_id,name
@@ -442,9 +456,12 @@ def _report_benchmarks(files: list[Path] | None, out: Path) -> None:
 
 @app.command()
 def info(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Versions, kernels that are live, the CPU path in use, threads and GPUs.
+    """Versions, live kernels, CPU path, GPUs.
+
+    The CPU path is the instruction set in use; HASHGCN_CPU forces another. Kernels that are not
+    live stand with the reason.
 
     Example: hashgcn info --json
     """
