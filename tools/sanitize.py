@@ -5,38 +5,24 @@ Once for each instruction set of the processor.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+import sanitizers
+
+ROOT = sanitizers.ROOT
 BUILD = ROOT / "build" / "sanitize"
 PACKAGE = BUILD / "package"  # a copy of the package with the sanitized libraries
 
 
 def main() -> None:
-    options = ["-DHASHGCN_CUDA=0", "-DHASHGCN_SANITIZE=ON", f"-DPython_EXECUTABLE={sys.executable}"]
-    subprocess.run(["cmake", "-G", "Ninja", "-S", ROOT, "-B", BUILD, *options], check=True)
-    subprocess.run(["cmake", "--build", BUILD], check=True)
+    sanitizers.build(BUILD, "-DHASHGCN_SANITIZE=ON")
     shutil.rmtree(PACKAGE, ignore_errors=True)
     compiled = shutil.ignore_patterns("*.so", "__pycache__")
     shutil.copytree(ROOT / "hashgcn", PACKAGE / "hashgcn", ignore=compiled)
     subprocess.run(["cmake", "--install", BUILD, "--prefix", PACKAGE], check=True)
-    runtimes = [
-        subprocess.run(
-            ["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        for name in ("libasan.so", "libubsan.so")
-    ]
-    environment = os.environ | {
-        "LD_PRELOAD": " ".join(runtimes),
-        # Python and torch keep memory until the end; leaks are not what is looked for.
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-        "PYTHONPATH": str(PACKAGE),
-    }
+    environment = sanitizers.environment(PYTHONPATH=str(PACKAGE))
     code = f"""
 import hashgcn
 assert hashgcn.__file__.startswith({str(PACKAGE)!r}), hashgcn.__file__
