@@ -26,7 +26,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda test-emulate gpu-check lint format bench bench-report kernels sanitize clean
+.PHONY: build demo test test-slow test-cuda test-emulate gpu-check lint format bench bench-report docs wheel kernels sanitize clean
 
 build: $(VENV)/built
 
@@ -70,6 +70,24 @@ $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 bench: build $(VENV)/bench-installed
 	$(BIN)/hashgcn bench $(OP) $(BENCH)
 
+# The site of docs, mkdocs.yml: build/site. A broken link or a page outside the menu is an error.
+$(VENV)/docs-installed: $(VENV)/installed requirements-docs.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-docs.txt
+	touch $@
+
+docs: $(VENV)/docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# dist: the source, and a wheel for this Python and every torch from 2.10 on; installed and tried in an
+# environment of its own. build/lib is the wheel's: a module that is gone would stay in it.
+wheel: $(VENV)/installed
+	rm -rf build/lib* build/bdist*
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip wheel -q --disable-pip-version-check \
+	  --no-build-isolation --no-deps -w dist .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -c \
+	  "from setuptools.build_meta import build_sdist; build_sdist('dist')" >build/sdist.log
+	$(BIN)/python tools/try_wheel.py dist
+
 # Registers, shared memory and spills of every CUDA kernel: docs/kernels.md. Needs nvcc.
 kernels: $(VENV)/installed
 	$(BIN)/python tools/kernels.py
@@ -82,4 +100,4 @@ sanitize: build
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/sanitize.py
 
 clean:
-	rm -rf build hashgcn/lib hashgcn/_numpy*.so $(VENV)/built
+	rm -rf build dist hashgcn/lib hashgcn/_numpy*.so $(VENV)/built

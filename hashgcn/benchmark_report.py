@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashgcn.files import write_atomic
+from hashgcn.html_page import document
 from hashgcn.report import COLOURS, OURS, clean, new_figure
 
 if TYPE_CHECKING:
@@ -432,10 +433,10 @@ class _Page:
                 name, file = content
                 data = base64.b64encode(self.pictures[file]).decode()
                 alt = html.escape(name, quote=True)
-                out.append(f'<img alt="{alt}" src="data:image/png;base64,{data}">')
+                out.append(f'<img alt="{alt}" src="data:image/png;base64,{data}"/>')
             else:
                 out.append(_html_table(*content))
-        return _HTML.format(title=html.escape(self.title), body="\n".join(out))
+        return document(self.title, "\n".join(out))
 
 
 def _html_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -450,28 +451,3 @@ def _html_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
         rows.append(f"<tr{first}>" + "".join(cell("td", text) for text in line) + "</tr>")
     head = "".join(cell("th", text) for text in header)
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
-
-
-_HTML = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #1c2733; max-width: 1080px;
-       margin: 2rem auto; padding: 0 1rem; }}
-h1, h2, h3, h4 {{ line-height: 1.2; margin: 2em 0 0.6em; color: #12355b; }}
-h3 {{ border-top: 2px solid #12355b; padding-top: 0.6em; }}
-img {{ max-width: 100%; height: auto; }}
-.wide {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-size: 13px; width: 100%; margin: 0.6em 0 1.4em; }}
-th {{ text-align: left; background: #eef2f6; }}
-th, td {{ padding: 3px 9px; vertical-align: top; border-bottom: 1px solid #e3e8ee; }}
-tr.first td {{ border-top: 2px solid #b9c4d0; background: #f8fafc; }}
-.number {{ text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }}
-</style>
-<body>
-{body}
-</body>
-</html>
-"""

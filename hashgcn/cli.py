@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_data.app, name="data", help="Datasets: list, info, fetch.")
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 
 
@@ -67,10 +68,12 @@ def train(
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
     resume: Annotated[bool, typer.Option(help="Continue from the run's checkpoint.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train codes, evaluate them once on test, and save everything to a folder.
+    """Train codes, and evaluate them on test.
 
-    The number of epochs is chosen on a part of train; the model is then refitted on all of it.
+    The number of epochs is chosen on a part of train; the model is then refitted on all of it and
+    evaluated once. Everything is saved to a folder; --json prints its metrics.json.
 
     Example: hashgcn train plays.csv --user-column user --item-column track --out runs/plays
     """
@@ -103,7 +106,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     root = None if data is None else str(data.resolve())
     if is_file_of_events(dataset):
-        typer.echo(cli_data.summary(interactions))
+        typer.echo(cli_data.summary(interactions), err=as_json)
         dataset = str(Path(dataset).resolve())
     write_settings(run, method, dataset, root, model.settings, reading)
     try:
@@ -112,6 +115,9 @@ def train(
         typer.echo("hashgcn: interrupted; continue with --resume", err=True)
         raise typer.Exit(130) from None
     metrics = model.metrics or {}
+    if as_json:
+        typer.echo(json.dumps(metrics, indent=2))
+        return
     columns = {"popularity": metrics["popularity_ranking"]}
     columns |= {name: metrics[name] for name in metrics["bytes_per_item"]}
     typer.echo(metrics_table(columns))
@@ -130,51 +136,32 @@ def evaluate(
         Path | None, typer.Option(help="The run's file of test events, if it has moved.")
     ] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Rank all items for all users of a run with its codes, and print the test metrics.
+    """Print the test metrics of a run's codes.
+
+    All items are ranked for all users; beside them the metrics of ranking by popularity, of ties
+    broken by raw id, and what ties could have made of it.
 
     Example: hashgcn evaluate runs/gowalla
     """
     import time
 
-    import numpy as np
     import torch
 
-    from hashgcn import data as datasets
     from hashgcn import evaluation
+    from hashgcn.finished_run import FinishedRun
     from hashgcn.report import metrics_table, ties_table
-    from hashgcn.retrieval.recommender import Recommender
 
     if threads:
         torch.set_num_threads(threads)
-    recommender = Recommender.load(Run(run).codes)
-    asked = read_json(Run(run).settings)
-    name, root = asked["dataset"], data if data is not None else asked["data"]
-    if data is not None and data.is_file():
-        name, root = data, None
-    reading = asked.get("reading", {})
-    if test_file is not None:
-        reading = {**reading, "test": str(test_file)}
-    interactions = datasets.load(name, root, **reading)
-    for name, mine, theirs in (
-        ("users", recommender.user_ids, interactions.user_ids),
-        ("items", recommender.index.ids, interactions.item_ids),
-    ):
-        if not np.array_equal(mine, theirs):
-            raise ValueError(f"{asked['dataset']}: expected the {name} of the run, got others")
-    cutoffs = asked["settings"]["cutoffs"]
-    words = map(torch.from_numpy, (recommender.user_codes, recommender.index.codes))
-    codes = evaluation.HammingRanking(*words, recommender.index.code_length)
-    if recommender.scales is not None:
-        scales = tuple(map(torch.from_numpy, recommender.scales))
-        codes = evaluation.WeightedRanking(codes.users, codes.items, codes.code_length, scales)
+    finished = FinishedRun.load(Run(run), data=data, test_file=test_file)
+    codes, interactions, cutoffs = finished.ranking, finished.data, finished.cutoffs
     started = time.perf_counter()
     test = evaluation.evaluate(codes, interactions.train, interactions.test, cutoffs)
     seconds = time.perf_counter() - started
     original = evaluation.evaluate_original_order(codes, interactions, cutoffs)
-    # Weighted scores hardly ever tie.
-    ties = {} if recommender.scales else evaluation.evaluate_ties(codes, interactions, cutoffs)
+    ties = {} if finished.weighted else evaluation.evaluate_ties(codes, interactions, cutoffs)
     popularity = evaluation.popularity_ranking(interactions, cutoffs)
     if as_json:
         content: dict[str, Any] = {
@@ -190,7 +177,7 @@ def evaluate(
     typer.echo(metrics_table(columns | (ties_table(ties) if ties else {})))
     users = int((interactions.test.degrees() > 0).sum())
     typer.echo(
-        f"{users} users, {len(recommender.index)} items, ranked and scored in {seconds:.2f} s "
+        f"{users} users, {interactions.test.num_items} items, ranked and scored in {seconds:.2f} s "
         f"({torch.get_num_threads()} threads)"
     )
 
@@ -205,7 +192,7 @@ def recommend(
         float, typer.Option(min=-1, max=1, help="Weight of popularity; 1 as trained.")
     ] = 1.0,
     keep_seen: Annotated[bool, typer.Option(help="Also items the user already has.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Best items of users, from a run's codes.
 
@@ -274,10 +261,12 @@ def reproduce(
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for torch's default.")] = 0,
     show: Annotated[bool, typer.Option("--list", help="Rows, groups, what is stored.")] = False,
     quiet: Annotated[bool, typer.Option(help="No progress bars.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """The published table beside ours, from stored results; --run trains what is missing.
+    """The published table beside ours.
 
-    A result is stored as soon as it is there, and an interrupted run goes on where it was.
+    It is made from stored results; --run trains what is missing. A result is stored as soon as it
+    is there, and an interrupted run goes on where it was.
 
     Example: hashgcn reproduce table --data data --run
     """
@@ -297,7 +286,8 @@ def reproduce(
 
     rows = storage.with_settings(rows, _settings(settings or []))
     if show:
-        typer.echo(tables.listing(rows, stored))
+        listed = tables.listed(rows, stored)
+        typer.echo(json.dumps(listed, indent=1) if as_json else tables.listing(listed))
         return
     if run:
         _check_device(device)
@@ -319,14 +309,14 @@ def reproduce(
             typer.echo(f"hashgcn: interrupted; the same command{again} goes on", err=True)
             raise typer.Exit(130) from None
     written = tables.write(rows, stored, out)
-    typer.echo(written[1].read_text(encoding="utf-8"))
+    typer.echo(written[0 if as_json else 1].read_text(encoding="utf-8"))
     for path in written:
-        typer.echo(f"saved {path}")
+        typer.echo(f"saved {path}", err=as_json)
     absent = sum(len(storage.missing(stored, row)) for row in rows)
     if run and failed:
         raise ValueError(f"{len(failed)} runs failed: {'; '.join(failed)}")
     if absent:
-        typer.echo(f"missing or stale: {absent}; --run trains them")
+        typer.echo(f"missing or stale: {absent}; --run trains them", err=as_json)
 
 
 @app.command()
@@ -345,9 +335,10 @@ def bench(
     ] = None,
     quick: Annotated[bool, typer.Option(help="Tiny sizes: tests the suite.")] = False,
 ) -> None:
-    """Time the ops against plain torch and other libraries; needs a checkout.
+    """Time the ops against other libraries.
 
-    Results are compared first. Rows are appended as they are made: an interrupted run keeps them.
+    Plain torch is one of them. Needs a checkout. Results are compared first. Rows are appended as
+    they are made: an interrupted run keeps them.
     scaling and train run only when named.
 
     Example: hashgcn bench hamming_topk --threads 2
@@ -395,23 +386,63 @@ def bench(
 
 @app.command()
 def report(
-    benchmarks: Annotated[
-        bool, typer.Option("--benchmarks", help="The benchmarks' rows: the one report there is.")
-    ],
-    files: Annotated[
+    paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FILE", help="Rows; benchmarks/results of the checkout."),
+        typer.Argument(metavar="RUN", help="Folder of a finished run; FILEs for --benchmarks."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for index.html and benchmarks.md.")] = Path(
-        "build/report"
-    ),
+    titles: Annotated[
+        Path | None,
+        typer.Option(help="CSV, TSV, JSON lines or Parquet of items: ids, then titles."),
+    ] = None,
+    title_columns: Annotated[
+        str | None,
+        typer.Option(metavar="ID,TITLE", help="Of --titles; its first two columns if left out."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder or file, if it has moved.")] = None,
+    test_file: Annotated[
+        Path | None, typer.Option(help="The run's file of test events, if it has moved.")
+    ] = None,
+    benchmarks: Annotated[
+        bool,
+        typer.Option("--benchmarks", help="Of rows of `hashgcn bench`: the checkout's, or FILEs."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page, RUN/report.html; a folder for --benchmarks, build/report."),
+    ] = None,
 ) -> None:
-    """Make a page of measured rows: tables, bars, roofline, scaling curves.
+    """Make a page of a run to look at.
 
-    Of rows of the same case the latest counts.
+    Curves, quality, codes, distances, popularity and examples, in one HTML file that needs no
+    network. --benchmarks makes the page of measured rows
+    instead: tables, bars, roofline, scaling curves.
 
-    Example: hashgcn report --benchmarks --out build/report
+    Example: hashgcn report runs/plays --titles tracks.csv --title-columns track_id,name
     """
+    if benchmarks:
+        _report_benchmarks(paths, out or Path("build/report"))
+        return
+    if not paths or len(paths) > 1:
+        raise ValueError(f"RUN: expected the folder of one run, got {len(paths or [])}")
+    columns = tuple(title_columns.split(",")) if title_columns is not None else None
+    if columns is not None and (titles is None or len(columns) != 2):
+        raise ValueError(
+            f"--title-columns: expected ID,TITLE and --titles with it, got {title_columns!r}"
+        )
+    from hashgcn import run_report
+    from hashgcn.finished_run import FinishedRun
+
+    run = Run(paths[0])
+    results = read_json(run.metrics)
+    finished = FinishedRun.load(run, data=data, test_file=test_file)
+    names = None
+    if titles is not None:
+        names = run_report.read_titles(titles, finished.recommender.index.ids, columns)
+    run_report.write(finished, results, out or run.report, names)
+    typer.echo(f"saved {out or run.report}")
+
+
+def _report_benchmarks(files: list[Path] | None, out: Path) -> None:
     from hashgcn import benchmark_report
 
     if not files:
@@ -425,9 +456,12 @@ def report(
 
 @app.command()
 def info(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Versions, kernels that are live, the CPU path in use, threads and GPUs.
+    """Versions, live kernels, CPU path, GPUs.
+
+    The CPU path is the instruction set in use; HASHGCN_CPU forces another. Kernels that are not
+    live stand with the reason.
 
     Example: hashgcn info --json
     """

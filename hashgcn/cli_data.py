@@ -97,7 +97,9 @@ def summary(data: Dataset) -> str:
 
 
 @app.command("list")
-def list_datasets() -> None:
+def list_datasets(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Datasets that are known by name.
 
     Example: hashgcn data list
@@ -106,6 +108,9 @@ def list_datasets() -> None:
 
     lines = {"sample": "generated, at once: 2,000 users with tastes, 1,500 items"}
     lines |= {name: f"{entry.about}; data fetch {name}" for name, entry in PUBLISHED.items()}
+    if as_json:
+        typer.echo(json.dumps(lines, indent=2))
+        return
     for name, about in lines.items():
         typer.echo(f"{name:<12} {about}")
 
@@ -119,7 +124,9 @@ def fetch(
     ] = None,
     quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
 ) -> None:
-    """Fetch published datasets, checked; an interrupted transfer is resumed.
+    """Fetch published datasets.
+
+    Every file is checked, and an interrupted transfer is resumed.
 
     Example: hashgcn data fetch gowalla --data data
     """
@@ -152,7 +159,9 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     reading: Any = None,
 ) -> None:
-    """Counts, density, degrees and what was left out of a dataset, as training would see it.
+    """What training would see of a dataset.
+
+    Counts, density, degrees and what was left out.
 
     Example: hashgcn data info plays.csv --user-column user --item-column track --plot degrees.png
     """

@@ -22,6 +22,7 @@ class Run:
     codes.safetensors       packed codes with raw ids, see hashgcn.retrieval.recommender
     checkpoint.safetensors  state of training; checkpoint.previous.safetensors is the one before
     curves.png       loss and validation metric by epoch
+    report.html      the page of `hashgcn report`
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -32,6 +33,7 @@ class Run:
         self.checkpoint = self.folder / "checkpoint.safetensors"
         self.previous_checkpoint = self.folder / "checkpoint.previous.safetensors"
         self.curves = self.folder / "curves.png"
+        self.report = self.folder / "report.html"
 
 
 def write_settings(

@@ -45,7 +45,13 @@ IMPORTS = {
     },
     "evaluation": {"data", "graph", "metrics", "ops"},
     "report": {"files"},
-    "benchmark_report": {"files", "report"},
+    "html_page": {"report"},
+    "benchmark_report": {"files", "html_page", "report"},
+    "finished_run": {"data", "evaluation", "retrieval", "run"},
+    "run_report": {
+        *("data", "evaluation", "files", "finished_run", "html_page"),
+        *("metrics", "report", "retrieval"),
+    },
     "info": {"_numpy", "ops"},
     "checkpoint": {"data", "files", "run"},
     "training": {
@@ -58,13 +64,13 @@ IMPORTS = {
     },
     "cli_data": {"data", "report"},
     "cli": {
-        *("_numpy", "benchmark_report", "cli_data", "data", "evaluation", "info", "models"),
-        *("report", "reproduction", "retrieval", "run", "settings"),
+        *("_numpy", "benchmark_report", "cli_data", "data", "evaluation", "finished_run", "info"),
+        *("models", "report", "reproduction", "retrieval", "run", "run_report", "settings"),
     },
     "__init__": set(),
 }
 TORCH_FREE = (
-    *("benchmark_report", "cli_data", "data", "files", "ids", "metrics"),
+    *("benchmark_report", "cli_data", "data", "files", "html_page", "ids", "metrics"),
     *("report", "retrieval", "run", "settings"),
 )
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
+import typer
 from command_line import hashgcn
+
+from hashgcn import cli
+
+COLUMNS = ("--user-column", "who", "--item-column", "what")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,17 @@ def test_recommend(run):
     assert json.loads(dialled.stdout)["items"][:4] != plain["items"]
 
 
+def test_report(run, tmp_path):
+    titles = tmp_path / "items.csv"
+    titles.write_text("id,genre,name\njazz-001,jazz,Kind of Blue\n")
+    columns = ("--titles", titles, "--title-columns", "id,name")
+    done = hashgcn("report", run, *columns, "--out", tmp_path / "page.html")
+    assert done.stdout == f"saved {tmp_path / 'page.html'}\n", done.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    written = json.loads((run / "metrics.json").read_text())
+    assert f"{written['test']['recall@50']:.4f}" in page and "Kind of Blue" in page
+
+
 def events(folder, name="plays.csv"):
     """A file of events in which users like the items of their own parity."""
     rows = [f"u{u},{i},{(7 * u + i) % 40}" for u in range(60) for i in range(u % 2, 40, 2)]
@@ -74,7 +91,7 @@ def events(folder, name="plays.csv"):
 
 def test_a_file_of_events_from_training_to_recommendations(tmp_path):
     path, out = events(tmp_path), tmp_path / "run"
-    columns = ("--user-column", "who", "--item-column", "what", "--time-column", "when")
+    columns = (*COLUMNS, "--time-column", "when")
     options = ("--split", "last", "--set", "epochs=2", "--set", "validation_part=last", "--quiet")
     done = hashgcn("train", path, "--out", out, *columns, *options, "--code-length", 32)
     assert done.returncode == 0, done.stderr
@@ -93,7 +110,7 @@ def test_a_file_of_events_from_training_to_recommendations(tmp_path):
 
 def test_data_info(tmp_path):
     path, plot = events(tmp_path), tmp_path / "degrees.png"
-    columns = ("--user-column", "who", "--item-column", "what", "--k-core", 3)
+    columns = (*COLUMNS, "--k-core", 3)
     done = hashgcn("data", "info", path, *columns, "--plot", plot)
     assert done.returncode == 0, done.stderr
     assert "60 users, 40 items" in done.stdout and plot.stat().st_size > 1000
@@ -126,6 +143,10 @@ def test_data_list():
         ),
         (("recommend", "{run}/missing", "--user", "x"), "no such file"),
         (("evaluate", "{run}/missing"), "no such file"),
+        (("report", "{run}/missing"), "no such file"),
+        (("report",), "RUN: expected the folder of one run, got 0"),
+        (("report", "{run}", "--title-columns", "a,b"), "--titles with it, got 'a,b'"),
+        (("report", "{run}", "--titles", "{run}/none.csv"), "none.csv: no such file"),
         (("train", "sample", "--out", "{run}"), "expected a new folder"),
         (("train", "nowhere", "--out", "{run}/new"), "'sample'"),
         (("train", "gowalla", "--out", "{run}/new"), "root: expected the folder"),
@@ -159,7 +180,38 @@ def test_malformed_data_is_reported_with_file_line_and_content(tmp_path):
 
 def test_help_fits_a_screen():
     text = hashgcn("--help").stdout
-    assert len(text.splitlines()) < 40
-    for command in ("train", "evaluate", "recommend", "reproduce"):
-        assert command in text
-        assert f"Example: hashgcn {command}" in hashgcn(command, "--help").stdout
+    assert len(text.splitlines()) < 24 and "..." not in text.partition("COMMAND [ARGS]...")[2]
+
+
+def commands(group=None, path=()):
+    """Every subcommand with its names, those of data as well."""
+    for name, command in (group or typer.main.get_command(cli.app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def test_every_subcommand_has_an_example_that_it_can_parse():
+    found = dict(commands())
+    assert {("train",), ("report",), ("data", "fetch")} <= set(found)
+    for path, command in found.items():
+        words = shlex.split(command.help.partition("Example: ")[2])
+        assert tuple(words[: len(path) + 1]) == ("hashgcn", *path), path
+        command.make_context(path[-1], words[len(path) + 1 :])
+        short = command.get_short_help_str(60)
+        assert not short.endswith("..."), short
+
+
+def test_commands_that_print_results_print_json_too(tmp_path):
+    found = dict(commands())
+    for path in (("train",), ("evaluate",), ("recommend",), ("reproduce",), ("info",)):
+        assert any("--json" in option.opts for option in found[path].params), path
+    assert "sample" in json.loads(hashgcn("data", "list", "--json").stdout)
+    rows = json.loads(hashgcn("reproduce", "table", "--list", "--json").stdout)
+    assert {"data_set", "id", "groups", "stored"} == set(rows[0])
+    out = tmp_path / "run"
+    options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--quiet", "--json")
+    done = hashgcn("train", events(tmp_path), "--out", out, *COLUMNS, *options)
+    assert json.loads(done.stdout) == json.loads((out / "metrics.json").read_text())
+    assert done.stderr.startswith("plays: 60 users")

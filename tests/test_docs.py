@@ -1,4 +1,4 @@
-"""The code blocks of docs/data.md, run as a reader would run them."""
+"""The pages of docs: code blocks run as a reader would run them, the menu names every page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import hashgcn.ops
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
@@ -28,9 +30,23 @@ def run(language: str, code: str, folder: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("page", ["data.md"])
+@pytest.mark.parametrize("page", ["data.md", "quickstart.md"])
 def test_blocks_run_one_after_the_other(page, tmp_path):
     blocks = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
     assert {language for language, _ in blocks} == {"python", "sh"}
     for language, code in blocks:
         run(language, code, tmp_path)
+
+
+def test_the_menu_names_every_page():
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    named = re.findall(r"^ +- (?:[\w ]+: )?(\S+\.md)$", menu, re.M)
+    docs = ROOT / "docs"
+    assert sorted(named) == sorted(str(p.relative_to(docs)) for p in docs.rglob("*.md"))
+
+
+def test_the_reference_names_every_op():
+    page = (ROOT / "docs/reference/ops.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: hashgcn\.ops\.\w+\.(\w+)$", page, re.M)) == sorted(
+        hashgcn.ops.__all__
+    )

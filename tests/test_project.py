@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
+import pytest
+
+import hashgcn._numpy
 import hashgcn.ops
 from hashgcn.ops._library import ERRORS
 
@@ -68,3 +72,40 @@ def test_schemas_are_in_one_file():
     names = set(re.findall(r'"(\w+)\(', (ROOT / "csrc/torch/schemas.cpp").read_text()))
     public = {name.removesuffix("_backward") for name in names}
     assert public == set(hashgcn.ops.__all__) - {"check_errors"}
+
+
+def test_every_package_is_installed():
+    project = (ROOT / "pyproject.toml").read_text()
+    listed = re.search(r"^packages = \[(.*?)\]", project, re.M).group(1)
+    found = {
+        str(path.parent.relative_to(ROOT)).replace("/", ".")
+        for path in (ROOT / "hashgcn").rglob("__init__.py")
+    }
+    assert set(re.findall(r'"([^"]+)"', listed)) == found
+
+
+def test_stubs_name_what_is_there():
+    package = (ROOT / "hashgcn/__init__.pyi").read_text()
+    assert set(re.findall(r"import (\w+) as \1", package)) == set(hashgcn.__all__) - {"__version__"}
+    module = (ROOT / "hashgcn/_numpy.pyi").read_text()
+    public = {name for name in dir(hashgcn._numpy) if not name.startswith("_")}
+    assert set(re.findall(r"^def (\w+)\(", module, re.M)) == public
+
+
+def test_versions_agree():
+    for name in ("pyproject.toml", "CITATION.cff"):
+        stated = re.search(r'^version[:=\s]+"?([\d.]+)"?$', (ROOT / name).read_text(), re.M)
+        assert stated.group(1) == hashgcn.__version__, name
+
+
+@pytest.mark.parametrize("library", ["cpu", "cuda"])
+def test_the_op_libraries_use_torchs_stable_abi_alone(library):
+    path = ROOT / f"hashgcn/lib/libhashgcn_{library}.so"
+    if not path.exists():
+        pytest.skip(f"{path.name} was not built")
+    command = ["nm", "--dynamic", "--undefined-only", "--format=just-symbols", path]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    names = [name for name in done.stdout.split() if "@" not in name]
+    # C++ names of torch would tie the library to the torch that it was built with.
+    assert not [name for name in names if re.match(r"_ZNK?(2at|3c10|5torch)", name)]
+    assert any(name.startswith("aoti_torch_") for name in names)

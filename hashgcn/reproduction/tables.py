@@ -25,13 +25,23 @@ _HEADINGS = {"recall@50": "R@50", "recall@100": "R@100", "ndcg@50": "N@50", "ndc
 _FORMS = ("poster's form", "popularity bits", "popularity bits and recent items")
 
 
-def listing(rows: Iterable[Row], stored: Path) -> str:
-    """A line a row: data set, id, groups, which of its seeds are stored."""
-    lines = []
+def listed(rows: Iterable[Row], stored: Path) -> list[dict[str, Any]]:
+    """Of each row: data set, id, groups, which of its seeds are stored."""
+    found = []
     for row in rows:
         entry = _entry(row, next(iter(row.rankings)), results.read(stored, row))
         state = _seeds([entry]) if entry["seeds"] else entry["absent"]
-        lines.append((row.data_set, row.id, " ".join(row.groups), state))
+        entry = {"data_set": row.data_set, "id": row.id, "groups": list(row.groups)}
+        found.append({**entry, "stored": state})
+    return found
+
+
+def listing(found: Iterable[dict[str, Any]]) -> str:
+    """What `listed` found, a line a row."""
+    lines = [
+        [" ".join(value) if isinstance(value, list) else value for value in row.values()]
+        for row in found
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip()

@@ -1,0 +1,18 @@
+"""The CPU kernels over NumPy arrays; hashgcn.retrieval is what to use."""
+
+import numpy as np
+
+def pack_codes(x: np.ndarray, num_threads: int = 0) -> np.ndarray: ...
+def unpack_codes(words: np.ndarray, code_length: int, num_threads: int = 0) -> np.ndarray: ...
+def hamming_topk(
+    queries: np.ndarray,
+    items: np.ndarray,
+    k: int,
+    code_length: int,
+    exclude_ptr: np.ndarray | None = None,
+    exclude_ids: np.ndarray | None = None,
+    allow: np.ndarray | None = None,
+    num_threads: int = 0,
+) -> tuple[np.ndarray, np.ndarray]: ...
+def instruction_set() -> str: ...
+def instruction_sets() -> list[str]: ...

@@ -1,0 +1,62 @@
+"""Titles of items from a table of the reader's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+
+
+def read_titles(
+    path: Path, item_ids: np.ndarray, columns: tuple[str, str] | None = None
+) -> np.ndarray:
+    """The title of every item, and the raw id of those that have none, str [n].
+
+    Args:
+        path: CSV, TSV, JSON lines or Parquet, one row for each item; of repeated ids the first
+            counts. A raw id is compared as it is spelled.
+        item_ids: raw ids, int64 or str [n].
+        columns: names of the columns of ids and of titles; the first two if None.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another format, a missing column, no id of the run, a damaged file.
+
+    Cost: O(rows + n); the two columns are read whole.
+    """
+    import polars as pl
+
+    from hashgcn.data.scan import scan
+
+    table = scan(path, ())
+    if table.format not in _FORMATS:
+        raise ValueError(
+            f"{path}: expected a table in one of {', '.join(_FORMATS)}, got {table.format}"
+        )
+    if columns is None:
+        if len(table.names) < 2:
+            raise ValueError(
+                f"{path}: expected columns of ids and of titles, got {', '.join(table.names)}"
+            )
+        columns = (table.names[0], table.names[1])
+    for name in columns:
+        if name not in table.names:
+            raise ValueError(
+                f"{path}: expected column {name!r}, got {', '.join(map(repr, table.names))}"
+            )
+    wanted = [pl.col(name).cast(pl.String) for name in columns]
+    table = scan(path, columns)
+    with table.errors():
+        found = table.frame.select(wanted).drop_nulls().collect()
+    titles: dict[str, str] = {}
+    for raw, title in found.iter_rows():
+        titles.setdefault(raw, title)
+    known = [str(raw) for raw in item_ids.tolist()]
+    if not any(raw in titles for raw in known):
+        raise ValueError(
+            f"{path}: expected ids of the run's items in column {columns[0]!r}, such as "
+            f"{known[0]!r}, got {next(iter(titles), 'no row')!r}"
+        )
+    return np.array([titles.get(raw, raw) for raw in known])
