@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -67,39 +66,72 @@ class Recommender:
         Deterministic. Cost: Q n popcounts of f bits.
         """
         rows = self.user_rows(users)
-        exclude = (None, None)
-        if filter_already_liked_items:
-            lengths = self.seen.degrees()[rows]
-            ptr = np.concatenate([[0], np.cumsum(lengths)])
-            starts = np.repeat(self.seen.ptr[rows] - ptr[:-1], lengths)
-            exclude = (ptr, self.seen.ids[starts + np.arange(ptr[-1])])
-        if self.scales is not None:
-            return self._weighted(rows, k, popularity, exclude)
-        distances, ids = self.index.search(
+        return self.search(
             self.user_codes[rows],
             k,
-            exclude=None if exclude[0] is None else exclude,
+            scales=None if self.scales is None else self.scales[0][rows],
+            exclude=self.seen.rows(rows) if filter_already_liked_items else None,
             popularity=popularity,
             num_threads=num_threads,
         )
-        length = self.index.code_length
-        scores = length - 2 * np.minimum(distances, length + 1).astype(np.int64)
-        return ids, np.maximum(scores, -length - 1).astype(np.int32)
 
-    def _weighted(
-        self, rows: np.ndarray, k: int, popularity: float, exclude: tuple[Any, Any]
+    def search(
+        self,
+        codes: np.ndarray,
+        k: int = 10,
+        *,
+        scales: np.ndarray | None = None,
+        exclude: tuple[np.ndarray, np.ndarray] | None = None,
+        allow: np.ndarray | None = None,
+        popularity: float = 1.0,
+        num_threads: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best items of each code; recommend is this with the codes of known users.
+
+        Args:
+            codes: int64 [Q, ceil(f / 64)], packed, e.g. of fold_in.
+            k, popularity, num_threads: as in recommend.
+            scales: float32 [Q, S], where codes are weighted segments.
+            exclude: (ptr, rows), int64 [Q + 1] and item rows; allow: bool [n]; as in
+                HammingIndex.search.
+
+        Returns:
+            ids and scores, as recommend.
+
+        Raises:
+            ValueError: as HammingIndex.search; scales where codes have none, or the reverse.
+
+        Deterministic. Cost: Q n popcounts of f bits.
+        """
+        if (scales is None) != (self.scales is None):
+            has = "none" if self.scales is None else f"float32 [Q, {self.scales[1].shape[1]}]"
+            got = "none" if scales is None else f"{scales.dtype} {list(scales.shape)}"
+            raise ValueError(f"scales: expected {has}, got {got}")
+        length = self.index.code_length
+        if scales is None:
+            distances, ids = self.index.search(
+                codes,
+                k,
+                exclude=exclude,
+                allow=allow,
+                popularity=popularity,
+                num_threads=num_threads,
+            )
+            scores = length - 2 * np.minimum(distances, length + 1).astype(np.int64)
+            return ids, np.maximum(scores, -length - 1).astype(np.int32)
         if popularity != 1:
             raise ValueError(f"popularity: expected 1 for weighted codes, got {popularity}")
+        exclude_ptr, exclude_ids = (None, None) if exclude is None else exclude
         scores, found = weighted_topk(
-            self.user_codes[rows],
+            codes,
             self.index.codes,
-            self.scales[0][rows],
+            scales,
             self.scales[1],
             k,
-            code_length=self.index.code_length,
-            exclude_ptr=exclude[0],
-            exclude_ids=exclude[1],
+            code_length=length,
+            exclude_ptr=exclude_ptr,
+            exclude_ids=exclude_ids,
+            allow=allow,
         )
         missing = "" if self.index.ids.dtype.kind == "U" else -1
         ids = np.append(self.index.ids, np.array([missing], dtype=self.index.ids.dtype))[found]
@@ -112,52 +144,57 @@ class Recommender:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one safetensors file, atomically."""
-        arrays = {"user_codes": self.user_codes, "item_codes": self.index.codes}
-        if self.scales is not None:
-            arrays |= {"user_scale": self.scales[0], "item_scale": self.scales[1]}
-        arrays |= {"seen.ptr": self.seen.ptr, "seen.ids": self.seen.ids}
-        for name, ids in (("users", self.user_ids), ("items", self.index.ids)):
-            arrays |= {f"{name}.{part}": array for part, array in encode_ids(ids).items()}
-        save_arrays(
-            path,
-            arrays,
-            {
-                "format": _FORMAT,
-                "code_length": str(self.index.code_length),
-                "popularity_bits": str(self.index.popularity_bits),
-            },
-        )
+        arrays, metadata = self.encode()
+        save_arrays(path, arrays, {"format": _FORMAT, **metadata})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recommender:
         """Read what save wrote; ValueError names a file that is damaged or something else."""
         arrays, metadata = load_arrays(path, _FORMAT)
         try:
-            ids = {
-                name: decode_ids(
-                    {
-                        key.removeprefix(f"{name}."): array
-                        for key, array in arrays.items()
-                        if key.startswith(f"{name}.")
-                    }
-                )
-                for name in ("users", "items")
-            }
-            index = HammingIndex(
-                arrays["item_codes"],
-                code_length=int(metadata["code_length"]),
-                ids=ids["items"],
-                popularity_bits=int(metadata["popularity_bits"]),
-            )
-            seen = Interactions(arrays["seen.ptr"], arrays["seen.ids"], len(index))
-            codes = arrays["user_codes"]
-            if not len(codes) == len(ids["users"]) == seen.num_users:
-                raise ValueError(f"{len(codes)} codes for {len(ids['users'])} users")
-            scales = None
-            if "user_scale" in arrays:
-                scales = (arrays["user_scale"], arrays["item_scale"])
+            return cls.decode(arrays, metadata)
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{path}: expected the codes of a trained model, got {error}"
             ) from error
+
+    def encode(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Arrays and metadata of a file, without its format."""
+        arrays = {"user_codes": self.user_codes, "item_codes": self.index.codes}
+        if self.scales is not None:
+            arrays |= {"user_scale": self.scales[0], "item_scale": self.scales[1]}
+        arrays |= {"seen.ptr": self.seen.ptr, "seen.ids": self.seen.ids}
+        for name, ids in (("users", self.user_ids), ("items", self.index.ids)):
+            arrays |= {f"{name}.{part}": array for part, array in encode_ids(ids).items()}
+        return arrays, {
+            "code_length": str(self.index.code_length),
+            "popularity_bits": str(self.index.popularity_bits),
+        }
+
+    @classmethod
+    def decode(cls, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Recommender:
+        """What encode encoded; KeyError or ValueError if it is damaged."""
+        ids = {
+            name: decode_ids(
+                {
+                    key.removeprefix(f"{name}."): array
+                    for key, array in arrays.items()
+                    if key.startswith(f"{name}.")
+                }
+            )
+            for name in ("users", "items")
+        }
+        index = HammingIndex(
+            arrays["item_codes"],
+            code_length=int(metadata["code_length"]),
+            ids=ids["items"],
+            popularity_bits=int(metadata["popularity_bits"]),
+        )
+        seen = Interactions(arrays["seen.ptr"], arrays["seen.ids"], len(index))
+        codes = arrays["user_codes"]
+        if not len(codes) == len(ids["users"]) == seen.num_users:
+            raise ValueError(f"{len(codes)} codes for {len(ids['users'])} users")
+        scales = None
+        if "user_scale" in arrays:
+            scales = (arrays["user_scale"], arrays["item_scale"])
         return cls(codes, ids["users"], index, seen, scales)
