@@ -1,7 +1,8 @@
-"""The code blocks of docs/data.md, run as a reader would run them."""
+"""The code blocks of pages, run as a reader would run them."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -28,9 +29,23 @@ def run(language: str, code: str, folder: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("page", ["data.md"])
-def test_blocks_run_one_after_the_other(page, tmp_path):
-    blocks = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
-    assert {language for language, _ in blocks} == {"python", "sh"}
-    for language, code in blocks:
+def blocks(page: str) -> list[tuple[str, str]]:
+    found = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert found and {language for language, _ in found} <= {"python", "sh"}
+    return found
+
+
+def test_blocks_of_the_data_page_run_one_after_the_other(tmp_path):
+    for language, code in blocks("data.md"):
         run(language, code, tmp_path)
+
+
+@pytest.mark.parametrize("place", range(len(blocks("recipes.md"))))
+def test_a_recipe_runs_alone(place, tmp_path):
+    language, code = blocks("recipes.md")[place]
+    for library in ("implicit", "lightning", "torch_geometric"):
+        if re.search(rf"^(import|from) {library}\b", code, re.M) and not importlib.util.find_spec(
+            library
+        ):
+            pytest.skip(f"{library} is not installed")
+    run(language, code, tmp_path)

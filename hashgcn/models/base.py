@@ -15,7 +15,7 @@ from hashgcn.sampling import epoch_generator, user_batches
 from hashgcn.settings import CommonSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import ArrayLike
@@ -139,6 +139,10 @@ class HashModel:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Raw ids and scores of each user's k best items; see Recommender.recommend."""
         return self._fitted().recommend(users, k, **options)
+
+    def fold_in(self, items: Sequence[ArrayLike], **options: Any) -> np.ndarray:
+        """Codes of new users from lists of raw item ids, see Recommender.fold_in."""
+        return self._fitted().fold_in(items, **options)
 
     def index(self) -> HammingIndex:
         """The items' codes, to be searched or saved."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,10 +13,12 @@ from numpy.typing import ArrayLike
 from hashgcn.data.interactions import Interactions
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays
 from hashgcn.ids import look_up
-from hashgcn.retrieval.codes import weighted_topk
+from hashgcn.retrieval.codes import pack, unpack, weighted_topk
 from hashgcn.retrieval.index import HammingIndex
 
 _FORMAT = "hashgcn.recommender"
+# Pairs that are folded in at a time.
+_PAIRS = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +140,108 @@ class Recommender:
         missing = "" if self.index.ids.dtype.kind == "U" else -1
         ids = np.append(self.index.ids, np.array([missing], dtype=self.index.ids.dtype))[found]
         return ids, scores
+
+    def fold_in(
+        self,
+        items: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray],
+        *,
+        recent_fraction: float = 0.0,
+        num_threads: int = 0,
+    ) -> np.ndarray:
+        """Codes of users that were not trained, from the items they like.
+
+        sign of sum over a user's items i of w_i d_i, w_i = 1 / sqrt(users of i in train): a layer
+        of LightGCN with codes in place of embeddings. Of S items the r recent ones have weight
+        w_i (1 + sqrt(S / r)), as recent items have in training. Popularity bits are +1, as every
+        user's. Without such items: the sum over all pairs of train, the mean user.
+
+        Args:
+            items: a list of raw ids for each user, repeats count once; or a tuple (ptr, rows) of
+                int64 [Q + 1] and item rows, user q's being rows[ptr[q]:ptr[q + 1]].
+            recent_fraction: in [0, 1); where it is not 0, a user's items are in order of time, and
+                the last of them, at least one, are recent: 0.1 where the model was trained on data
+                in order of time. With 0 the order makes no difference.
+            num_threads: 0 for one for each processor.
+
+        Returns:
+            int64 [Q, ceil(f / 64)], packed; for search, or index.search.
+
+        Raises:
+            ValueError: ids that the index lacks, rows or recent_fraction out of range.
+            NotImplementedError: codes of weighted segments.
+
+        Deterministic; a user's code does not depend on the others. Cost O(pairs f), and once O(n f)
+        where a user has no items. Memory: 2^16 f floats, or those of the user with most items.
+        """
+        if self.scales is not None:
+            raise NotImplementedError("fold_in: codes of weighted segments need their scales too")
+        if not 0 <= recent_fraction < 1:
+            raise ValueError(f"recent_fraction: expected a number in [0, 1), got {recent_fraction}")
+        liked = self._liked(items)
+        weights = self._item_weights[liked.ids]
+        if recent_fraction:
+            recent = liked.time() > 1 - recent_fraction
+            counts = np.bincount(liked.users()[recent], minlength=liked.num_users)
+            ratio = np.sqrt(liked.degrees() / np.maximum(counts, 1))[liked.users()]
+            weights = weights * np.where(recent, 1 + ratio, 1)
+        length = self.index.code_length
+        taste = length - self.index.popularity_bits
+        words = np.empty((liked.num_users, self.index.codes.shape[1]), np.int64)
+        start = 0
+        while start < len(words):
+            end = np.searchsorted(liked.ptr, liked.ptr[start] + _PAIRS, side="right") - 1
+            end = max(int(end), start + 1)
+            first, ptr = liked.ptr[start], liked.ptr[start : end + 1]
+            own = slice(first, ptr[-1])
+            sums = np.ones((end - start, length))
+            some = np.flatnonzero(np.diff(ptr))
+            if len(some):
+                codes = unpack(self.index.codes[liked.ids[own]], length, num_threads=num_threads)
+                sums[some] = np.add.reduceat(codes * weights[own, None], ptr[some] - first, axis=0)
+            if len(some) < len(sums):
+                sums[np.diff(ptr) == 0] = self._mean_user
+            sums[:, taste:] = 1
+            words[start:end] = pack(sums, num_threads=num_threads)
+            start = end
+        return words
+
+    def _liked(self, items: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray]) -> Interactions:
+        """Items to fold in, in the order given, but for those that are nobody's in train."""
+        if isinstance(items, tuple):
+            ptr, rows = (np.asarray(part) for part in items)
+            lengths = np.diff(ptr)
+            if (
+                ptr.ndim != 1
+                or not len(ptr)
+                or ptr[0]
+                or ptr[-1] != len(rows)
+                or (lengths < 0).any()
+            ):
+                raise ValueError(
+                    f"items: expected ptr to rise from 0 to {len(rows)}, the length of rows, "
+                    f"got {ptr}"
+                )
+        else:
+            found = [self.index.rows(one) for one in items]
+            lengths = [len(one) for one in found]
+            rows = np.concatenate([np.zeros(0, np.int64), *found])
+        users = np.repeat(np.arange(len(lengths)), lengths)
+        shape = (len(lengths), len(self.index))
+        liked = Interactions.from_pairs(users, rows, *shape, in_time=True)
+        return liked.where(self.trained_items[liked.ids])
+
+    @cached_property
+    def trained_items(self) -> np.ndarray:
+        """bool [n]: items that some user has in train; codes of others say nothing."""
+        return self.seen.popularity() > 0
+
+    @cached_property
+    def _item_weights(self) -> np.ndarray:
+        return 1 / np.sqrt(np.maximum(self.seen.popularity(), 1))
+
+    @cached_property
+    def _mean_user(self) -> np.ndarray:
+        return self.seen.popularity() @ unpack(self.index.codes, self.index.code_length)
 
     def user_rows(self, users: ArrayLike) -> np.ndarray:
         """Rows of raw user ids; ValueError names the first unknown one."""
