@@ -223,9 +223,9 @@ class TestFit:
         twice.indices = np.append(twice.indices, twice.indices[-1:])
         twice.data = np.append(twice.data, 2.0)
         twice.indptr = np.append(twice.indptr[:-1], twice.indptr[-1] + 1)
-        stored_zero = liked.copy()
-        stored_zero[0, 1] = 5
-        stored_zero.data[stored_zero.data == 5] = 0
+        entries = liked.tocoo()
+        where = np.append(entries.row, 0), np.append(entries.col, 1)
+        stored_zero = sparse.csr_matrix((np.append(entries.data, 0), where), shape=liked.shape)
         assert stored_zero.nnz == liked.nnz + 1
         forms = [liked.astype(t) for t in (np.float32, np.int64, bool)]
         for form in (*forms, liked * 0.3, sparse.csr_array(liked), twice, stored_zero):
