@@ -68,7 +68,6 @@ def main() -> None:
         rows = [slice(*data.train.ptr[u : u + 2]) for u in held]
         in_time = [data.train.ids[row][np.argsort(data.train.order[row])] for row in rows]
         show("fold_in, recent", model, model.fold_in(in_time, recent_fraction=0.1))
-    show("mean user", model, np.repeat(model.fold_in([[]]), len(held), axis=0))
     show("embeddings", model, by_embeddings(trainer, own))
     if data.train.order is not None:
         recent = np.concatenate([ids[len(ids) * 9 // 10 :] for ids in in_time])

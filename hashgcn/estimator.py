@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -85,7 +85,7 @@ class HashRecommender:
             callback: called after each epoch with its number from 0, its seconds and its loss.
 
         Returns:
-            self. Users without items get the code of the mean user, see Recommender.fold_in.
+            self.
 
         Raises:
             ValueError: not a sparse matrix, no entries, NaN, infinite or negative ones.
@@ -117,13 +117,7 @@ class HashRecommender:
 
         with _threads(self.num_threads):
             model.fit(data, device=self.device, progress=show_progress, callback=after_epoch)
-        fitted = model.recommender
-        without = train.degrees() == 0
-        if without.any() and fitted.scales is None:
-            codes = fitted.user_codes.copy()
-            codes[without] = fitted.fold_in([[]])
-            fitted = replace(fitted, user_codes=codes)
-        self.recommender = fitted
+        self.recommender = model.recommender
         return self
 
     def recommend(
@@ -155,10 +149,11 @@ class HashRecommender:
                 without popularity bits.
 
         Returns:
-            ids int32 and scores float32, [N] or [Q, N]: <b_u, d_i>, best first. Items without users
-            in fit are ranked only if `items` names them. Where fewer than N are left: [Q, N] ends
-            with ids -1 and the lowest float32, [N] is shorter. A user's own among `items` have that
-            lowest score.
+            ids int32 and scores float32, [N] or [Q, N]: <b_u, d_i>, best first. A user without
+            items (in fit, or in user_items if recalculated) gets the most popular, with score 0.
+            Items without users in fit are ranked only if `items` names them. Where fewer than N are
+            left: [Q, N] ends with ids -1 and the lowest float32, [N] is shorter. A user's own among
+            `items` have that lowest score.
 
         Raises:
             ValueError: user_items that is not CSR or not [Q, n], or has NaN, infinite or negative
@@ -176,23 +171,20 @@ class HashRecommender:
         if filter_already_liked_items or recalculate_user:
             liked = self._own(user_items, len(users))
         if recalculate_user:
-            codes, scales = fitted.fold_in((liked.ptr, liked.ids)), None
+            known = np.diff(np.append(0, np.cumsum(fitted.trained_items[liked.ids]))[liked.ptr]) > 0
+            codes, scales = np.zeros((len(users), fitted.index.codes.shape[1]), np.int64), None
+            codes[known] = fitted.fold_in(liked.rows(np.flatnonzero(known)))
         else:
+            known = fitted.seen.degrees()[users] > 0
             codes = fitted.user_codes[users]
             scales = None if fitted.scales is None else fitted.scales[0][users]
         listed = self._listed_items(items, filter_items)
         allow = listed if items is not None else _both(listed, fitted.trained_items)
-        options = {
-            "scales": scales,
-            "allow": allow,
-            "popularity": popularity,
-            "num_threads": self.num_threads,
-        }
+        search = partial(self._search, known, codes, scales, allow, popularity)
         if items is None or not filter_already_liked_items:
-            exclude = (liked.ptr, liked.ids) if filter_already_liked_items else None
-            return _results(single, *fitted.search(codes, count, exclude=exclude, **options))
+            return _results(single, *search(count, liked if filter_already_liked_items else None))
         # All of them are returned, so that nothing is excluded: a user's own go to the end.
-        ids, scores = fitted.search(codes, np.count_nonzero(allow), **options)
+        ids, scores = search(np.count_nonzero(allow), None)
         own = _contains(liked, fitted.index.rows(ids.ravel()).reshape(ids.shape))
         order = np.argsort(own, axis=1, kind="stable")[:, :count]
         ids, scores, own = (np.take_along_axis(x, order, 1) for x in (ids, scores, own))
@@ -269,8 +261,8 @@ class HashRecommender:
             users: the only ids that are ranked, N at most as many; not with filter_users.
 
         Returns:
-            ids int32 and scores float32, [N] or [Q, N]: cosines of the taste bits. Fewer than N:
-            as in recommend.
+            ids int32 and scores float32, [N] or [Q, N]: cosines of the taste bits. Users without
+            items in fit are similar to none but themselves. Fewer than N: as in recommend.
 
         Raises:
             ValueError: N < 1, users and filter_users both set, not fitted.
@@ -280,6 +272,7 @@ class HashRecommender:
         """
         fitted = self._fitted()
         single, rows = _ids("userid", userid, fitted.seen.num_users)
+        known = fitted.seen.degrees() > 0
         listed = _mask("users", users, "filter_users", filter_users, fitted.seen.num_users)
         found, scores = _similar(
             fitted.user_codes,
@@ -288,8 +281,9 @@ class HashRecommender:
             _count(N, users),
             code_length=fitted.index.code_length,
             popularity_bits=fitted.index.popularity_bits,
+            unknown=~known[rows],
             listed=listed,
-            allow=listed,
+            allow=listed if users is not None else _both(listed, known),
             num_threads=self.num_threads,
         )
         return _results(single, found, scores)
@@ -363,6 +357,38 @@ class HashRecommender:
             )
         liked = _entries(user_items)
         return Interactions.from_pairs(liked.users(), index.rows(liked.ids), count, index.num_items)
+
+    def _search(
+        self,
+        known: np.ndarray,
+        codes: np.ndarray,
+        scales: np.ndarray | None,
+        allow: np.ndarray | None,
+        popularity: float,
+        count: int,
+        exclude: Interactions | None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Recommender.search for the users that are known; the others get the most popular."""
+        fitted = self._fitted()
+        ids, scores = fitted.search(
+            codes,
+            count,
+            scales=scales,
+            exclude=None if exclude is None else (exclude.ptr, exclude.ids),
+            allow=allow,
+            popularity=popularity,
+            num_threads=self.num_threads,
+        )
+        others = np.flatnonzero(~known)
+        if len(others):
+            # Rows of the index are in order of popularity, and so are results at equal distance.
+            ptr, own = (None, None) if exclude is None else exclude.rows(others)
+            same = [np.zeros((n, 1), np.int64) for n in (len(others), fitted.index.num_items)]
+            _, rows = hamming_topk(
+                *same, count, code_length=64, exclude_ptr=ptr, exclude_ids=own, allow=allow
+            )
+            ids[others], scores[others] = np.append(fitted.index.ids, -1)[rows], 0
+        return ids, scores
 
     def _listed_items(self, items: Any, filter_items: Any) -> np.ndarray | None:
         index = self._fitted().index
@@ -456,7 +482,7 @@ def _similar(
     code_length: int,
     popularity_bits: int,
     popularity: float = 0.0,
-    unknown: np.ndarray | None = None,
+    unknown: np.ndarray,
     listed: np.ndarray | None,
     allow: np.ndarray | None,
     num_threads: int,
@@ -500,8 +526,7 @@ def _similar(
             queries, among, count, code_length=code_length, num_threads=num_threads, **exclude
         )
         scores = (same - 2 * distances.astype(np.int64)).astype(np.float32) / np.float32(taste)
-    if unknown is not None:
-        found[unknown] = -1
+    found[unknown] = -1
     scores = np.where(found < 0, np.float32(-np.inf), scores)
     first = np.ones(len(rows), bool) if listed is None else listed[rows]
     found[first] = np.concatenate([rows[:, None], found], axis=1)[first, :count]

@@ -153,7 +153,7 @@ class Recommender:
         sign of sum over a user's items i of w_i d_i, w_i = 1 / sqrt(users of i in train): a layer
         of LightGCN with codes in place of embeddings. Of S items the r recent ones have weight
         w_i (1 + sqrt(S / r)), as recent items have in training. Popularity bits are +1, as every
-        user's. Without such items: the sum over all pairs of train, the mean user.
+        user's.
 
         Args:
             items: a list of raw ids for each user, repeats count once; or a tuple (ptr, rows) of
@@ -167,17 +167,24 @@ class Recommender:
             int64 [Q, ceil(f / 64)], packed; for search, or index.search.
 
         Raises:
-            ValueError: ids that the index lacks, rows or recent_fraction out of range.
+            ValueError: ids that the index lacks, rows or recent_fraction out of range, a user
+                without an item that someone has in train.
             NotImplementedError: codes of weighted segments.
 
-        Deterministic; a user's code does not depend on the others. Cost O(pairs f), and once O(n f)
-        where a user has no items. Memory: 2^16 f floats, or those of the user with most items.
+        Deterministic; a user's code does not depend on the others. Cost O(pairs f). Memory:
+        2^16 f float64, or those of the user with most items.
         """
         if self.scales is not None:
             raise NotImplementedError("fold_in: codes of weighted segments need their scales too")
         if not 0 <= recent_fraction < 1:
             raise ValueError(f"recent_fraction: expected a number in [0, 1), got {recent_fraction}")
         liked = self._liked(items)
+        without = np.flatnonzero(liked.degrees() == 0)
+        if len(without):
+            raise ValueError(
+                "items: expected at least one item that someone has in train for every user, "
+                f"got none for user {without[0]}"
+            )
         weights = self._item_weights[liked.ids]
         if recent_fraction:
             recent = liked.time() > 1 - recent_fraction
@@ -193,13 +200,8 @@ class Recommender:
             end = max(int(end), start + 1)
             first, ptr = liked.ptr[start], liked.ptr[start : end + 1]
             own = slice(first, ptr[-1])
-            sums = np.ones((end - start, length))
-            some = np.flatnonzero(np.diff(ptr))
-            if len(some):
-                codes = unpack(self.index.codes[liked.ids[own]], length, num_threads=num_threads)
-                sums[some] = np.add.reduceat(codes * weights[own, None], ptr[some] - first, axis=0)
-            if len(some) < len(sums):
-                sums[np.diff(ptr) == 0] = self._mean_user
+            codes = unpack(self.index.codes[liked.ids[own]], length, num_threads=num_threads)
+            sums = np.add.reduceat(codes * weights[own, None], ptr[:-1] - first, axis=0)
             sums[:, taste:] = 1
             words[start:end] = pack(sums, num_threads=num_threads)
             start = end
@@ -238,10 +240,6 @@ class Recommender:
     @cached_property
     def _item_weights(self) -> np.ndarray:
         return 1 / np.sqrt(np.maximum(self.seen.popularity(), 1))
-
-    @cached_property
-    def _mean_user(self) -> np.ndarray:
-        return self.seen.popularity() @ unpack(self.index.codes, self.index.code_length)
 
     def user_rows(self, users: ArrayLike) -> np.ndarray:
         """Rows of raw user ids; ValueError names the first unknown one."""
