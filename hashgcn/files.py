@@ -55,9 +55,9 @@ def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], None]) -
         _sync(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is not None:
-            error.filename, error.filename2 = str(path), None
-        raise
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)

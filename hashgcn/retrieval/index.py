@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays
+from hashgcn.files import load_arrays, save_arrays
 from hashgcn.retrieval.codes import hamming_topk, pack, popularity_query_bits
 from hashgcn.retrieval.table import CodeTable, joined
 
 _FORMAT = "hashgcn.index"
+_VERSION = 2  # 1: without an order of ids, strings as encode_ids has them
 _FAR = 2**31 - 1  # distance where there is no result
 
 
@@ -292,39 +293,43 @@ class HammingIndex:
             FileNotFoundError: no such folder.
             OSError: what the system says, as on a full disk, with the path.
 
-        Equal indexes give equal bytes. Peak extra memory: one copy of the codes.
+        Equal indexes give equal bytes. Two that save to one path at a time: the last to end wins,
+        and a reader gets the whole of one of them. Peak extra memory: the ids' UTF-8, each as long
+        as the longest.
         """
         table = self._table
-        ids = {} if table.ids is None else encode_ids(table.ids)
         metadata = {
             "format": _FORMAT,
             "code_length": str(self.code_length),
             "popularity_bits": str(self.popularity_bits),
         }
-        save_arrays(path, {"codes": table.words, **ids}, metadata)
+        save_arrays(path, table.arrays(), metadata, version=_VERSION)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> HammingIndex:
+    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> HammingIndex:
         """The index in a file that save wrote; nothing in it is executed.
 
         Args:
             path: the file.
+            mmap: leave the content in the file, which is read where searches touch it; pages
+                are shared between processes. Others may save to the path meanwhile, but not write
+                to the file in place. Damage within codes or ids shows only where it is met.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: a damaged or foreign file, or one of a newer version; the message names it.
 
-        Cost: one read of the file, and O(n log n) for ids.
+        Cost: one read of the file. Mapped: that of its header, whatever n is; a result's or a
+        filter's string id is then decoded each time. Ids in a file of version 1, which has no order
+        of them, are read and sorted.
         """
-        arrays, metadata = load_arrays(path, _FORMAT)
+        arrays, metadata = load_arrays(path, _FORMAT, version=_VERSION, map_file=mmap)
         try:
-            words = arrays.pop("codes")
-            return cls(
-                words,
-                code_length=int(metadata["code_length"]),
-                ids=decode_ids(arrays) if arrays else None,
-                popularity_bits=int(metadata["popularity_bits"]),
-            )
+            length, bits = int(metadata["code_length"]), int(metadata["popularity_bits"])
+            words = _packed_words("codes", arrays["codes"], _checked_length(length, bits))
+            if not mmap:
+                words = _item_words(words, length)
+            return cls._of(CodeTable.from_arrays({**arrays, "codes": words}, mmap), length, bits)
         except KeyError as error:
             raise ValueError(f"{path}: expected {error} in the file, got none") from error
         except ValueError as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hashgcn.files import decode_ids
 from hashgcn.ids import find, raw_ids
 
 
@@ -39,6 +40,55 @@ class CodeTable:
         repeated = ordered[1:][ordered[1:] == ordered[:-1]]
         if len(repeated):
             raise ValueError(f"expected unique ids, got {repeated[0].item()!r} twice")
+        return cls(words, ids, order)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file holds: codes; ids or, of strings, names (uint8 [n, bytes]); their order."""
+        arrays = {"codes": self.words}
+        if self.ids is None:
+            return arrays
+        if self.ids.dtype.kind == "i":
+            return {**arrays, "ids": self.ids, "order": self.order}
+        # As many bytes for each: a mapped file is then an array of strings that NumPy can search,
+        # and never larger than the strings are in memory.
+        names = self.ids if self.ids.dtype.kind == "S" else np.char.encode(self.ids, "utf-8")
+        names = np.ascontiguousarray(names).view(np.uint8).reshape(len(self), names.itemsize)
+        return {**arrays, "names": names, "order": self.order}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], mapped: bool) -> CodeTable:
+        """The inverse of arrays(), and of files of version 1; ValueError if they do not fit.
+
+        Args:
+            arrays: "codes" has been checked.
+            mapped: take everything as it is; the order of ids is not read.
+        """
+        rest = dict(arrays)
+        words, order = rest.pop("codes"), rest.pop("order", None)
+        if not rest and order is None:
+            return cls(words)
+        if order is None:
+            return cls.of(words, decode_ids(rest))
+        n = len(words)
+        found = {name: (x.dtype.name, x.shape) for name, x in {**rest, "order": order}.items()}
+        kind, width = ("ids", ()) if "ids" in rest else ("names", rest["names"].shape[1:])
+        dtype = {"ids": "int64", "names": "uint8"}[kind]
+        expected = {kind: (dtype, (n, *width)), "order": ("int64", (n,))}
+        if found != expected or (kind == "names" and not (len(width) == 1 and width[0] >= 1)):
+            raise ValueError(
+                f"expected ids int64 [{n}] or names uint8 [{n}, *], and order int64 [{n}], "
+                f"got {found}"
+            )
+        ids = rest[kind]
+        if kind == "names":
+            # Not view: an array without rows has no bytes to view.
+            ids = np.ndarray(n, f"S{width[0]}", ids) if n else np.zeros(0, f"S{width[0]}")
+        if mapped:
+            return cls(words, ids, order)
+        ids = _decoded(ids)
+        inside = ((order >= 0) & (order < n)).all()
+        if not inside or not (ids[order][1:] > ids[order][:-1]).all():
+            raise ValueError("expected an order that sorts unique ids, got another")
         return cls(words, ids, order)
 
     def __len__(self) -> int:
