@@ -57,14 +57,15 @@ IMPORTS = {
         *("retrieval", "run", "settings"),
     },
     "cli_data": {"data", "report"},
+    "cli_export": {"retrieval", "run"},
     "cli": {
-        *("_numpy", "benchmark_report", "cli_data", "data", "evaluation", "info", "models"),
-        *("report", "reproduction", "retrieval", "run", "settings"),
+        *("_numpy", "benchmark_report", "cli_data", "cli_export", "data", "evaluation", "info"),
+        *("models", "report", "reproduction", "retrieval", "run", "settings"),
     },
     "__init__": set(),
 }
 TORCH_FREE = (
-    *("benchmark_report", "cli_data", "data", "files", "ids", "metrics"),
+    *("benchmark_report", "cli_data", "cli_export", "data", "files", "ids", "metrics"),
     *("report", "retrieval", "run", "settings"),
 )
 
