@@ -28,7 +28,7 @@ def run(language: str, code: str, folder: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("page", ["data.md", "index.md"])
+@pytest.mark.parametrize("page", ["data.md", "retrieval.md"])
 def test_blocks_run_one_after_the_other(page, tmp_path):
     blocks = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
     assert {language for language, _ in blocks} == {"python", "sh"}

@@ -155,7 +155,7 @@ def test_recall_rises_on_the_sample():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sample", "gowalla"])
 def test_recall_of_a_trained_model_rises(name, request):
-    """RecallHash's own embeddings, popularity bits included: the figures of docs/index.md."""
+    """RecallHash's own embeddings, popularity bits included: the figures of docs/retrieval.md."""
     import torch
 
     from hashgcn.models import RecallHash
