@@ -104,6 +104,16 @@ def test_longer_strings_may_be_added():
     assert index.rows(["", "a longer name", "a", "b"]).tolist() == [3, 2, 1, 0]
 
 
+def test_a_range_of_all_rows_is_not_stored(tmp_path):
+    for name, ids in (("none", None), ("range", range(60))):
+        HammingIndex.build(CODES, ids).save(tmp_path / name)
+    assert (tmp_path / "range").read_bytes() == (tmp_path / "none").read_bytes()
+    other = HammingIndex.build(CODES, range(1, 61))
+    assert other.rows([60, 1]).tolist() == [59, 0]
+    with pytest.raises(ValueError, match="expected ids for 60 codes, got 59"):
+        HammingIndex.build(CODES, range(59))
+
+
 def test_empty_changes_change_nothing():
     index = make_index("int")
     before = index.codes, index.ids

@@ -28,7 +28,8 @@ class HammingIndex:
         codes: int64 or uint64 [n, ceil(f / 64)], packed (see pack); kept without a copy where
             contiguous. Among items at equal distance the first row comes first.
         code_length: f >= 1.
-        ids: int or str [n], unique raw ids; 0 .. n - 1 if left out.
+        ids: int or str [n], unique raw ids; 0 .. n - 1 if left out, which like range(n) costs
+            nothing.
         popularity_bits: g in [0, f]; the last g bits of every code are the item's popularity as a
             thermometer, of which level c has the first (g + c) / 2 set.
 

@@ -30,7 +30,7 @@ class CodeTable:
     @classmethod
     def of(cls, words: np.ndarray, ids: ArrayLike | None) -> CodeTable:
         """Codes with ids in any order; ValueError if these are not as many, or not unique."""
-        if ids is None:
+        if ids is None or (isinstance(ids, range) and ids == range(len(words))):
             return cls(words)
         ids = raw_ids("ids", ids)
         if len(ids) != len(words):
