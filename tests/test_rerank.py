@@ -170,11 +170,11 @@ def test_recall_of_a_trained_model_rises(name, request):
         users, items = (x.numpy() for x in trainer.network.embeddings(trainer.graph))
         levels = trainer.network.popularity().numpy()
     # In units of a code's +1 and -1, as popularity is.
-    users /= np.abs(users).mean(axis=1, keepdims=True)
+    users, items = (x / np.abs(x).mean(axis=1, keepdims=True) for x in (users, items))
     users = np.concatenate([users, np.ones((len(users), levels.shape[1]), np.float32)], axis=1)
-    items = np.concatenate([items / np.abs(items).mean(), levels], axis=1).astype(np.float16)
+    items = np.concatenate([items, levels], axis=1).astype(np.float16)
     index, seen = recommender.index, data.train
-    tested = np.flatnonzero(data.test.degrees())
+    tested = np.flatnonzero(data.test.degrees())[:: 1 if name == "sample" else 3]
     found = {}
     for start in range(0, len(tested), 256):
         batch = tested[start : start + 256]
