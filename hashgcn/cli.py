@@ -1,4 +1,4 @@
-"""Command line: train, evaluate, recommend, data, reproduce, bench, report, info."""
+"""Command line: train, evaluate, recommend, data, export, reproduce, bench, report, info."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from hashgcn import __version__, cli_data
+from hashgcn import __version__, cli_data, cli_export
 from hashgcn.run import Run, read_json, write_settings
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_data.app, name="data", help="Datasets: list, info, fetch.")
+app.command()(cli_export.export)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
@@ -516,7 +517,7 @@ def main() -> None:
         app()
     except ValidationError as error:
         sys.exit("hashgcn: " + "; ".join(map(_describe, error.errors())))
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"hashgcn: {error}")
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+import mmap
 import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
-_VERSION = 1
 _DTYPES = {
     "bool": "BOOL",
     "uint8": "U8",
@@ -23,6 +24,8 @@ _DTYPES = {
     "float32": "F32",
     "float64": "F64",
 }
+_NUMPY = {code: name for name, code in _DTYPES.items()}
+_LONGEST_HEADER = 100_000_000  # as of the format's own library
 
 
 def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], None]) -> None:
@@ -34,9 +37,10 @@ def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], None]) -
 
     Raises:
         FileNotFoundError: no such folder. Whatever writer raises: the old file is then untouched
-            and nothing is left beside it.
+            and nothing is left beside it. An OSError, as of a full disk, names path.
 
-    Content and name are on disk (fsync) on return.
+    Content and name are on disk (fsync) on return. Of several writers at a time the last to end
+    wins; nobody ever sees a mixture.
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -50,13 +54,21 @@ def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], None]) -
         os.chmod(temporary, mode)
         _sync(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
 
 
 def save_arrays(
-    path: str | os.PathLike[str], arrays: dict[str, np.ndarray], metadata: dict[str, str]
+    path: str | os.PathLike[str],
+    arrays: dict[str, np.ndarray],
+    metadata: dict[str, str],
+    *,
+    version: int = 1,
 ) -> None:
     """Save named arrays and text as a safetensors file, atomically.
 
@@ -64,13 +76,15 @@ def save_arrays(
         path: the file to create or replace.
         arrays: bool, int8 to int64, uint8 or float16 to float64, of any shape and layout.
         metadata: text by name; "format" says what the file is. "version" is added here.
+        version: of the format.
 
     Raises:
         ValueError: a dtype that the format lacks, metadata without "format", with "version" or
             not text.
         FileNotFoundError: no such folder.
+        OSError: what the system says, with path; the old file is then untouched.
 
-    Equal content gives equal bytes. Peak extra memory: one copy of the largest array.
+    Equal content gives equal bytes. Peak extra memory: a copy of an array that is not contiguous.
     """
     if "format" not in metadata or "version" in metadata:
         raise ValueError(f"metadata: expected 'format' and no 'version', got {sorted(metadata)}")
@@ -85,7 +99,7 @@ def save_arrays(
     # Not safetensors.numpy.save_file: it writes the buffer of a transposed array as it lies, and
     # metadata in an order that differs from run to run.
     header: dict[str, dict] = {
-        "__metadata__": dict(sorted({**metadata, "version": str(_VERSION)}.items()))
+        "__metadata__": dict(sorted({**metadata, "version": str(version)}.items()))
     }
     # Wide types first, so that every array starts at a multiple of its item size.
     ordered = sorted(
@@ -111,19 +125,27 @@ def save_arrays(
         with open(temporary, "wb") as file:
             file.write(len(encoded).to_bytes(8, "little") + encoded)
             for _, array in ordered:
-                file.write(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+                file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")))
 
     write_atomic(path, write)
 
 
 def load_arrays(
-    path: str | os.PathLike[str], expected_format: str
+    path: str | os.PathLike[str],
+    expected_format: str,
+    *,
+    version: int = 1,
+    map_file: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Arrays and text of a file that save_arrays wrote; nothing in it is executed.
 
     Args:
         path: the file.
         expected_format: what metadata["format"] has to be.
+        version: the newest that the caller reads.
+        map_file: arrays are read-only views of the file, read page by page where they are touched,
+            and shared between processes. The file may be replaced meanwhile, as save_arrays does,
+            but not written to in place.
 
     Returns:
         arrays, metadata (with "format" and "version").
@@ -132,26 +154,79 @@ def load_arrays(
         FileNotFoundError: no such file.
         ValueError: a file that is damaged, foreign, of another format or of a newer version; the
             message names it and says which.
+
+    Cost: one read of the file, or of its header where it is mapped. No array reaches outside of
+    the file, whatever its header says.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():
         raise ValueError(f"{path}: expected a file, got a folder or a device")
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            _check_metadata(path, metadata, expected_format)
-            names = list(file.keys())
-            for name in names:
-                dtype = file.get_slice(name).get_dtype()
-                if dtype not in _DTYPES.values():
-                    raise ValueError(
-                        f"{path}: expected one of {list(_DTYPES)} for array {name!r}, got {dtype}"
-                    )
-            return {name: file.get_tensor(name) for name in names}, metadata
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file, or a damaged one: {error}") from error
+    # One open file throughout: the name may come to stand for another meanwhile.
+    with open(path, "rb") as file:
+        try:
+            metadata, entries = _read_header(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: not a safetensors file, or a damaged one: {error}") from None
+        _check_metadata(path, metadata, expected_format, version)
+        for name, (dtype, _, _) in entries.items():
+            if dtype not in _DTYPES.values():
+                raise ValueError(
+                    f"{path}: expected one of {list(_DTYPES)} for array {name!r}, got {dtype}"
+                )
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if map_file else None
+        arrays = {}
+        for name, (dtype, shape, offset) in entries.items():
+            kind = np.dtype(_NUMPY[dtype]).newbyteorder("<")
+            try:
+                if content is not None:
+                    arrays[name] = np.ndarray(shape, kind, content, offset)
+                    continue
+                arrays[name] = np.empty(shape, kind)
+            except (ValueError, OverflowError) as error:  # no bytes, and lengths that no array has
+                raise ValueError(f"{path}: array {name!r} of shape {shape}: {error}") from error
+            file.seek(offset)
+            if file.readinto(arrays[name].reshape(-1).view(np.uint8)) != arrays[name].nbytes:
+                raise ValueError(f"{path}: expected {name!r} to its end, got a shorter file")
+        return arrays, metadata
+
+
+def _read_header(file: Any) -> tuple[dict[str, str], dict[str, tuple[str, tuple[int, ...], int]]]:
+    """Metadata, and dtype, shape and place in the file of every array; ValueError if they lie."""
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+        raise ValueError(f"expected a header within {size} bytes, got one of {length}")
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError(f"expected an object as header, got {type(header).__name__}")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(x, str) for x in metadata.values()):
+        raise ValueError("expected metadata of text, got something else")
+    entries, places = {}, []
+    for name, entry in header.items():
+        try:
+            dtype, shape, (begin, end) = (entry[x] for x in ("dtype", "shape", "data_offsets"))
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"expected dtype, shape and offsets of array {name!r}") from None
+        numbers = [begin, end, *(shape if isinstance(shape, list) else [None])]
+        if not isinstance(dtype, str) or not all(type(x) is int and x >= 0 for x in numbers):
+            raise ValueError(f"expected a dtype, lengths and offsets of array {name!r}")
+        # An unknown dtype is reported with the file's format, by the caller.
+        known = dtype in _NUMPY
+        if known and end - begin != math.prod(shape) * np.dtype(_NUMPY[dtype]).itemsize:
+            raise ValueError(f"expected array {name!r} to fill its bytes, got {begin} to {end}")
+        entries[name] = (dtype, tuple(shape), 8 + length + begin)
+        places.append((begin, end))
+    last = 0
+    for begin, end in sorted(places):
+        if begin != last or end < begin:
+            raise ValueError(f"expected arrays one after the other, got {begin} after {last}")
+        last = end
+    if 8 + length + last != size:
+        raise ValueError(f"expected {8 + length + last} bytes, got {size}")
+    return metadata, entries
 
 
 def encode_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
@@ -204,14 +279,16 @@ def decode_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
     return np.array(decoded, dtype=np.str_)
 
 
-def _check_metadata(path: Path, metadata: dict[str, str], expected_format: str) -> None:
+def _check_metadata(
+    path: Path, metadata: dict[str, str], expected_format: str, newest: int
+) -> None:
     found, version = metadata.get("format"), metadata.get("version")
     if found != expected_format:
         raise ValueError(f"{path}: expected format {expected_format!r}, got {found!r}")
     if version is None or not version.isdecimal():
         raise ValueError(f"{path}: expected a version number, got {version!r}")
-    if int(version) > _VERSION:
-        raise ValueError(f"{path}: expected version {_VERSION} or older, got {version}")
+    if int(version) > newest:
+        raise ValueError(f"{path}: expected version {newest} or older, got {version}")
 
 
 def _sync(path: Path) -> None:

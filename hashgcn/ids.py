@@ -38,36 +38,49 @@ def _to_int64(argument: str, array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
-def look_up(
+def find(
     argument: str, known: np.ndarray, order: np.ndarray, ids: ArrayLike, owner: str
 ) -> np.ndarray:
-    """Rows of ids among known ones, int64 [len(ids)], in their order.
+    """Rows of ids among known ones, int64 [len(ids)], in their order; -1 for one that is not known.
 
     Args:
         argument: what errors call `ids`.
-        known: int64 or str [n], unique.
-        order: argsort of known.
-        ids: what is looked up, of the same kind.
+        known: int64, str or, for strings, their UTF-8 as bytes [n]; unique.
+        order: argsort of known; what it finds is compared, so that a wrong one finds nothing.
+        ids: what is looked up, int or str as known is.
         owner: what errors call `known`.
 
     Raises:
-        ValueError: an id that is not known; the message names the first.
+        ValueError: ids of another kind.
 
     Cost: O(len(ids) log n).
     """
     wanted = raw_ids(argument, ids)
     if not len(wanted):
         return np.zeros(0, dtype=np.int64)
-    if known.dtype.kind != wanted.dtype.kind or not len(known):
+    if ("i" if known.dtype.kind == "i" else "U") != wanted.dtype.kind:
+        kind = "int64" if known.dtype.kind == "i" else "str"
         raise ValueError(
-            f"{argument}: expected ids of {owner} ({known.dtype}), got {wanted.tolist()[0]!r}"
+            f"{argument}: expected ids of {owner} ({kind}), got {wanted.tolist()[0]!r}"
         )
+    if known.dtype.kind == "S":
+        wanted = np.char.encode(wanted, "utf-8")
+    if not len(known):
+        return np.full(len(wanted), -1)
     # In the dtype of known: a longer one would make searchsorted convert all of it.
     keys = wanted.astype(known.dtype, copy=False)
-    rows = order[np.minimum(np.searchsorted(known, keys, sorter=order), len(known) - 1)]
-    unknown = known[rows] != wanted
-    if unknown.any():
-        raise ValueError(
-            f"{argument}: expected ids of {owner}, got {wanted[unknown].tolist()[0]!r}"
-        )
+    at = np.searchsorted(known, keys, sorter=order)
+    rows = order[np.minimum(at, len(known) - 1)]
+    inside = (rows >= 0) & (rows < len(known))
+    return np.where(inside & (known[np.where(inside, rows, 0)] == wanted), rows, -1)
+
+
+def look_up(
+    argument: str, known: np.ndarray, order: np.ndarray, ids: ArrayLike, owner: str
+) -> np.ndarray:
+    """Rows of ids as find gives them; ValueError names the first that is not known."""
+    rows = find(argument, known, order, ids, owner)
+    if (rows < 0).any():
+        unknown = raw_ids(argument, ids)[rows < 0].tolist()[0]
+        raise ValueError(f"{argument}: expected ids of {owner}, got {unknown!r}")
     return rows

@@ -64,14 +64,16 @@ IMPORTS = {
     },
     "estimator": {"data", "files", "models", "retrieval"},
     "cli_data": {"data", "report"},
+    "cli_export": {"retrieval", "run"},
     "cli": {
-        *("_numpy", "benchmark_report", "cli_data", "data", "evaluation", "finished_run", "info"),
-        *("models", "report", "reproduction", "retrieval", "run", "run_report", "settings"),
+        *("_numpy", "benchmark_report", "cli_data", "cli_export", "data", "evaluation"),
+        *("finished_run", "info", "models", "report", "reproduction", "retrieval", "run"),
+        *("run_report", "settings"),
     },
     "__init__": set(),
 }
 TORCH_FREE = (
-    *("benchmark_report", "cli_data", "data", "files", "html_page", "ids", "metrics"),
+    *("benchmark_report", "cli_data", "cli_export", "data", "files", "html_page", "ids", "metrics"),
     *("report", "retrieval", "run", "settings"),
 )
 

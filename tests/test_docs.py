@@ -37,7 +37,7 @@ def blocks(page: str) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("page", ["data.md", "quickstart.md"])
+@pytest.mark.parametrize("page", ["data.md", "quickstart.md", "retrieval.md"])
 def test_blocks_run_one_after_the_other(page, tmp_path):
     for language, code in blocks(page):
         run(language, code, tmp_path)

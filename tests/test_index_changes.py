@@ -1,0 +1,249 @@
+"""Filters, changes and merges of an index, and changes during searches."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from indexes import KINDS, MAX_DISTANCE, assert_same, make_ids, make_index, oracle, signs
+
+from hashgcn.retrieval import HammingIndex, pack
+
+CODES, QUERIES = signs(60, 70, 1), signs(11, 70, 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_denied_items_are_left_out(kind):
+    index, ids = make_index(kind), make_ids(kind, 60)
+    rng = np.random.default_rng(0)
+    allowed, denied = rng.random(60) < 0.7, rng.random(60) < 0.3
+    for allow in (None, allowed, ids[allowed]):
+        kept = np.broadcast_to(~denied & (True if allow is None else allowed), (11, 60))
+        expected = oracle(CODES, QUERIES, 50, ids, kept)
+        for deny in (denied, denied.tolist(), ids[denied], ids[denied].tolist() * 2):
+            assert_same(index.search(QUERIES, 50, allow=allow, deny=deny), expected)
+    assert_same(index.search(QUERIES, 50, deny=[]), index.search(QUERIES, 50))
+    assert (index.search(QUERIES, 5, deny=np.ones(60, bool))[0] == MAX_DISTANCE).all()
+
+
+@pytest.mark.parametrize("radius", [0, 25, 33, 70, 10**6])
+def test_radius(radius):
+    index = make_index("str")
+    queries = np.concatenate([QUERIES, CODES[:2]])
+    distances, ids = index.search(queries, 40)
+    far = distances > radius
+    expected = np.where(far, MAX_DISTANCE, distances), np.where(far, "", ids)
+    assert_same(index.search(queries, 40, radius=radius), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_query(kind):
+    index, ids = make_index(kind), make_ids(kind, 60)
+    options = {"allow": ids[10:], "radius": 34}
+    many = index.search(QUERIES, 7, exclude=[ids[:20].tolist()] * 11, **options)
+    for q, query in enumerate(QUERIES):
+        for form in (query, query.astype(np.int8), pack(query[None])[0]):
+            for seen in (ids[:20], tuple(ids[:20].tolist())):
+                one = index.search(form, 7, exclude=seen, **options)
+                assert_same(one, (many[0][q], many[1][q]))
+
+
+def test_unknown_ids_are_passed_over_on_request():
+    index, ids = make_index("int"), make_ids("int", 60)
+    kept = np.tile(np.arange(60) >= 5, (11, 1))
+    kept[3, 7] = False
+    exclude = [[] if q != 3 else [ids[7], 12345] for q in range(11)]
+    got = index.search(
+        QUERIES,
+        60,
+        exclude=exclude,
+        deny=[99999, *ids[:5]],
+        allow=[*ids, 77777],
+        ignore_unknown=True,
+    )
+    assert_same(got, oracle(CODES, QUERIES, 60, ids, kept))
+    with pytest.raises(ValueError, match="deny: expected ids of the index .int64., got 'a'"):
+        index.search(QUERIES, deny=["a"], ignore_unknown=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_changes_give_the_index_of_what_is_left(kind):
+    ids = make_ids(kind, 60)
+    given = None if kind == "rows" else ids[:40]
+    index = HammingIndex.build(CODES[:40], given, popularity_bits=2)
+    index.add(CODES[40:55], None if kind == "rows" else ids[40:55])
+    index.add(pack(CODES[55:]), ids[55:].tolist())
+    assert_same((index.codes, index.ids), (pack(CODES), ids))
+    index.remove(ids[[3, 59, 3, 20]])
+    kept = np.setdiff1d(np.arange(60), [3, 20, 59])
+    assert_same((index.codes, index.ids), (pack(CODES[kept]), ids[kept]))
+    other = signs(5, 70, 9)
+    index.replace(ids[[7, 4, 50, 21, 0]], other.astype(np.int8))
+    codes = CODES.copy()
+    codes[[7, 4, 50, 21, 0]] = other
+    expected = HammingIndex.build(codes[kept], ids[kept], popularity_bits=2)
+    assert repr(index) == repr(expected)
+    assert_same((index.codes, index.ids), (expected.codes, expected.ids))
+    assert_same(index.search(QUERIES, 60), expected.search(QUERIES, 60))
+    np.testing.assert_array_equal(index.rows(ids[kept]), np.arange(57))
+    with pytest.raises(ValueError, match="expected ids of the index"):
+        index.rows(ids[3:4])
+    index.remove(ids[kept])
+    assert len(index) == 0
+    index.add(CODES[:2], ids[:2])
+    assert_same(index.search(CODES[:2], 1)[1:], (ids[:2, None],))
+
+
+def test_longer_strings_may_be_added():
+    index = HammingIndex.build(CODES[:2], ["b", "a"])
+    index.add(CODES[2:4], ["a longer name", ""])
+    assert index.ids.tolist() == ["b", "a", "a longer name", ""]
+    assert index.rows(["", "a longer name", "a", "b"]).tolist() == [3, 2, 1, 0]
+
+
+def test_a_range_of_all_rows_is_not_stored(tmp_path):
+    for name, ids in (("none", None), ("range", range(60))):
+        HammingIndex.build(CODES, ids).save(tmp_path / name)
+    assert (tmp_path / "range").read_bytes() == (tmp_path / "none").read_bytes()
+    other = HammingIndex.build(CODES, range(1, 61))
+    assert other.rows([60, 1]).tolist() == [59, 0]
+    with pytest.raises(ValueError, match="expected ids for 60 codes, got 59"):
+        HammingIndex.build(CODES, range(59))
+
+
+def test_empty_changes_change_nothing():
+    index = make_index("int")
+    before = index.codes, index.ids
+    index.add(np.zeros((0, 2), np.int64), [])
+    index.remove([])
+    index.replace([], np.zeros((0, 70), np.float32))
+    assert_same((index.codes, index.ids), before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda i: i.add(CODES[:2]), "expected ids for an index that has ids, got none"),
+        (lambda i: i.add(CODES[:2], [1, 2, 3]), "expected ids for 2 codes, got 3"),
+        (lambda i: i.add(CODES[:2], [1, 1]), "expected unique ids, got 1 twice"),
+        (lambda i: i.add(CODES[:2], [1, -500]), "expected ids that the index lacks, got -500"),
+        (lambda i: i.add(CODES[:2], ["a", "b"]), "ids of the index .int64., got 'a'"),
+        (lambda i: i.add(CODES[:2, :64], [1, 2]), r"codes of shape \[\*, 70\].* float32 \[2, 64\]"),
+        (lambda i: i.add(CODES[0], [1]), r"codes of shape \[\*, 70\].*, got float32 \[70\]"),
+        (lambda i: i.add(-pack(CODES[:1]) - 1, [1]), "zero bits past code_length 70"),
+        (lambda i: i.add(CODES[:2] * np.nan, [1, 2]), "without NaN"),
+        (lambda i: i.remove([-500, 4]), "ids: expected ids of the index, got 4"),
+        (lambda i: i.remove(["a"]), "ids of the index .int64., got 'a'"),
+        (lambda i: i.replace([-500, 4], CODES[:2]), "ids: expected ids of the index, got 4"),
+        (lambda i: i.replace([-500], CODES[:2]), "expected ids for 2 codes, got 1"),
+        (lambda i: i.replace([-500, -500], CODES[:2]), "expected unique ids, got -500 twice"),
+    ],
+)
+def test_a_refused_change_leaves_the_index(change, message):
+    index = make_index("int")
+    before = index.codes, index.ids
+    with pytest.raises(ValueError, match=message):
+        change(index)
+    assert index.codes is before[0] and index.ids is before[1]
+
+
+def test_a_snapshot_is_not_changed():
+    index = make_index("int")
+    snapshot, before = index.snapshot(), index.search(QUERIES, 60)
+    index.remove(index.ids[:30])
+    assert (len(index), len(snapshot)) == (30, 60)
+    assert_same(snapshot.search(QUERIES, 60), before)
+    snapshot.remove(snapshot.ids[:59])
+    assert (len(index), len(snapshot)) == (30, 1)
+
+
+def test_copies_and_pickles():
+    index = make_index("str")
+    for other in (copy.deepcopy(index), pickle.loads(pickle.dumps(index))):
+        assert_same(other.search(QUERIES, 60), index.search(QUERIES, 60))
+        other.remove(other.ids[:1])
+        assert len(index) == 60
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_merged_shards_are_the_index_of_all(kind):
+    ids = make_ids(kind, 60)
+    cuts = [(0, 20), (20, 20), (20, 59), (59, 60)]
+    shards = [
+        HammingIndex.build(CODES[a:b], None if kind == "rows" else ids[a:b], popularity_bits=1)
+        for a, b in cuts
+    ]
+    merged = HammingIndex.merge(shards)
+    whole = HammingIndex.build(CODES, ids, popularity_bits=1)
+    assert repr(merged) == repr(whole)
+    assert_same((merged.codes, merged.ids), (whole.codes, whole.ids))
+    assert_same(merged.search(QUERIES, 60), whole.search(QUERIES, 60))
+    np.testing.assert_array_equal(merged.rows(ids), np.arange(60))
+
+
+@pytest.mark.parametrize(
+    ("indexes", "message"),
+    [
+        ([], "indexes: expected one or more, got none"),
+        ([("int", 70), ("int", 64)], "expected code_length 70 in all, got 64"),
+        ([("int", 70), ("str", 70)], "have int ids, all str ids or all none, got a mixture"),
+        ([("int", 70), ("rows", 70)], "have int ids, all str ids or all none, got a mixture"),
+        ([("int", 70), ("int", 70)], "expected unique ids, got -500 twice"),
+    ],
+)
+def test_merge_refuses(indexes, message):
+    with pytest.raises(ValueError, match=message):
+        HammingIndex.merge([make_index(kind, 5, length) for kind, length in indexes])
+
+
+def test_searches_during_changes_see_one_state_or_the_other():
+    # Every state has codes of one kind only: a search that saw two of them would show it.
+    number, count = 20, 300
+    codes = [np.tile(signs(1, 70, seed), (count, 1)) for seed in range(number)]
+    ids = np.arange(count) * 7
+    index = HammingIndex.build(codes[0], ids)
+    allowed = {tuple((70 - codes[0][0] @ c[0]) / 2 for _ in range(3)) for c in codes}
+    stop, wrong, searches = threading.Event(), [], [0]
+
+    def search() -> None:
+        while not stop.is_set():
+            try:
+                distances, found = index.search(codes[0][0], 3, deny=[7, 14], ignore_unknown=True)
+                searches[0] += 1
+                if tuple(distances) not in allowed or not set(found.tolist()) <= set(ids.tolist()):
+                    wrong.append((distances, found))
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for state in range(1, number):
+        index.replace(ids, codes[state])
+        index.remove(ids[::2])
+        index.add(codes[state][::2], ids[::2])
+        index.replace(ids[:1], codes[state][:1])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong[0]
+    assert searches[0] > 0 and len(index) == count
+
+
+def test_changes_from_several_threads_are_all_kept():
+    index = HammingIndex.build(CODES[:0], np.zeros(0, np.int64))
+
+    def add(first: int) -> None:
+        for i in range(first, first + 20):
+            index.add(CODES[i : i + 1], [i])
+
+    threads = [threading.Thread(target=add, args=(first,)) for first in (0, 20, 40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(index.ids.tolist()) == list(range(60))
+    np.testing.assert_array_equal(index.codes, pack(CODES[index.ids]))
