@@ -312,16 +312,22 @@ def step(device: Device, inputs: Inputs) -> Iterator[Case]:
     yield Case("training step", run, shape, "")
     if not device.cuda:
         return
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
+
+    def captured() -> torch.cuda.CUDAGraph:
+        stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
             run()
-    torch.cuda.current_stream().wait_stream(stream)
-    captured = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(captured):
-        run()
-    yield Case("training step, captured as a graph", captured.replay, shape, "1.5 ms")
+        return graph
+
+    yield Case("training step, captured as a graph", captured().replay, shape, "1.5 ms")
+    with ops.cuda_kernels(elementwise="wide", propagate="wide", score_tables="tiled"):
+        replay = captured().replay  # keeps these kernels
+    yield Case("training step, captured, kernels wide and tiled", replay, shape, "1.5 ms")
 
 
 GROUPS = {
