@@ -6,7 +6,9 @@
 One JSON line a case, written as it is made. Results are compared with the baseline's first. Bounds:
 bytes that have to move over the copy bandwidth measured here, operations over the rates of compute
 capability 8.0 and 9.0 (16 popcounts and 128 multiply-adds a multiprocessor and cycle). Beside them
-stand the floors, the same formulas with an H200's rates, whatever the device is.
+stand the floors, the same formulas with an H200's rates, whatever the device is. Kernels that are
+chosen by name (ops.cuda_kernels) are compared with the plain ones and timed beside them; a wrong
+result fails the run.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from hashgcn import ops
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models import RecallHash
 from hashgcn.nn import SmoothRecallLoss
+from hashgcn.ops._cuda_kernels import CUDA_KERNELS
 from hashgcn.settings import Settings
 
 ROUNDS, WARM_UP = 20, 3
@@ -53,6 +56,8 @@ class Case:
         work: bytes, popcounts (of 32 bits) and multiply_adds that it has to move or do at least,
             each a formula of the shape.
         baselines: by name, what a user would run instead; each with its check against run's result.
+        family: of ops.cuda_kernels; the other kernels of it are run too.
+        kernels: those of the family that suit the shape, all if empty.
     """
 
     name: str
@@ -61,6 +66,8 @@ class Case:
     reach: str
     work: dict[str, str] = field(default_factory=dict)
     baselines: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], None] | None]] | None = None
+    family: str = ""
+    kernels: tuple[str, ...] = ()
 
     def amounts(self) -> dict[str, float]:
         return {name: eval(formula, {}, self.shape) for name, formula in self.work.items()}
@@ -145,11 +152,13 @@ def elementwise(device: Device, inputs: Inputs) -> Iterator[Case]:
     yield Case(
         *("sign_swish", lambda: ops.sign_swish(x, beta), shape, reach),
         work={"bytes": "8 * elements"},
+        family="elementwise",
         baselines={"torch.where": (lambda: torch.where(x >= 0, 1.0, -1.0), None)},
     )
     yield Case(
         *("sign_swish_pack", lambda: ops.sign_swish_pack(x, beta), shape, reach),
         work={"bytes": "8 * elements + elements / 8"},
+        family="elementwise",
     )
     backward = torch.ops.hashgcn.sign_swish_backward
 
@@ -161,6 +170,7 @@ def elementwise(device: Device, inputs: Inputs) -> Iterator[Case]:
     yield Case(
         *("sign_swish backward", lambda: backward(grad, x, beta), shape, reach),
         work={"bytes": "12 * elements"},
+        family="elementwise",
         baselines={"plain torch": (plain, None)},
     )
 
@@ -206,6 +216,7 @@ def losses(device: Device, inputs: Inputs) -> Iterator[Case]:
             "multiply_adds": "2 * batch * items * bits",
         },
         baselines=plain,
+        family="score_tables",
     )
     yield Case(
         *("recall loss on smooth_rank, forward and backward", real_valued, shape),
@@ -249,6 +260,7 @@ def topk(device: Device, inputs: Inputs) -> Iterator[Case]:
             "popcounts": "queries * items * bits / 32",
         },
         baselines={"matmul, mask, topk": (plain, distances_agree)},
+        family="hamming_topk",
     )
     count = 10**4 if device.quick else 10**8
     catalogue = random_words(count, BITS, 5).to(device.device)
@@ -258,6 +270,8 @@ def topk(device: Device, inputs: Inputs) -> Iterator[Case]:
         {"queries": 1, "items": count, "bits": BITS, "k": k},
         "80% of the copy bandwidth",
         work={"bytes": "bits / 8 * items", "popcounts": "items * bits / 32"},
+        family="hamming_topk",
+        kernels=("tiled",),
     )
 
 
@@ -277,6 +291,7 @@ def propagation(device: Device, inputs: Inputs) -> Iterator[Case]:
             "multiply_adds": "layers * 2 * pairs * width",
         },
         baselines={"torch.sparse": (lambda: (halves.propagate(x, LAYERS),), near)},
+        family="propagate",
     )
 
 
@@ -297,16 +312,22 @@ def step(device: Device, inputs: Inputs) -> Iterator[Case]:
     yield Case("training step", run, shape, "")
     if not device.cuda:
         return
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
+
+    def captured() -> torch.cuda.CUDAGraph:
+        stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        with torch.cuda.graph(graph):
             run()
-    torch.cuda.current_stream().wait_stream(stream)
-    captured = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(captured):
-        run()
-    yield Case("training step, captured as a graph", captured.replay, shape, "1.5 ms")
+        return graph
+
+    yield Case("training step, captured as a graph", captured().replay, shape, "1.5 ms")
+    with ops.cuda_kernels(elementwise="wide", propagate="wide", score_tables="tiled"):
+        replay = captured().replay  # keeps these kernels
+    yield Case("training step, captured, kernels wide and tiled", replay, shape, "1.5 ms")
 
 
 GROUPS = {
@@ -316,6 +337,32 @@ GROUPS = {
     "propagation": propagation,
     "step": step,
 }
+
+
+def tensors(result: Any) -> tuple[Tensor, ...]:
+    return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+
+
+def other_kernels(device: Device, case: Case) -> dict[str, dict[str, Any]]:
+    """By name, what the case's kernels besides the plain ones take, and whether they are right."""
+    if not device.cuda or not case.family:
+        return {}
+    plain, found = tensors(case.run()), {}
+    for name in case.kernels or CUDA_KERNELS[case.family][1:]:
+        with ops.cuda_kernels(**{case.family: name}):
+            result = tensors(case.run())
+            times = device.seconds(case.run)
+            extra = device.peak(case.run)
+        try:
+            near(result, plain, 1e-5)
+            right = all(
+                a.is_floating_point() or torch.equal(a, b)
+                for a, b in zip(result, plain, strict=True)
+            )
+        except AssertionError:
+            right = False
+        found[name] = {"median": statistics.median(times), "right": right, "extra_bytes": extra}
+    return found
 
 
 def measure(device: Device, case: Case, rates: dict[str, float]) -> dict[str, Any]:
@@ -347,6 +394,7 @@ def measure(device: Device, case: Case, rates: dict[str, float]) -> dict[str, An
         "floors": case.floors(),
         "percent_of_bound": 100 * max(bounds.values()) / median if bounds else None,
         "baselines": baselines,
+        "kernels": other_kernels(device, case),
     }
 
 
@@ -390,6 +438,14 @@ def main() -> int:
                         f"[{case.reach}]" if case.reach else "",
                         flush=True,
                     )
+                    for kernels, other in row["kernels"].items():
+                        failed += not other["right"]
+                        print(
+                            f"    {case.family}={kernels}: {1e3 * other['median']:.3f} ms,",
+                            f"{row['median'] / other['median']:.2f} times the plain kernels,",
+                            "right" if other["right"] else "WRONG",
+                            flush=True,
+                        )
                     for kind, floor in row["floors"].items():
                         print(
                             f"    {kind}: {floor['formula']} = {floor['amount']:.3g},",

@@ -1,6 +1,7 @@
 """The modules that load when they are first used."""
 
 from hashgcn import data as data
+from hashgcn import estimator as estimator
 from hashgcn import graph as graph
 from hashgcn import metrics as metrics
 from hashgcn import models as models

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from kernel_samples import CHOICES, cases
 from samples import SAMPLES, all_samples, codes, csr, normal
 from tolerances import EXACT, tolerance
 from torch import Tensor
@@ -90,6 +91,16 @@ def test_two_runs_give_the_same_bits(case):
         first, second = (as_tuple(getattr(NAMESPACE, op)(*moved)) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("family", "kernels"), CHOICES)
+def test_chosen_kernels_equal_the_cpu(family, kernels):
+    for op, name, args in (*cases(family, kernels, False), *cases(family, kernels, True)):
+        function, moved = getattr(NAMESPACE, op), on_gpu(op, args)
+        with ops.cuda_kernels(**{family: kernels}):
+            first, second = (as_tuple(function(*moved)) for _ in range(2))
+        assert_same(op, first, function(*args))
+        assert all(map(torch.equal, first, second)), name
 
 
 def problem(batch=64, users=100, items=3000, bits=64, device="cuda"):

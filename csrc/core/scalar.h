@@ -26,6 +26,7 @@ using float16 = _Float16;
 struct bfloat16 {
   uint16_t bits;
 
+  bfloat16() = default;
   __attribute__((always_inline)) explicit operator float() const {
     const uint32_t wide = uint32_t(bits) << 16;
     float value;

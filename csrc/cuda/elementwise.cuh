@@ -1,21 +1,41 @@
 // Kernels that elementwise ops share; each gives a function of one number as a struct of numbers
-// and device pointers.
+// and device pointers. A thread has a pack of elements: one, or as many as 16 bytes hold.
 #pragma once
 
 #include "../core/errors.h"
 #include "../core/scalar.h"
+#include "kernels.h"
 #include "launch.h"
+#include "packs.cuh"
 
 namespace hashgcn::cuda {
 
-template <class T, class Function>
+// Whether elementwise kernels take 16 bytes at a time: as chosen, from memory that begins there.
+template <class... T>
+bool is_wide(const T*... pointers) {
+  return chosen(kElementwise) != kPlain && begin_at_16_bytes(pointers...);
+}
+
+// Blocks for `count` elements, `pack` of them a thread.
+inline unsigned pack_grid(int64_t count, int pack) {
+  return element_grid((count + pack - 1) / pack);
+}
+
+template <int kCount, class T, class Function>
 static __global__ void map_kernel(const T* x, T* out, int64_t count, unsigned int* errors,
                                   Function function) {
-  const int64_t i = element_index();
-  if (i >= count) return;
-  const auto value = core::load(x[i]);
-  if (value != value) atomicOr(errors, core::kNan);
-  out[i] = core::store<T>(function(value, i));
+  const int64_t first = element_index() * kCount;
+  if (first >= count) return;
+  Pack<T, kCount> pack = load_pack<kCount>(x + first, count - first);
+  bool nan = false;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    const auto value = core::load(pack.values[i]);
+    nan |= value != value;
+    if (first + i < count) pack.values[i] = core::store<T>(function(value, first + i));
+  }
+  if (nan) atomicOr(errors, core::kNan);
+  store_pack(pack, out + first, count - first);
 }
 
 // out[i] = function(x[i], i).
@@ -23,16 +43,24 @@ template <class T, class Function>
 static void map(const T* x, T* out, int64_t count, unsigned int* errors, Function function,
                 cudaStream_t stream) {
   if (count == 0) return;
-  map_kernel<<<element_grid(count), kThreads, 0, stream>>>(x, out, count, errors, function);
+  const int pack = is_wide(x, out) ? kWide<T> : 1;
+  const auto kernel = pack == 1 ? map_kernel<1, T, Function> : map_kernel<kWide<T>, T, Function>;
+  kernel<<<pack_grid(count, pack), kThreads, 0, stream>>>(x, out, count, errors, function);
   check_launch();
 }
 
-template <class T, class Slope>
+template <int kCount, class T, class Slope>
 static __global__ void scale_gradient_kernel(const T* grad, const T* x, T* out, int64_t count,
                                              Slope slope) {
-  const int64_t i = element_index();
-  if (i >= count) return;
-  out[i] = core::store<T>(core::load(grad[i]) * slope(core::load(x[i])));
+  const int64_t first = element_index() * kCount;
+  if (first >= count) return;
+  const Pack<T, kCount> at = load_pack<kCount>(x + first, count - first);
+  Pack<T, kCount> pack = load_pack<kCount>(grad + first, count - first);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    pack.values[i] = core::store<T>(core::load(pack.values[i]) * slope(core::load(at.values[i])));
+  }
+  store_pack(pack, out + first, count - first);
 }
 
 // out = grad * slope(x).
@@ -40,7 +68,10 @@ template <class T, class Slope>
 static void scale_gradient(const T* grad, const T* x, T* out, int64_t count, Slope slope,
                            cudaStream_t stream) {
   if (count == 0) return;
-  scale_gradient_kernel<<<element_grid(count), kThreads, 0, stream>>>(grad, x, out, count, slope);
+  const int pack = is_wide(grad, x, out) ? kWide<T> : 1;
+  const auto kernel =
+      pack == 1 ? scale_gradient_kernel<1, T, Slope> : scale_gradient_kernel<kWide<T>, T, Slope>;
+  kernel<<<pack_grid(count, pack), kThreads, 0, stream>>>(grad, x, out, count, slope);
   check_launch();
 }
 

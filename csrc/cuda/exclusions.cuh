@@ -20,21 +20,22 @@ static __device__ core::Span exclusions(const core::HammingTopk& problem, int64_
   const core::Span list = bad ? core::Span{problem.exclude_ids, problem.exclude_ids}
                               : core::Span{problem.exclude_ids + begin, problem.exclude_ids + end};
   bad |= (query == 0 && begin != 0) || (query == problem.num_queries - 1 && end != num_excluded);
-  for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += kThreads) {
+  for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += blockDim.x) {
     bad |= *id < 0 || *id >= problem.num_items;
   }
   if (bad) atomicOr(errors, core::kBadExclusion);
   return list;
 }
 
-// Marks the excluded items of [begin, begin + kChunk).
-static __device__ void mark_excluded(core::Span list, int64_t begin, unsigned int* excluded) {
+// Marks the excluded items of [begin, begin + chunk).
+static __device__ void mark_excluded(core::Span list, int64_t begin, unsigned int* excluded,
+                                     int chunk = kChunk) {
   __syncthreads();
-  for (int i = threadIdx.x; i < kChunk / 32; i += kThreads) excluded[i] = 0;
+  for (int i = threadIdx.x; i < chunk / 32; i += kThreads) excluded[i] = 0;
   __syncthreads();
   for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += kThreads) {
     const uint64_t at = uint64_t(*id) - uint64_t(begin);
-    if (at < kChunk) atomicOr(&excluded[at / 32], 1u << (at % 32));
+    if (at < unsigned(chunk)) atomicOr(&excluded[at / 32], 1u << (at % 32));
   }
   __syncthreads();
 }

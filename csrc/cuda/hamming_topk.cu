@@ -1,15 +1,8 @@
-#include "exclusions.cuh"
+#include "hamming_many_queries.cuh"
+#include "hamming_split_items.cuh"
 #include "hamming_topk.h"
 
 namespace hashgcn::cuda {
-
-// Distance of an item of the chunk that starts at `begin`, -1 if the item may not be returned.
-static __device__ int distance_of(const core::HammingTopk& problem, int64_t query, int64_t item,
-                                  int64_t begin, const unsigned int* excluded) {
-  if (!is_candidate(problem, item, begin, excluded)) return -1;
-  const int64_t words = core::words_per_code(problem.code_length);
-  return core::hamming(problem.queries + query * words, problem.items + item * words, words);
-}
 
 // First the distances are counted, which gives the k-th one and where each distance's ranks begin.
 // Then the items are placed, tile by tile in row order, at the next rank of their distance.
@@ -20,7 +13,7 @@ static __global__ void hamming_topk_kernel(core::HammingTopk problem, int64_t nu
   __shared__ unsigned int excluded[kChunk / 32];
   __shared__ int tile[kThreads];
   __shared__ int last;
-  __shared__ int64_t num_found;
+  __shared__ unsigned int num_found;
   const int64_t n = problem.num_items, k = problem.k;
   for (int64_t query = blockIdx.x; query < problem.num_queries; query += gridDim.x) {
     const core::Span list = exclusions(problem, num_excluded, query, errors);
@@ -34,54 +27,57 @@ static __global__ void hamming_topk_kernel(core::HammingTopk problem, int64_t nu
       }
     }
     __syncthreads();
-    if (threadIdx.x == 0) {
-      int64_t found = 0;
-      for (last = -1; found < k && last + 1 < bins;) {
-        const unsigned int count = next[++last];
-        next[last] = unsigned(found);
-        found += count;
-      }
-      num_found = found < k ? found : k;
-    }
+    if (threadIdx.x == 0) num_found = first_ranks(next, bins, k, last);
     __syncthreads();
     for (int64_t begin = 0; begin < n; begin += kChunk) {
       const int64_t end = n - begin < kChunk ? n : begin + kChunk;
       mark_excluded(list, begin, excluded);
-      for (int64_t first = begin; first < end; first += kThreads) {
-        const int64_t item = first + threadIdx.x;
-        int distance = item < end ? distance_of(problem, query, item, begin, excluded) : -1;
-        if (distance > last || (distance == last && next[last] >= k)) distance = -1;
-        tile[threadIdx.x] = distance;
-        if (!__syncthreads_or(distance >= 0)) continue;
-        if (distance >= 0) {
-          int64_t rank = next[distance];
-          for (int e = 0; e < int(threadIdx.x); ++e) rank += tile[e] == distance;
-          if (rank < k) {
-            distances[query * k + rank] = distance;
-            ids[query * k + rank] = item;
-          }
-        }
-        __syncthreads();
-        if (distance >= 0) atomicAdd(&next[distance], 1u);
-        __syncthreads();
-      }
+      place_chunk(problem, query, begin, end, excluded, last, next, tile, distances, ids);
     }
-    for (int64_t rank = num_found + threadIdx.x; rank < k; rank += kThreads) {
-      distances[query * k + rank] = core::kNoDistance;
-      ids[query * k + rank] = core::kNoItem;
-    }
+    fill_rest(problem, query, num_found, distances, ids);
     __syncthreads();
   }
 }
 
-void hamming_topk(const core::HammingTopk& problem, int64_t num_excluded, int32_t* distances,
-                  int64_t* ids, unsigned int* errors, cudaStream_t stream) {
+// Whether the kernels are many_queries, by name or, tiled, by the shape.
+static bool is_many_queries(const core::HammingTopk& problem, HammingKernels kernels) {
+  constexpr int64_t kMany = 4096;  // 128 warps, about one for each multiprocessor
+  const bool fits = core::words_per_code(problem.code_length) <= kMaxManyWords;
+  return kernels == HammingKernels::kManyQueries ||
+         (kernels == HammingKernels::kTiled && fits && problem.num_queries >= kMany);
+}
+
+int64_t hamming_topk_scratch(const core::HammingTopk& problem, int64_t num_excluded,
+                             HammingKernels kernels) {
+  if (kernels == HammingKernels::kPlain || problem.num_queries == 0) return 0;
+  const int64_t sorted = num_excluded * int64_t(sizeof(int64_t));
+  return sorted + (is_many_queries(problem, kernels) ? 0 : Split(problem).scratch_bytes());
+}
+
+void hamming_topk(core::HammingTopk problem, int64_t num_excluded, HammingKernels kernels,
+                  void* scratch, int32_t* distances, int64_t* ids, unsigned int* errors,
+                  cudaStream_t stream) {
   if (problem.num_queries == 0) return;
-  // Bits past code_length may be set by mistake: the counters hold any distance of the words.
-  const int bins = int(core::words_per_code(problem.code_length)) * 64 + 1;
-  hamming_topk_kernel<<<row_grid(problem.num_queries), kThreads, bins * sizeof(unsigned int),
-                        stream>>>(problem, num_excluded, bins, distances, ids, errors);
-  check_launch();
+  if (kernels == HammingKernels::kPlain) {
+    // Bits past code_length may be set by mistake: the counters hold any distance of the words.
+    const int bins = int(core::words_per_code(problem.code_length)) * 64 + 1;
+    hamming_topk_kernel<<<row_grid(problem.num_queries), kThreads, bins * sizeof(unsigned int),
+                          stream>>>(problem, num_excluded, bins, distances, ids, errors);
+    check_launch();
+    return;
+  }
+  int64_t* sorted = static_cast<int64_t*>(scratch);
+  if (problem.exclude_ptr != nullptr) {
+    sort_exclusions<<<row_grid(problem.num_queries), kSortThreads, 0, stream>>>(
+        problem, num_excluded, sorted, errors);
+    check_launch();
+    problem.exclude_ids = sorted;
+  }
+  if (is_many_queries(problem, kernels)) {
+    many_queries(problem, num_excluded, distances, ids, stream);
+  } else {
+    split_items(problem, num_excluded, sorted + num_excluded, distances, ids, stream);
+  }
 }
 
 }  // namespace hashgcn::cuda

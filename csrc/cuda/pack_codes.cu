@@ -1,7 +1,7 @@
 #include "../core/codes.h"
 #include "../core/errors.h"
 #include "../core/sign_swish.h"
-#include "launch.h"
+#include "elementwise.cuh"
 #include "pack_codes.h"
 
 namespace hashgcn::cuda {
@@ -29,11 +29,41 @@ static __global__ void pack_codes_kernel(const T* x, uint8_t* bytes, T* codes, i
   if (bad) atomicOr(errors, signs ? core::kNotSigns : core::kNan);
 }
 
+// Rows of whole words: bit i of the words is the sign of element i. A thread has 16 bytes of x; the
+// threads of 32 elements join their bits.
+template <class T>
+static __global__ void pack_whole_words_kernel(const T* x, uint32_t* halves, T* codes,
+                                               int64_t count, bool signs, unsigned int* errors) {
+  constexpr int kCount = kWide<T>;
+  const int64_t first = element_index() * kCount;
+  Pack<T, kCount> pack = load_pack<kCount>(x + first, count - first);
+  uint32_t bits = 0;
+  bool bad = false;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    const auto value = core::load(pack.values[i]);
+    bad |= first < count && (signs ? value != 1 && value != -1 : value != value);
+    const bool plus = core::is_plus(pack.values[i]);
+    bits |= uint32_t(plus) << ((first + i) % 32);
+    pack.values[i] = core::store<T>(plus ? 1 : -1);
+  }
+  for (int step = 1; step < 32 / kCount; step *= 2) bits |= __shfl_xor_sync(~0u, bits, step);
+  if (bad) atomicOr(errors, signs ? core::kNotSigns : core::kNan);
+  if (first < count && first % 32 == 0) halves[first / 32] = bits;
+  if (codes != nullptr) store_pack(pack, codes + first, count - first);
+}
+
 template <class T>
 void pack_codes(const T* x, uint64_t* words, T* codes, int64_t rows, int64_t code_length,
                 bool signs, unsigned int* errors, cudaStream_t stream) {
   const int64_t count = rows * core::words_per_code(code_length) * 8;
   if (count == 0) return;
+  if (code_length % 64 == 0 && is_wide(x, codes)) {
+    pack_whole_words_kernel<<<pack_grid(rows * code_length, kWide<T>), kThreads, 0, stream>>>(
+        x, reinterpret_cast<uint32_t*>(words), codes, rows * code_length, signs, errors);
+    check_launch();
+    return;
+  }
   pack_codes_kernel<<<element_grid(count), kThreads, 0, stream>>>(
       x, reinterpret_cast<uint8_t*>(words), codes, rows, code_length, signs, errors);
   check_launch();

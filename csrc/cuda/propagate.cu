@@ -1,7 +1,9 @@
 #include <utility>
 
 #include "../core/errors.h"
+#include "kernels.h"
 #include "launch.h"
+#include "packs.cuh"
 #include "propagate.h"
 
 namespace hashgcn::cuda {
@@ -21,12 +23,12 @@ static __global__ void scale_all(T* x, T factor, int64_t count) {
 // What a layer does to the mean: `start` overwrites it, which so far holds x.
 enum class InMean { kNot, kStart, kAdd };
 
-// A thread sums one column of one row in the order of its neighbours; the threads of a row read
-// each neighbour's row together.
-template <class T>
+// A thread sums a pack of columns of one row in the order of its neighbours; the threads of a row
+// read each neighbour's row together. Packs of one column, or as many as 16 bytes hold.
+template <int kCount, class T>
 static __global__ void propagate_layer(Graph<T> graph, const T* y, T* next, T* sum, int64_t width,
                                        InMean in_mean, unsigned int* errors) {
-  const int64_t i = element_index();
+  const int64_t i = element_index() * kCount;
   if (i >= (graph.num_users + graph.num_items) * width) return;
   const int64_t row = i / width, column = i % width;
   const bool user = row < graph.num_users;
@@ -37,19 +39,28 @@ static __global__ void propagate_layer(Graph<T> graph, const T* y, T* next, T* s
   int64_t begin = ptr[0], end = ptr[1];
   bool bad = begin < 0 || end < begin || end > graph.num_pairs;
   if (bad) begin = end = 0;
-  T total = 0;
+  Pack<T, kCount> x{};
 #pragma unroll 4
   for (int64_t e = begin; e < end; ++e) {
     const int64_t id = ids[e];
     const bool known = id >= 0 && id < num_sources;
     bad |= !known;
-    total += known ? source[id * width] : T(0);
+    const auto neighbour = load_pack<kCount>(source + (known ? id * width : 0), known ? kCount : 0);
+#pragma unroll
+    for (int c = 0; c < kCount; ++c) x.values[c] += neighbour.values[c];
   }
   if (bad) atomicOr(errors, core::kBadGraph);
-  const T x = graph.scale[row] * total;
-  if (in_mean == InMean::kAdd) sum[i] += x;
-  if (in_mean == InMean::kStart) sum[i] = x;
-  next[i] = graph.scale[row] * x;
+  const T scale = graph.scale[row];
+  Pack<T, kCount> mean{}, onwards;
+  if (in_mean == InMean::kAdd) mean = load_pack<kCount>(sum + i, kCount);
+#pragma unroll
+  for (int c = 0; c < kCount; ++c) {
+    x.values[c] *= scale;
+    mean.values[c] += x.values[c];
+    onwards.values[c] = scale * x.values[c];
+  }
+  if (in_mean != InMean::kNot) store_pack(mean, sum + i, kCount);
+  store_pack(onwards, next + i, kCount);
 }
 
 template <class T>
@@ -60,11 +71,16 @@ void propagate(const Graph<T>& graph, T* sum, T* y, T* next, int64_t width, int6
   const unsigned blocks = element_grid(count);
   scale_rows<<<blocks, kThreads, 0, stream>>>(sum, graph.scale, y, count, width);
   check_launch();
+  // Rows of whole packs: a pack lies in one row.
+  const bool wide =
+      chosen(kPropagate) != kPlain && width % kWide<T> == 0 && begin_at_16_bytes(sum, y, next);
+  const auto kernel = wide ? propagate_layer<kWide<T>, T> : propagate_layer<1, T>;
+  const unsigned layer_blocks = element_grid(wide ? count / kWide<T> : count);
   for (int64_t layer = 1; layer <= layers; ++layer) {
     const InMean in_mean = layer < first    ? InMean::kNot
                            : layer == first ? InMean::kStart
                                             : InMean::kAdd;
-    propagate_layer<<<blocks, kThreads, 0, stream>>>(graph, y, next, sum, width, in_mean, errors);
+    kernel<<<layer_blocks, kThreads, 0, stream>>>(graph, y, next, sum, width, in_mean, errors);
     check_launch();
     std::swap(y, next);
   }

@@ -1,5 +1,6 @@
 #include "pair_gradients.cuh"
 #include "score_tables.h"
+#include "score_tables_tiled.cuh"
 
 namespace hashgcn::cuda {
 
@@ -64,9 +65,13 @@ static __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
-void score_tables(const core::ScoreTables<T>& tables, T* v_neg, T* v_pos, T* neg, T* pos,
-                  cudaStream_t stream) {
+void score_tables(const core::ScoreTables<T>& tables, bool tiled, void* scratch, T* v_neg, T* v_pos,
+                  T* neg, T* pos, cudaStream_t stream) {
   if (tables.rows.batch == 0) return;
+  if (tiled) {
+    tiled_tables(tables, static_cast<unsigned int*>(scratch), v_neg, v_pos, neg, pos, stream);
+    return;
+  }
   score_tables_kernel<<<row_grid(tables.rows.batch), kThreads, 0, stream>>>(tables, v_neg, v_pos,
                                                                             neg, pos);
   check_launch();
@@ -109,10 +114,18 @@ static __global__ void candidate_gradients(ShareGradient<T> gradient, T* candida
 }
 
 template <class T>
-void score_tables_backward(const core::ScoreTables<T>& tables, const TableGradients<T>& gradients,
-                           const T* user_codes, const T* item_codes, const int64_t* candidate_order,
-                           T* candidate_grad, T* user_grad, T* item_grad, cudaStream_t stream) {
+void score_tables_backward(const core::ScoreTables<T>& tables, bool tiled, void* scratch,
+                           const TableGradients<T>& gradients, const T* user_codes,
+                           const T* item_codes, const int64_t* candidate_order, T* candidate_grad,
+                           T* user_grad, T* item_grad, cudaStream_t stream) {
   const core::Rows<T>& rows = tables.rows;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (tiled && rows.batch > 0 && rows.num_items > 0) {
+      tiled_gradients(tables, gradients, static_cast<uint32_t*>(scratch), user_grad, item_grad,
+                      stream);
+      return;
+    }
+  }
   const ShareGradient<T> gradient{tables, gradients};
   if (rows.candidate_ptr != nullptr && rows.batch > 0) {
     candidate_gradients<<<row_grid(rows.batch), kThreads, 0, stream>>>(gradient, candidate_grad);
@@ -122,11 +135,14 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const TableGradie
                      candidate_order, user_grad, item_grad, stream);
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                                  \
-  template void score_tables<T>(const core::ScoreTables<T>&, T*, T*, T*, T*, cudaStream_t);     \
-  template void score_tables_backward<T>(const core::ScoreTables<T>&, const TableGradients<T>&, \
-                                         const T*, const T*, const int64_t*, T*, T*, T*,        \
-                                         cudaStream_t);
+#define HASHGCN_INSTANTIATE(T)                                                            \
+  template int64_t score_tables_scratch<T>(const core::ScoreTables<T>&, bool);            \
+  template int64_t score_tables_backward_scratch<T>(const core::ScoreTables<T>&, bool);   \
+  template void score_tables<T>(const core::ScoreTables<T>&, bool, void*, T*, T*, T*, T*, \
+                                cudaStream_t);                                            \
+  template void score_tables_backward<T>(const core::ScoreTables<T>&, bool, void*,        \
+                                         const TableGradients<T>&, const T*, const T*,    \
+                                         const int64_t*, T*, T*, T*, cudaStream_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)
 

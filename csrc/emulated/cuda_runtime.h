@@ -171,6 +171,32 @@ HASHGCN_REDUCE(__reduce_max_sync, unsigned, a < b ? b : a)
 HASHGCN_REDUCE(__reduce_or_sync, unsigned, a | b)
 #undef HASHGCN_REDUCE
 
+// What csrc/cuda/tensor_cores.cuh does in PTX, in its layout; sums are float32, in order.
+#define HASHGCN_EMULATED_MMA
+inline void emulated_mma(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                         HASHGCN_PLACE) {
+  uint64_t words[3][emulated::kWarp];  // of every lane: a's rows g and g + 8 twice, then b
+  const uint64_t own[3] = {uint64_t(a[1]) << 32 | a[0], uint64_t(a[3]) << 32 | a[2],
+                           uint64_t(b[1]) << 32 | b[0]};
+  for (int i = 0; i < 3; ++i) {
+    const uint64_t* values = emulated::exchange(~0u, own[i], __func__, {file, line});
+    for (unsigned l = 0; l < emulated::kWarp; ++l) words[i][l] = emulated::plain_load(values + l);
+  }
+  // Element `at` of the four bfloat16 in a word.
+  const auto number = [](uint64_t word, unsigned at) {
+    return emulated::from_word<float>(uint64_t(uint16_t(word >> 16 * at)) << 16);
+  };
+  const unsigned g = emulated::lane() / 4, t = emulated::lane() % 4;
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned column = 2 * t + i % 2, high_row = i / 2;
+    for (unsigned k = 0; k < 16; ++k) {
+      const unsigned lane = k % 8 / 2;  // of the four that hold the inner index
+      const float x = number(words[k / 8][4 * g + lane], 2 * high_row + k % 2);
+      sum[i] += x * number(words[2][4 * column + lane], k / 8 * 2 + k % 2);
+    }
+  }
+}
+
 // Atomic operations.
 #define HASHGCN_ATOMIC(name, expression)                                 \
   template <class T>                                                     \

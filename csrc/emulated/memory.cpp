@@ -195,6 +195,9 @@ void __tsan_vptr_update(void**, void*) {}
 uint8_t __tsan_atomic8_load(const volatile uint8_t* from, int) {
   return __atomic_load_n(from, __ATOMIC_SEQ_CST);
 }
+uint32_t __tsan_atomic32_load(const volatile uint32_t* from, int) {
+  return __atomic_load_n(from, __ATOMIC_SEQ_CST);
+}
 uint64_t __tsan_atomic64_load(const volatile uint64_t* from, int) {
   return __atomic_load_n(from, __ATOMIC_SEQ_CST);
 }

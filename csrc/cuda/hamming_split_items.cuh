@@ -1,0 +1,200 @@
+// Top-N of few queries among many items. The items of a query are split into slices, a block each.
+// First every slice counts its distances; then the counts of all slices become first ranks, slice
+// by slice; then every slice places its items. Of each chunk of a slice the smallest distance is
+// kept: where it has no rank, which is nearly everywhere, the items are not read again.
+#pragma once
+
+#include "hamming_ranks.cuh"
+#include "sorted_exclusions.cuh"
+#include "warps.cuh"
+
+namespace hashgcn::cuda {
+
+constexpr int kSplitChunk = 4096;
+constexpr int64_t kSplitBlocks = 1024;
+constexpr int kRankThreads = 1024, kFewRankThreads = 128;  // for many slices, for few
+
+struct Split {
+  int64_t batch;   // queries at a time
+  int64_t chunks;  // of a query
+  int64_t chunks_per_slice, slices;
+  int bins, copies;  // of the counts in shared memory: a power of two, one for each lane if it fits
+  unsigned int* counts;  // [batch, bins, slices]; then first ranks
+  unsigned int* found;   // [batch]
+  int* last;             // [batch], the largest distance that has a rank
+  int* nearest;          // [batch, chunks]
+
+  explicit Split(const core::HammingTopk& problem) {
+    const auto divided = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
+    batch = problem.num_queries < kSplitBlocks ? problem.num_queries : kSplitBlocks;
+    chunks = problem.num_items == 0 ? 1 : divided(problem.num_items, kSplitChunk);
+    chunks_per_slice = divided(chunks, divided(kSplitBlocks, batch));
+    slices = divided(chunks, chunks_per_slice);
+    bins = int(core::words_per_code(problem.code_length)) * 64 + 1;
+    for (copies = kWarp; copies > 1 && bins * copies > 8500;) copies /= 2;
+  }
+  int64_t scratch_bytes() const { return 4 * batch * (bins * slices + 2 + chunks); }
+  void use(void* scratch) {
+    counts = static_cast<unsigned int*>(scratch);
+    found = counts + batch * bins * slices;
+    last = reinterpret_cast<int*>(found + batch);
+    nearest = last + batch;
+  }
+};
+
+// A block's slice, chunk by chunk: calls take(chunk, begin, end) if wanted(chunk), with the query's
+// exclusions marked. By all threads.
+template <class Wanted, class Take>
+static __device__ __forceinline__ void for_each_chunk(const core::HammingTopk& problem,
+                                                      int64_t num_excluded, const Split& split,
+                                                      int64_t query, unsigned int* excluded,
+                                                      const Wanted& wanted, const Take& take) {
+  const core::Span list = sorted_list(problem, num_excluded, query);
+  const int64_t first = blockIdx.x * split.chunks_per_slice;
+  for (int64_t chunk = first; chunk < first + split.chunks_per_slice; ++chunk) {
+    if (chunk >= split.chunks || !wanted(chunk)) continue;
+    const int64_t begin = chunk * kSplitChunk, n = problem.num_items;
+    const int64_t end = n - begin < kSplitChunk ? n : begin + kSplitChunk;
+    mark_excluded({core::lower_bound(list, begin), core::lower_bound(list, end)}, begin, excluded,
+                  kSplitChunk);
+    take(chunk, begin, end);
+  }
+}
+
+// Items item and item + 1, which begin at an even item, of one word each: 16 bytes at once where
+// the items lie so, as all but slices of tensors do.
+static __device__ __forceinline__ ulonglong2 two_items(const uint64_t* items, int64_t item,
+                                                       int64_t end) {
+  if (item + 1 < end && reinterpret_cast<uintptr_t>(items) % 16 == 0) {
+    return __ldg(reinterpret_cast<const ulonglong2*>(items + item));
+  }
+  return make_ulonglong2(items[item], item + 1 < end ? items[item + 1] : 0);
+}
+
+static __global__ void __launch_bounds__(kThreads)
+    count_slices(core::HammingTopk problem, int64_t num_excluded, Split split) {
+  extern __shared__ unsigned int counts[];  // [bins][copies]
+  __shared__ unsigned int excluded[kSplitChunk / 32];
+  __shared__ unsigned int nearest;
+  const int64_t query = blockIdx.y, words = core::words_per_code(problem.code_length);
+  const int copy = threadIdx.x % split.copies;
+  for (int i = threadIdx.x; i < split.bins * split.copies; i += kThreads) counts[i] = 0;
+  const auto every = [](int64_t) { return true; };
+  const auto take = [&](int64_t chunk, int64_t begin, int64_t end) {
+    if (threadIdx.x == 0) nearest = core::kNoDistance;
+    __syncthreads();
+    unsigned int mine = core::kNoDistance;
+    const auto count = [&](int64_t item, int distance) {
+      if (!is_candidate(problem, item, begin, excluded)) return;
+      atomicAdd(&counts[distance * split.copies + copy], 1u);
+      mine = unsigned(distance) < mine ? distance : mine;
+    };
+    if (words == 1) {
+      const uint64_t code = problem.queries[query];
+#pragma unroll 4
+      for (int64_t item = begin + 2 * threadIdx.x; item < end; item += 2 * kThreads) {
+        const ulonglong2 two = two_items(problem.items, item, end);
+        count(item, core::popcount(code ^ two.x));
+        if (item + 1 < end) count(item + 1, core::popcount(code ^ two.y));
+      }
+    } else {
+      for (int64_t item = begin + threadIdx.x; item < end; item += kThreads) {
+        count(item,
+              core::hamming(problem.queries + query * words, problem.items + item * words, words));
+      }
+    }
+    mine = __reduce_min_sync(kAllLanes, mine);
+    if (threadIdx.x % kWarp == 0) atomicMin(&nearest, mine);
+    __syncthreads();
+    if (threadIdx.x == 0) split.nearest[query * split.chunks + chunk] = int(nearest);
+  };
+  for_each_chunk(problem, num_excluded, split, query, excluded, every, take);
+  __syncthreads();
+  for (int d = threadIdx.x; d < split.bins; d += kThreads) {
+    unsigned int sum = 0;
+    for (int c = 0; c < split.copies; ++c) sum += counts[d * split.copies + c];
+    split.counts[(query * split.bins + d) * split.slices + blockIdx.x] = sum;
+  }
+}
+
+// A block has a query, a warp a distance at a time.
+static __global__ void __launch_bounds__(kRankThreads) rank_slices(int64_t k, Split split) {
+  extern __shared__ unsigned int first[];  // by distance: how many items, then their first rank
+  __shared__ int last;
+  const int64_t query = blockIdx.x;
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const int num_warps = blockDim.x / kWarp;
+  for (int d = warp; d < split.bins; d += num_warps) {
+    const unsigned int* counts = split.counts + (query * split.bins + d) * split.slices;
+    unsigned int sum = 0;
+    for (int64_t s = lane; s < split.slices; s += kWarp) sum += counts[s];
+    sum = __reduce_add_sync(kAllLanes, sum);
+    if (lane == 0) first[d] = sum;
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    split.found[query] = first_ranks(first, split.bins, k, last);
+    split.last[query] = last;
+  }
+  __syncthreads();
+  for (int d = warp; d <= last; d += num_warps) {
+    unsigned int* counts = split.counts + (query * split.bins + d) * split.slices;
+    unsigned int before = first[d];
+    for (int64_t begin = 0; begin < split.slices; begin += kWarp) {
+      const int64_t s = begin + lane;
+      const unsigned int own = s < split.slices ? counts[s] : 0;
+      unsigned int sum = own;  // of this lane's slice and those before it
+      for (int step = 1; step < kWarp; step *= 2) {
+        const unsigned int lower = __shfl_up_sync(kAllLanes, sum, step);
+        if (lane >= step) sum += lower;
+      }
+      if (s < split.slices) counts[s] = before + sum - own;
+      before += __shfl_sync(kAllLanes, sum, kWarp - 1);
+    }
+  }
+}
+
+static __global__ void place_slices(core::HammingTopk problem, int64_t num_excluded, Split split,
+                                    int32_t* distances, int64_t* ids) {
+  extern __shared__ unsigned int next[];
+  __shared__ unsigned int excluded[kSplitChunk / 32];
+  __shared__ int tile[kThreads];
+  const int64_t query = blockIdx.y;
+  const int last = split.last[query];
+  for (int d = threadIdx.x; d <= last; d += kThreads) {
+    next[d] = split.counts[(query * split.bins + d) * split.slices + blockIdx.x];
+  }
+  const auto has_ranks = [&](int64_t chunk) {
+    return split.nearest[query * split.chunks + chunk] <= last;
+  };
+  const auto take = [&](int64_t, int64_t begin, int64_t end) {
+    place_chunk(problem, query, begin, end, excluded, last, next, tile, distances, ids);
+  };
+  for_each_chunk(problem, num_excluded, split, query, excluded, has_ranks, take);
+  if (blockIdx.x == 0) fill_rest(problem, query, split.found[query], distances, ids);
+}
+
+static void split_items(core::HammingTopk problem, int64_t num_excluded, void* scratch,
+                        int32_t* distances, int64_t* ids, cudaStream_t stream) {
+  Split split(problem);
+  split.use(scratch);
+  const int64_t words = core::words_per_code(problem.code_length);
+  const int rank_threads = split.slices > kWarp ? kRankThreads : kFewRankThreads;
+  const size_t shared = split.bins * sizeof(unsigned int);
+  for (int64_t left = problem.num_queries; left > 0; left -= split.batch) {
+    problem.num_queries = left < split.batch ? left : split.batch;
+    const dim3 grid(unsigned(split.slices), unsigned(problem.num_queries));
+    count_slices<<<grid, kThreads, split.copies * shared, stream>>>(problem, num_excluded, split);
+    check_launch();
+    rank_slices<<<grid.y, rank_threads, shared, stream>>>(problem.k, split);
+    check_launch();
+    place_slices<<<grid, kThreads, shared, stream>>>(problem, num_excluded, split, distances, ids);
+    check_launch();
+    problem.queries += split.batch * words;
+    if (problem.exclude_ptr != nullptr) problem.exclude_ptr += split.batch;
+    distances += split.batch * problem.k;
+    ids += split.batch * problem.k;
+  }
+}
+
+}  // namespace hashgcn::cuda
