@@ -119,9 +119,12 @@ def train(
     if as_json:
         typer.echo(json.dumps(metrics, indent=2))
         return
-    columns = {"popularity": metrics["popularity_ranking"]}
-    columns |= {name: metrics[name] for name in metrics["bytes_per_item"]}
-    typer.echo(metrics_table(columns))
+    if interactions.test.num_pairs:
+        columns = {"popularity": metrics["popularity_ranking"]}
+        columns |= {name: metrics[name] for name in metrics["bytes_per_item"]}
+        typer.echo(metrics_table(columns))
+    else:
+        typer.echo(f"no test metrics: {interactions.name} has no test pairs")
     typer.echo(
         f"{metrics['epochs']} epochs in {metrics['train_seconds']:.1f} s, selected in "
         f"{metrics['selection_seconds']:.1f} s; peak memory {metrics['peak_rss_mb']:.0f} MB"

@@ -58,6 +58,20 @@ def test_another_method_with_weighted_codes(tmp_path):
     assert line.startswith("user-0003: ") and line.count("(+") == 4
 
 
+def test_data_without_test_pairs(tmp_path):
+    folder, out = tmp_path / "few", tmp_path / "run"
+    folder.mkdir()
+    (folder / "train.txt").write_text("0 1 2 3\n1 2 3 4\n2 0 1 4\n")
+    (folder / "test.txt").write_text("0\n")
+    options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--quiet")
+    done = hashgcn("train", folder, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("no test metrics: few has no test pairs\n1 epochs in ")
+    assert hashgcn("recommend", out, "--user", 0, "-k", 2).returncode == 0
+    done = hashgcn("evaluate", out)
+    assert done.returncode == 1 and "expected items for some of the users" in done.stderr
+
+
 def test_recommend(run):
     done = hashgcn("recommend", run, "--user", "user-0003", "user-0100", "-k", 4)
     assert done.returncode == 0, done.stderr
