@@ -7,7 +7,10 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_MODULES = ("data", "graph", "metrics", "models", "nn", "ops", "reference", "retrieval", "training")
+_MODULES = (
+    *("data", "estimator", "graph", "metrics", "models", "nn"),
+    *("ops", "reference", "retrieval", "training"),
+)
 
 __all__ = ["__version__", *_MODULES]
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,12 @@ def train(
     run: Path | None,
     resume: bool,
     progress: bool,
+    callback: Callable[[dict[str, Any]], None] | None = None,
 ) -> Result:
     """Select, refit, evaluate; see HashModel.fit."""
     trainer = Trainer(network_type, data, settings, device, run, progress)
+    if callback is not None:
+        trainer.callback = callback
     if resume:
         trainer.resume()
     with interruptible() as interrupted:
@@ -70,6 +73,7 @@ class Trainer:
         self.network_type, self.data, self.settings = network_type, data, settings
         self.device, self.progress = device, progress
         self.interrupted = threading.Event()
+        self.callback: Callable[[dict[str, Any]], None] = lambda entry: None
         self.identity = (
             f"{network_type.__name__} {settings.model_dump_json()} {checkpoint.fingerprint(data)}"
         )
@@ -186,6 +190,7 @@ class Trainer:
         position.seconds[position.phase] += time.perf_counter() - started
         bar.set_postfix(self.postfix(entry["loss"]))
         self.save_checkpoint()
+        self.callback(entry)
 
     def postfix(self, loss: float) -> dict[str, str]:
         shown = {"loss": f"{loss:.4f}"}
@@ -216,7 +221,6 @@ class Trainer:
     def result(self) -> Result:
         """Codes and metrics of the refitted model; test is looked at here, and only here."""
         settings, data = self.settings, self.data
-        options = {"batch_users": settings.eval_users}
         epochs = self.selected_epochs()
         selection = self.history("selection")
         rankings = {
@@ -238,32 +242,14 @@ class Trainer:
             tuple(x.cpu().numpy() for x in codes.scales) if weighted else None,
         )
         metrics: dict[str, Any] = {
-            **{
-                name: evaluation.evaluate(
-                    ranking, data.train, data.test, settings.cutoffs, **options
-                )
-                for name, ranking in rankings.items()
-            },
-            **self.network.other_metrics(self.graph, data),
+            **(self.test_metrics(rankings) if data.test.num_pairs else {}),
             "bytes_per_item": {name: x.bytes_per_item for name, x in rankings.items()},
             "validation": selection[epochs - 1]["validation"] if selection else None,
             "epochs": epochs,
             "train_seconds": round(self.position.seconds["refit"], 3),
             "selection_seconds": round(self.position.seconds["selection"], 3),
             "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            "test_is_of": "a refit on all of train for the selected number of epochs"
-            if selection
-            else "a fit on all of train for the number of epochs set beforehand",
-            "test_original_order": evaluation.evaluate_original_order(
-                codes, data, settings.cutoffs, **options
-            ),
-            **(
-                {}
-                if weighted
-                else {"test_ties": evaluation.evaluate_ties(codes, data, settings.cutoffs)}
-            ),
             "order_in_time_known": data.train.order is not None,
-            "popularity_ranking": evaluation.popularity_ranking(data, settings.cutoffs),
             "history": self.position.history,
         }
         if self.run is not None:
@@ -271,6 +257,29 @@ class Trainer:
             report.plot_curves(self.position.history, settings.selection_metric, self.run.curves)
             write_json(self.run.metrics, metrics)
         return Result(recommender, metrics)
+
+    def test_metrics(self, rankings: dict[str, evaluation.Ranking]) -> dict[str, Any]:
+        """Of every ranking, of orders of ties, and of what the method adds; by name."""
+        data, cutoffs = self.data, self.settings.cutoffs
+        options = {"batch_users": self.settings.eval_users}
+        metrics: dict[str, Any] = {
+            name: evaluation.evaluate(ranking, data.train, data.test, cutoffs, **options)
+            for name, ranking in rankings.items()
+        }
+        metrics |= self.network.other_metrics(self.graph, data)
+        codes = rankings["test"]
+        metrics["test_is_of"] = (
+            "a refit on all of train for the selected number of epochs"
+            if self.history("selection")
+            else "a fit on all of train for the number of epochs set beforehand"
+        )
+        metrics["test_original_order"] = evaluation.evaluate_original_order(
+            codes, data, cutoffs, **options
+        )
+        if not isinstance(codes, evaluation.WeightedRanking):
+            metrics["test_ties"] = evaluation.evaluate_ties(codes, data, cutoffs)
+        metrics["popularity_ranking"] = evaluation.popularity_ranking(data, cutoffs)
+        return metrics
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ CUDA_RUNTIME = re.compile(r"cuda|cub/")
 IMPORTS = {
     "reference": set(),
     "ids": set(),
-    "data": {"ids"},
+    "data": {"files", "ids"},
     "files": set(),
     "metrics": {"data"},
     "settings": set(),
@@ -62,6 +62,7 @@ IMPORTS = {
         *("data", "evaluation", "files", "info", "models", "report"),
         *("retrieval", "run", "settings"),
     },
+    "estimator": {"data", "files", "models", "retrieval"},
     "cli_data": {"data", "report"},
     "cli": {
         *("_numpy", "benchmark_report", "cli_data", "data", "evaluation", "finished_run", "info"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -30,12 +31,27 @@ def run(language: str, code: str, folder: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
+def blocks(page: str) -> list[tuple[str, str]]:
+    found = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert found and {language for language, _ in found} <= {"python", "sh"}
+    return found
+
+
 @pytest.mark.parametrize("page", ["data.md", "quickstart.md"])
 def test_blocks_run_one_after_the_other(page, tmp_path):
-    blocks = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
-    assert {language for language, _ in blocks} == {"python", "sh"}
-    for language, code in blocks:
+    for language, code in blocks(page):
         run(language, code, tmp_path)
+
+
+@pytest.mark.parametrize("place", range(len(blocks("recipes.md"))))
+def test_a_recipe_runs_alone(place, tmp_path):
+    language, code = blocks("recipes.md")[place]
+    for library in ("implicit", "lightning", "torch_geometric"):
+        if re.search(rf"^(import|from) {library}\b", code, re.M) and not importlib.util.find_spec(
+            library
+        ):
+            pytest.skip(f"{library} is not installed")
+    run(language, code, tmp_path)
 
 
 def test_the_menu_names_every_page():

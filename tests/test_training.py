@@ -214,6 +214,23 @@ def test_no_selection_uses_all_epochs(data):
     assert {entry["phase"] for entry in model.metrics["history"]} == {"refit"}
 
 
+def test_without_test_pairs_there_are_no_test_metrics(data):
+    nothing = data.test.where(np.zeros(data.test.num_pairs, dtype=bool))
+    untested = Dataset(data.name, data.train, nothing, data.user_ids, data.item_ids)
+    model = RecallHash(**SETTINGS).fit(untested, progress=False)
+    tested = RecallHash(**SETTINGS).fit(data, progress=False)
+    assert_same_codes(model.recommender, tested.recommender)
+    left_out = {"test", "test_is_of", "test_original_order", "test_ties", "popularity_ranking"}
+    assert tested.metrics.keys() - model.metrics.keys() == left_out
+    assert model.metrics["history"] == tested.metrics["history"]
+
+
+def test_the_callback_gets_every_epoch_as_history_has_it(data):
+    entries = []
+    model = RecallHash(**SETTINGS).fit(data, progress=False, callback=entries.append)
+    assert entries == model.metrics["history"]
+
+
 def test_selection_stops_early_and_never_sees_test(data, monkeypatch):
     """A validation metric that falls from the second epoch on stops the run after `patience`."""
     scores = iter([0.5, 0.4, 0.3, 0.2])

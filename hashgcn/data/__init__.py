@@ -20,6 +20,7 @@ __all__ = [
     "load",
     "read_interactions",
     "read_lightgcn",
+    "write_inter",
 ]
 
 
@@ -29,4 +30,8 @@ def __getattr__(name: str) -> Any:
         from hashgcn.data.read import read_interactions
 
         return read_interactions
+    if name == "write_inter":
+        from hashgcn.data.write import write_inter
+
+        return write_inter
     raise AttributeError(f"module 'hashgcn.data' has no attribute {name!r}")

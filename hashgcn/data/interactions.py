@@ -186,6 +186,17 @@ class Interactions:
         held[np.lexsort((first_held, users))] = place < held_count[users]
         return self.where(~held), self.where(held)
 
+    def rows(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The items of some users: ptr, int64 [Q + 1], and item rows.
+
+        Args:
+            users: int64 [Q], rows in [0, m), in any order, repeats allowed.
+        """
+        lengths = self.degrees()[users]
+        ptr = _offsets(lengths)
+        starts = np.repeat(self.ptr[users] - ptr[:-1], lengths)
+        return ptr, self.ids[starts + np.arange(ptr[-1])]
+
     def where(self, chosen: np.ndarray) -> Interactions:
         """The pairs that are chosen, bool [pairs]."""
         counts = np.bincount(self.users()[chosen], minlength=self.num_users)

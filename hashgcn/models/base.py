@@ -15,6 +15,8 @@ from hashgcn.sampling import epoch_generator, user_batches
 from hashgcn.settings import CommonSettings, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import numpy as np
     from numpy.typing import ArrayLike
     from typing_extensions import Self
@@ -94,15 +96,19 @@ class HashModel:
         run: str | os.PathLike[str] | None = None,
         resume: bool = False,
         progress: bool = True,
+        callback: Callable[[dict[str, Any]], None] | None = None,
     ) -> Self:
         """Choose the number of epochs on a part of train, refit on all of it, evaluate test once.
 
         Args:
-            data: train and test interactions, see hashgcn.data.
+            data: train and test interactions, see hashgcn.data; without test pairs there are no
+                test metrics.
             device: any torch device that the ops are built for.
             run: folder for settings, metrics, codes, curves and checkpoints; None keeps nothing.
             resume: continue from the checkpoint in `run`, bit for bit.
             progress: show a progress bar.
+            callback: called after each epoch with its phase, epoch, loss and, in selection,
+                validation metrics: an entry of `metrics["history"]`.
 
         Returns:
             self, with `metrics` (what metrics.json holds) and ready to recommend.
@@ -123,6 +129,7 @@ class HashModel:
             run=None if run is None else Path(run),
             resume=resume,
             progress=progress,
+            callback=callback,
         )
         self.recommender, self.metrics = result.recommender, result.metrics
         return self
@@ -132,6 +139,10 @@ class HashModel:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Raw ids and scores of each user's k best items; see Recommender.recommend."""
         return self._fitted().recommend(users, k, **options)
+
+    def fold_in(self, items: Sequence[ArrayLike], **options: Any) -> np.ndarray:
+        """Codes of new users from lists of raw item ids, see Recommender.fold_in."""
+        return self._fitted().fold_in(items, **options)
 
     def index(self) -> HammingIndex:
         """The items' codes, to be searched or saved."""

@@ -123,6 +123,13 @@ def _ablation(id: str, note: str, **settings: Any) -> list[Row]:
     return rows_of(f"recallhash-64-{id}", "RecallHash", settings, note, "ablation", **fields)
 
 
+def _lightgcn(id: str, note: str, group: str, **settings: Any) -> list[Row]:
+    """Real-valued LightGCN, and its codes."""
+    rankings = {"test_real": "real-valued", "test": "signs", "test_itq": "ITQ codes"}
+    settings = {**settings, "epochs": 9}
+    return rows_of(id, "LightGCN", settings, note, group, rankings=rankings, seeds=(0,))
+
+
 def _baselines(bits: int) -> list[Row]:
     """The other published methods at one code length, and with popularity bits at 64."""
     fast = {"code_length": bits, "learning_rate": 0.01, "batch_pairs": 16_384}
@@ -161,28 +168,26 @@ LOSSES = ("recall", "ndcg", "softmax", "bpr")
 ROWS: tuple[Row, ...] = (
     *(row for bits in CODE_LENGTHS for row in _recall_hash(bits)),
     *rows_of(
-        "lightgcn-64",
-        "LightGCN",
-        {"score": "user", "batch_users": 512, "epochs": 9},
-        "64 numbers",
-        "table",
-        rankings={"test_real": "real-valued", "test": "signs", "test_itq": "ITQ codes"},
+        "recallhash-128-28",
+        "RecallHash",
+        {"code_length": 128, "popularity_bits": 28},
+        "128 bits, 28 of them of popularity, and recent items",
+        "curve",
+        published="Proposed",
         seeds=(0,),
     ),
-    *rows_of(
-        "lightgcn-64-for-codes",
-        "LightGCN",
-        {
-            "first_layer": 1,
-            "temperature": 0.12,
-            "batch_users": 1024,
-            "epochs": 9,
-            "selection_ranking": "itq",
-        },
-        "64 numbers of unit rows",
-        "table",
-        rankings={"test_real": "real-valued", "test": "signs", "test_itq": "ITQ codes"},
-        seeds=(0,),
+    *_lightgcn("lightgcn-64", "64 numbers", "table", score="user", first_layer=1, batch_users=512),
+    *_lightgcn(
+        *("lightgcn-64-layer-0", "64 numbers, layer 0 in the mean", "ablation"),
+        score="user",
+        batch_users=512,
+    ),
+    *_lightgcn(
+        *("lightgcn-64-for-codes", "64 numbers of unit rows", "table"),
+        first_layer=1,
+        temperature=0.12,
+        batch_users=1024,
+        selection_ranking="itq",
     ),
     *(row for bits in (32, 64) for row in _baselines(bits)),
     *rows_of("popularity", "Popularity", {}, "the same ranking for all", "table", seeds=(0,)),

@@ -111,6 +111,7 @@ def weighted_topk(
     code_length: int,
     exclude_ptr: np.ndarray | None = None,
     exclude_ids: np.ndarray | None = None,
+    allow: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k items of highest score, where a code is several segments with a scale each.
 
@@ -125,7 +126,7 @@ def weighted_topk(
         item_scale: c, float32 [n, S], finite.
         k: number of results, k >= 1; may exceed n.
         code_length: f, a multiple of S.
-        exclude_ptr, exclude_ids: as in hamming_topk.
+        exclude_ptr, exclude_ids, allow: as in hamming_topk.
 
     Returns:
         scores float32 [Q, k] and ids int64 [Q, k], in falling order of score, then rising of row.
@@ -165,6 +166,8 @@ def weighted_topk(
             ptr = exclude_ptr[start : start + len(codes) + 1]
             rows = np.repeat(np.arange(len(codes)), np.diff(ptr))
             scores[rows, exclude_ids[ptr[0] : ptr[-1]]] = -np.inf
+        if allow is not None:
+            scores[:, ~allow] = -np.inf
         ids = np.argsort(-scores, axis=1, kind="stable")[:, :kept]
         values = np.take_along_axis(scores, ids, axis=1)
         found[0][batch, :kept] = np.where(values == -np.inf, -1, ids)
