@@ -10,6 +10,7 @@ import typer
 from command_line import hashgcn
 
 from hashgcn import cli
+from hashgcn.retrieval.recommender import Recommender
 
 COLUMNS = ("--user-column", "who", "--item-column", "what")
 
@@ -86,13 +87,15 @@ def test_recommend(run):
 
 def test_report(run, tmp_path):
     titles = tmp_path / "items.csv"
-    titles.write_text("id,genre,name\njazz-001,jazz,Kind of Blue\n")
+    ids = Recommender.load(run / "codes.safetensors").index.ids
+    rows = [f"{raw},{raw[:4]},Kind of {at}" for at, raw in enumerate(ids)]
+    titles.write_text("\n".join(["id,genre,name", *rows]))
     columns = ("--titles", titles, "--title-columns", "id,name")
     done = hashgcn("report", run, *columns, "--out", tmp_path / "page.html")
     assert done.stdout == f"saved {tmp_path / 'page.html'}\n", done.stderr
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     written = json.loads((run / "metrics.json").read_text())
-    assert f"{written['test']['recall@50']:.4f}" in page and "Kind of Blue" in page
+    assert f"{written['test']['recall@50']:.4f}" in page and "Kind of 1" in page
 
 
 def events(folder, name="plays.csv"):

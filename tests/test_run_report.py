@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -114,6 +115,15 @@ def test_titles_are_shown_escaped_and_the_page_is_the_same_again(run, tmp_path):
     root = tree(pages[0])
     assert not list(root.iter("script"))
     assert any("<script>alert('" in (node.text or "") for node in root.iter("h3"))
+
+
+def test_a_run_without_test_pairs_is_refused(tmp_path):
+    nothing = DATA.test.where(np.zeros(DATA.test.num_pairs, dtype=bool))
+    data = replace(DATA, test=nothing)
+    model = models.RecallHash(**SMALL, code_length=32).fit(data, progress=False)
+    run = FinishedRun({"settings": {"cutoffs": [5]}}, model.recommender, data)
+    with pytest.raises(ValueError, match="sample: expected test pairs for a report, got none"):
+        run_report.write(run, model.metrics, tmp_path / "report.html")
 
 
 def test_read_titles(tmp_path):

@@ -34,8 +34,13 @@ def write(
         path: of the page.
         titles: of the items' rows, see read_titles; raw ids if None.
 
+    Raises:
+        ValueError: data without test pairs, which it measures with.
+
     Deterministic. Cost: one evaluation of all users, and distances of all items from 2,000 of them.
     """
+    if not run.data.test.num_pairs:
+        raise ValueError(f"{run.data.name}: expected test pairs for a report, got none")
     if titles is None:
         titles = np.array([str(raw) for raw in run.recommender.index.ids.tolist()])
     longest = min(max(run.cutoffs), run.data.train.num_items)
