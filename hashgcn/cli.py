@@ -25,7 +25,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_data.app, name="data", help="Datasets: list, info, fetch.")
-app.command()(cli_export.export)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
@@ -228,6 +227,9 @@ def recommend(
                 f"{raw}: "
                 + "  ".join(f"{i} ({s:{digits}})" for i, s in zip(items, values, strict=True))
             )
+
+
+app.command()(cli_export.export)
 
 
 @app.command()

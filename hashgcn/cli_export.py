@@ -27,7 +27,7 @@ def export(
     ] = False,
     table: Annotated[str | None, typer.Option(help="Of postgres: the new table; items.")] = None,
 ) -> None:
-    """Write the codes of a run's items, or users, to a file for another engine.
+    """Codes of a run for another engine.
 
     Example: hashgcn export runs/gowalla --to faiss --out items.faiss
     """
