@@ -313,7 +313,7 @@ def test_a_stored_result_is_not_trained_again(reproduced):
     "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
 )
 def test_an_interrupted_reproduction_goes_on(tmp_path, number):
-    settings = {"code_length": 16, "epochs": 20, "patience": 20}
+    settings = {"code_length": 16, "epochs": 4, "patience": 4}
     names = ["recallhash-16", "--seeds", 1, "--run"]
     names += [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
     command = [sys.executable, "-m", "hashgcn.cli", *reproduce(tmp_path, *names)]
