@@ -243,7 +243,7 @@ class HashRecommender:
             allow=listed if items is not None else _both(listed, trained),
             num_threads=self.num_threads,
         )
-        return _results(single, np.append(fitted.index.ids, -1)[found], scores)
+        return _results(single, fitted.index.ids_of(found), scores)
 
     def similar_users(
         self,
@@ -387,7 +387,7 @@ class HashRecommender:
             _, rows = hamming_topk(
                 *same, count, code_length=64, exclude_ptr=ptr, exclude_ids=own, allow=allow
             )
-            ids[others], scores[others] = np.append(fitted.index.ids, -1)[rows], 0
+            ids[others], scores[others] = fitted.index.ids_of(rows), 0
         return ids, scores
 
     def _listed_items(self, items: Any, filter_items: Any) -> np.ndarray | None:

@@ -115,6 +115,20 @@ def test_rows(kind):
         index.rows([1.5])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_of_rows(kind):
+    index = make_index(kind)
+    assert index.ids_of(np.array([[2, -1], [0, 2]])).tolist() == [
+        [index.ids[2], "" if kind == "str" else -1],
+        [index.ids[0], index.ids[2]],
+    ]
+    rows = np.arange(len(index))
+    np.testing.assert_array_equal(index.rows(index.ids_of(rows)), rows)
+    for outside in (-2, 60):
+        with pytest.raises(ValueError, match=rf"rows: expected rows in \[-1, 60\), got {outside}"):
+            index.ids_of(np.array([0, outside]))
+
+
 def test_looks():
     index = HammingIndex.build(signs(5, 70, 0), popularity_bits=3)
     assert (len(index), index.num_items, index.code_length, index.popularity_bits) == (5, 5, 70, 3)

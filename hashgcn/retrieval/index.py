@@ -221,6 +221,24 @@ class HammingIndex:
         """
         return self._table.find("raw_ids", raw_ids)
 
+    def ids_of(self, rows: np.ndarray) -> np.ndarray:
+        """Raw ids of rows, the inverse of `rows`.
+
+        Args:
+            rows: int64 of any shape, in [-1, n); -1 is no item.
+
+        Returns:
+            int64 or str, of the shape of rows; -1 or "" for row -1.
+
+        Raises:
+            ValueError: a row out of range.
+        """
+        table, rows = self._table, np.asarray(rows, dtype=np.int64)
+        outside = rows[(rows < -1) | (rows >= len(table))]
+        if len(outside):
+            raise ValueError(f"rows: expected rows in [-1, {len(table)}), got {outside[0]}")
+        return table.ids_of(rows)
+
     def add(self, codes: np.ndarray, ids: ArrayLike | None = None) -> None:
         """Puts items after the last row.
 

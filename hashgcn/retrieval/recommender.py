@@ -137,9 +137,7 @@ class Recommender:
             exclude_ids=exclude_ids,
             allow=allow,
         )
-        missing = "" if self.index.ids.dtype.kind == "U" else -1
-        ids = np.append(self.index.ids, np.array([missing], dtype=self.index.ids.dtype))[found]
-        return ids, scores
+        return self.index.ids_of(found), scores
 
     def fold_in(
         self,
