@@ -22,7 +22,6 @@ static __global__ void __launch_bounds__(kWarp* kManyWarps<kWords>)
     topk_many_queries(core::HammingTopk problem, int64_t num_excluded, int32_t* distances,
                       int64_t* ids) {
   constexpr int kWarps = kManyWarps<kWords>, kBins = 64 * kWords + 1;
-  constexpr int kAhead = 4;  // items whose codes are read before the next counts are written
   __shared__ unsigned int next[kBins][kWarps * kWarp];  // counts, then next ranks; by thread
   alignas(16) __shared__ uint64_t tiles[kWarps][kWarp][kWords];
   __shared__ int last[kWarp];
@@ -49,16 +48,9 @@ static __global__ void __launch_bounds__(kWarp* kManyWarps<kWords>)
         if (excluded >= first) candidates &= ~(1u << (excluded - first));
       }
       if (!exists) candidates = 0;
-#pragma unroll 2
-      for (int j = 0; j < kWarp; j += kAhead) {
-        int distance[kAhead];
-#pragma unroll
-        for (int a = 0; a < kAhead; ++a) distance[a] = code.distance(tile[j + a]);
-#pragma unroll
-        for (int a = 0; a < kAhead; ++a) {
-          if ((candidates >> (j + a)) & 1) count(first + j + a, distance[a]);
-        }
-      }
+      for_each_distance(code, tile, [&](int j, int distance) {
+        if ((candidates >> j) & 1) count(first + j, distance);
+      });
     });
   };
 

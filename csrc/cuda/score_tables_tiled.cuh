@@ -48,17 +48,9 @@ static __global__ void __launch_bounds__(kTiledThreads)
                             tables.rows.num_items);
   for (int d = 0; d < kBins; ++d) count[d][threadIdx.x] = 0;
   const auto visit = [&](int64_t first, auto* tile) {
-    constexpr int kAhead = 4;  // items whose codes are read before the next counts are written
-#pragma unroll 2
-    for (int j = 0; j < kWarp; j += kAhead) {
-      int distance[kAhead];
-#pragma unroll
-      for (int a = 0; a < kAhead; ++a) distance[a] = code.distance(tile[j + a]);
-#pragma unroll
-      for (int a = 0; a < kAhead; ++a) {
-        if (first + j + a < part.end) ++count[distance[a]][threadIdx.x];
-      }
-    }
+    for_each_distance(code, tile, [&](int j, int distance) {
+      if (first + j < part.end) ++count[distance][threadIdx.x];
+    });
   };
   for_each_tile<kWords>(tables.item_words, part.begin, part.end, tiles[warp], visit);
   __syncthreads();

@@ -43,4 +43,20 @@ static __device__ __forceinline__ void for_each_tile(const uint64_t* codes, int6
   }
 }
 
+// Calls visit(j, distance) for the 32 codes of a tile, in order.
+template <int kWords, class Visit>
+static __device__ __forceinline__ void for_each_distance(const Code<kWords>& code,
+                                                         const uint64_t (*tile)[kWords],
+                                                         const Visit& visit) {
+  constexpr int kAhead = 4;  // codes that are read before the next visits write
+#pragma unroll 2
+  for (int j = 0; j < kWarp; j += kAhead) {
+    int distance[kAhead];
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) distance[a] = code.distance(tile[j + a]);
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) visit(j + a, distance[a]);
+  }
+}
+
 }  // namespace hashgcn::cuda
