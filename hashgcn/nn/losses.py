@@ -35,7 +35,7 @@ def sum_over_levels(
         function, slope: h and its derivative, elementwise.
         counts: [b, f + 1]; values, at: v_neg or v_pos of score_tables.
     """
-    levels = values[0].detach()
+    levels = values[:1].detach().sum(0)  # of the first row, if there is one
     difference = levels[:, None] - levels
     h, dh = function(difference), slope(difference)
     return (
