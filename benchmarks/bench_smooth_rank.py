@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +14,8 @@ from inputs import positives
 from torch import Tensor
 
 from hashgcn import ops
+from hashgcn.nn import real_score_tables
+from hashgcn.nn.losses import smooth_ranks
 
 WIDTH, TAU = 64, 0.5
 # Operations that a comparison is counted as, at least: sigma((s_j - s_i) / tau) is
@@ -43,6 +46,13 @@ def loss_of_ranks(ranks: Tensor) -> Tensor:
 def step(user_emb: Tensor, item_emb: Tensor, users: Tensor, graph) -> tuple[Tensor, ...]:
     both = user_emb.clone().requires_grad_(), item_emb.clone().requires_grad_()
     loss = loss_of_ranks(ops.smooth_rank(*both, users, graph, TAU))
+    return loss.detach(), *torch.autograd.grad(loss, both)
+
+
+def step_on_a_grid(user_emb: Tensor, item_emb: Tensor, users: Tensor, graph) -> tuple[Tensor, ...]:
+    both = user_emb.clone().requires_grad_(), item_emb.clone().requires_grad_()
+    tables = real_score_tables(*both, users, graph)
+    loss = (tables[3] * -torch.sigmoid(math.log(50) - smooth_ranks(*tables, TAU).log())).sum()
     return loss.detach(), *torch.autograd.grad(loss, both)
 
 
@@ -87,8 +97,12 @@ def test_small_batch(race, inputs, quick, size, threads):
 
 
 def test_full_batch(race, inputs, size, threads):
-    """Ours alone: a row for a whole step."""
+    """A whole step, beside the tables of the same scores on a grid."""
     users = inputs.batch(size(1024, 32))
     pairs = len(positives(inputs.graph, users)[0])
-    ours = Contender("ours", partial(step, *embeddings(inputs, users), users, inputs.graph))
-    race(case(inputs, len(users), pairs), ours, [])
+    arguments = (*embeddings(inputs, users), users, inputs.graph)
+    ours = Contender("ours", partial(step, *arguments))
+    grid = Contender(
+        "real_score_tables", partial(step_on_a_grid, *arguments), check=close(1e-2, 1e-3)
+    )
+    race(case(inputs, len(users), pairs), ours, [grid])
