@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the tables; run nothing")
     options = parser.parse_args()
     if options.table:
-        print("\n\n".join(table(*spec, options.results) for spec in TABLES))
+        print("\n\n".join(filter(None, (table(*spec, options.results) for spec in TABLES))))
         return
     if options.name is None:
         parser.error("expected a data set or --table")
@@ -149,18 +149,24 @@ def lacking(name: str, results: Path) -> list[dict[str, Any]]:
 
 
 def table(names: tuple[str, ...], changes: list[dict[str, Any]], results: Path) -> str:
-    """Markdown: a row for each change, the metrics on each data set."""
+    """Markdown: rows that were run, on data sets that have two of them at least; "" if none has."""
+    columns = {}
+    for name in names:
+        entries = found(name, results)
+        of_name = [metrics_of(change, entries) for change in changes]
+        if sum(metrics is not None for metrics in of_name) > 1:
+            columns[name] = of_name
+    if not columns:
+        return ""
     heads = [head.replace("recall", "R").replace("ndcg", "N") for head in METRICS]
-    titles = [f"{name.capitalize()} {heads[0]}" for name in names]
-    columns = [head for title in titles for head in (title, *heads[1:])]
-    lines = [["", *columns], ["---"] * (len(columns) + 1)]
-    for change in changes:
-        row = [", ".join(f"`{key}={shown(value)}`" for key, value in change.items()) or "defaults"]
-        for name in names:
-            metrics = metrics_of(change, found(name, results))
-            row += [f"{metrics[x]:.4f}" if metrics else "not run" for x in METRICS]
-        lines.append(row)
-    return "\n".join("|" + "|".join(f" {x} " if x else " " for x in line) + "|" for line in lines)
+    lines = [["", *(x for n in columns for x in (f"{n.capitalize()} {heads[0]}", *heads[1:]))]]
+    lines.append(["---"] * len(lines[0]))
+    for change, row in zip(changes, zip(*columns.values(), strict=True), strict=True):
+        if any(row):
+            title = ", ".join(f"`{key}={shown(value)}`" for key, value in change.items())
+            values = [f"{metrics[x]:.4f}" if metrics else "" for metrics in row for x in METRICS]
+            lines.append([title or "defaults", *values])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def shown(value: Any) -> str:
