@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from hashgcn import __version__, cli_data, cli_export
 from hashgcn.run import Run, read_json, write_settings
+from hashgcn.settings import from_text
 
 app = typer.Typer(
     help="Graph hashing for recommendation: binary codes for users and items.",
@@ -80,7 +81,7 @@ def train(
     given: dict[str, Any] = {"seed": seed}
     if code_length is not None:
         given["code_length"] = code_length
-    given |= _settings(settings or [])
+    given |= from_text(settings or [])
     run = Run(out)
     if run.metrics.exists() and not resume:
         raise ValueError(f"--out: expected a new folder, got {out}, which holds a finished run")
@@ -290,7 +291,7 @@ def reproduce(
     from hashgcn.reproduction import results as storage
     from hashgcn.reproduction import runs, tables
 
-    rows = storage.with_settings(rows, _settings(settings or []))
+    rows = storage.with_settings(rows, from_text(settings or []))
     if show:
         listed = tables.listed(rows, stored)
         typer.echo(json.dumps(listed, indent=1) if as_json else tables.listing(listed))
@@ -485,17 +486,6 @@ def _benchmarks_folder() -> Path:
             f"expected a checkout of the project, with {folder}: benchmarks are not installed"
         )
     return folder
-
-
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    """--set KEY=VALUE as keyword arguments; the settings convert and check the values."""
-    given: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise ValueError(f"--set: expected KEY=VALUE, got {pair!r}")
-        given[key] = value.split(",") if key in ("cutoffs", "train_cutoffs") else value
-    return given
 
 
 def _check_device(name: str) -> None:

@@ -19,10 +19,12 @@ from hashgcn.run import Run, read_json
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """Attributes:
-    asked: content of settings.json.
-    recommender: the codes.
-    data: the data set that they were trained on, users and items in the codes' rows.
+    """What `hashgcn evaluate` and `report` read of a run.
+
+    Attributes:
+        asked: content of settings.json.
+        recommender: the codes.
+        data: the data set that they were trained on, users and items in the codes' rows.
     """
 
     asked: dict[str, Any]
@@ -42,7 +44,7 @@ class FinishedRun:
 
         Raises:
             FileNotFoundError: no such run, no such data.
-            ValueError: damaged files, data with other users or items.
+            ValueError: damaged files, data with other users, items or train pairs.
         """
         recommender = Recommender.load(run.codes)
         asked = read_json(run.settings)
@@ -53,9 +55,12 @@ class FinishedRun:
         if test_file is not None:
             reading = {**reading, "test": str(test_file)}
         interactions = datasets.load(name, root, **reading)
+        seen, train = recommender.seen, interactions.train
         for kind, mine, theirs in (
             ("users", recommender.user_ids, interactions.user_ids),
             ("items", recommender.index.ids, interactions.item_ids),
+            ("train pairs", seen.ptr, train.ptr),
+            ("train pairs", seen.ids, train.ids),
         ):
             if not np.array_equal(mine, theirs):
                 raise ValueError(f"{asked['dataset']}: expected the {kind} of the run, got others")

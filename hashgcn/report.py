@@ -33,31 +33,51 @@ def clean(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def plot_curves(history: list[dict[str, Any]], metric: str, path: Path) -> None:
-    """Loss of both phases and the validation metric by epoch, as PNG."""
+def training_curves(history: list[dict[str, Any]], metric: str, epochs: int) -> Figure:
+    """Loss of both phases and, where some of train was held out, its metric by epoch.
+
+    Args:
+        history: of metrics.json.
+        metric: that chose.
+        epochs: that it chose.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(9, 3.6)
-    left, right = figure.subplots(1, 2)
-    for phase, style in (("selection", "o--"), ("refit", "s-")):
+    selection = [entry for entry in history if entry["phase"] == "selection"]
+    figure = new_figure(11, 3.4)
+    panels = figure.subplots(1, 2 if selection else 1, squeeze=False)[0]
+    for phase, name, style in (("selection", "on a part", "o--"), ("refit", "on all", "o-")):
         entries = [entry for entry in history if entry["phase"] == phase]
-        epochs = [entry["epoch"] for entry in entries]
-        if entries:
-            left.plot(epochs, [entry["loss"] for entry in entries], style, label=phase)
-        if phase == "selection" and entries:
-            scores = [entry["validation"][metric] for entry in entries]
-            right.plot(epochs, scores, "o--", label="validation")
-            best = max(scores)
-            at = epochs[scores.index(best)]
-            right.annotate(
-                f"{best:.4f}", (at, best), textcoords="offset points", xytext=(0, -14), ha="center"
-            )
-    left.set(xlabel="epoch", ylabel="loss", title="training loss")
-    left.legend()
-    right.set(xlabel="epoch", ylabel=metric, title=f"{metric} on the validation part of train")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
+        colour = COLOURS[0] if phase == "selection" else OURS
+        panels[0].plot(
+            [entry["epoch"] for entry in entries],
+            [entry["loss"] for entry in entries],
+            style,
+            color=colour,
+            markersize=4,
+            label=f"{name} of train",
+        )
+    panels[0].set(xlabel="epoch", title="loss")
+    if selection:
+        panels[0].legend(frameon=False)
+        scores = [entry["validation"][metric] for entry in selection]
+        at = [entry["epoch"] for entry in selection]
+        panels[1].plot(at, scores, "o-", color=OURS, markersize=4)
+        chosen = scores[at.index(epochs)]
+        panels[1].axvline(epochs, color=COLOURS[0], linewidth=1, linestyle=":")
+        panels[1].plot(epochs, chosen, "o", color=COLOURS[0], markersize=8)
+        panels[1].set(
+            xlabel="epoch", title=f"{metric} on the rest of train: {chosen:.4f} at epoch {epochs}"
+        )
+    for axes in panels:
+        clean(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def plot_curves(history: list[dict[str, Any]], metric: str, epochs: int, path: Path) -> None:
+    """training_curves as PNG."""
+    figure = training_curves(history, metric, epochs)
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
 
 

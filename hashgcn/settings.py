@@ -259,3 +259,14 @@ class BGCHSettings(PairSettings):
     def segments(self) -> int:
         """Codes that a row has."""
         return self.layers + 1 if self.form == "layers" else 1
+
+
+def from_text(pairs: list[str]) -> dict[str, Any]:
+    """KEY=VALUE as keyword arguments of a method, whose settings convert and check the values."""
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise ValueError(f"--set: expected KEY=VALUE, got {pair!r}")
+        given[key] = value.split(",") if key in ("cutoffs", "train_cutoffs") else value
+    return given

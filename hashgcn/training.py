@@ -254,7 +254,8 @@ class Trainer:
         }
         if self.run is not None:
             recommender.save(self.run.codes)
-            report.plot_curves(self.position.history, settings.selection_metric, self.run.curves)
+            metric = settings.selection_metric
+            report.plot_curves(self.position.history, metric, epochs, self.run.curves)
             write_json(self.run.metrics, metrics)
         return Result(recommender, metrics)
 

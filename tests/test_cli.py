@@ -71,6 +71,9 @@ def test_data_without_test_pairs(tmp_path):
     assert hashgcn("recommend", out, "--user", 0, "-k", 2).returncode == 0
     done = hashgcn("evaluate", out)
     assert done.returncode == 1 and "expected items for some of the users" in done.stderr
+    (folder / "train.txt").write_text("0 1 2 4\n1 2 3 4\n2 0 1 3\n")  # of the same popularity
+    done = hashgcn("evaluate", out)
+    assert done.returncode == 1 and "expected the train pairs of the run, got" in done.stderr
 
 
 def test_recommend(run):

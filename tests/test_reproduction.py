@@ -242,6 +242,11 @@ def test_ablation_is_compared_with_its_base(tmp_path):
     assert line_of(text, f"Gowalla | {ablation[2].title('test')}")[3] == "not run"
 
 
+def test_settings_given_as_text_are_those_of_the_rows():
+    [row] = results.with_settings([POSTER], {"recent_fraction": "0.0", "train_cutoffs": ["50"]})
+    assert row == POSTER
+
+
 def test_pictures_show_what_there_is(tmp_path):
     selected = rows.select(["table", "curve"])
     assert [path.suffix for path in tables.write(selected, tmp_path, tmp_path)] == [".json", ".md"]
@@ -251,6 +256,8 @@ def test_pictures_show_what_there_is(tmp_path):
     assert all(path.stat().st_size > 10_000 for path in written[2:])
     text = (tmp_path / "reproduction.md").read_text()
     assert "(table.png)" in text and "(curve.png)" in text
+    with_sample = rows.select(["table"], ["gowalla", "sample"])  # nothing is published of it
+    assert tables.write(with_sample, tmp_path, tmp_path)[-1].name == "table.png"
     assert json.loads((tmp_path / "reproduction.json").read_text())["rows"]
 
 

@@ -407,6 +407,11 @@ class TestWeightedTopk:
             ({"code_length": 40}, "code_length: expected a multiple of 3, got 40"),
             ({"query_scale": np.ones((2, 3))}, r"query_scale: expected float32 \[150, 3\], got"),
             ({"item_scale": np.ones((79, 3), np.float32)}, "item_scale: expected float32"),
+            (
+                {"exclude_ptr": np.arange(151), "exclude_ids": np.full(150, -1)},
+                r"exclude_ids: expected item rows in \[0, 80\), got -1",
+            ),
+            ({"allow": np.arange(80)}, r"allow: expected bool \[80\], got int64 \[80\]"),
         ],
     )
     def test_rejects(self, change, words):

@@ -53,8 +53,10 @@ class _Bar:
 
 def _bars(published: dict[str, Any], entries: list[dict[str, Any]]) -> Figure:
     """A row of panels for each data set, one a metric, one bar for each line of the table."""
-    data_sets = [name for name in DATA_SETS if any(e["data_set"] == name for e in entries)]
-    bars = {name: _bars_of(name, published, entries) for name in data_sets}
+    selected = {entry["data_set"] for entry in entries}
+    bars = {name: _bars_of(name, published, entries) for name in DATA_SETS if name in selected}
+    # A data set without published figures and without results has no bar to draw.
+    data_sets = [name for name in bars if any(isinstance(b.figures, dict) for b in bars[name])]
     heights = [bars[name][-1].at + 1 for name in data_sets]
     figure = new_figure(13, sum(0.25 * height + 0.6 for height in heights))
     panels = figure.subplots(len(data_sets), len(METRICS), squeeze=False, height_ratios=heights)

@@ -45,10 +45,15 @@ def with_settings(rows: list[Row], given: dict[str, Any]) -> list[Row]:
     for name in given:
         if not any(name in fields for fields in known):
             raise ValueError(f"--set: expected a setting of the rows' methods, got {name!r}")
-    return [
-        replace(row, settings=row.settings | {k: v for k, v in given.items() if k in fields})
-        for row, fields in zip(rows, known, strict=True)
-    ]
+    changed = []
+    for row, fields in zip(rows, known, strict=True):
+        names = [name for name in given if name in fields]
+        new = replace(row, settings=row.settings | {name: given[name] for name in names})
+        values = model(new).settings  # typed: what tables group by may be given as text
+        changed.append(
+            replace(new, settings=new.settings | {name: getattr(values, name) for name in names})
+        )
+    return changed
 
 
 def declared(row: Row, seed: int) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def weighted_topk(
         Where fewer than k candidates are left: id -1, score -inf.
 
     Raises:
-        ValueError: shapes that do not fit, k < 1.
+        ValueError: shapes or dtypes that do not fit, k < 1, an excluded row out of range.
 
     Deterministic. Cost Q n f multiply-adds and Q sorts of n. Memory: n f and, for 64 queries at a
     time, 64 n floats.
@@ -149,6 +149,17 @@ def weighted_topk(
         raise ValueError(f"k: expected a number >= 1, got {k}")
     if segments < 1 or code_length % segments:
         raise ValueError(f"code_length: expected a multiple of {segments}, got {code_length}")
+    # NumPy would take row -1 for the last item, and ids in place of a mask for rows from the end.
+    if exclude_ids is not None:
+        outside = exclude_ids[(exclude_ids < 0) | (exclude_ids >= len(items))]
+        if len(outside):
+            raise ValueError(
+                f"exclude_ids: expected item rows in [0, {len(items)}), got {outside[0]}"
+            )
+    if allow is not None and (allow.dtype != bool or allow.shape != (len(items),)):
+        raise ValueError(
+            f"allow: expected bool [{len(items)}], got {allow.dtype} {list(allow.shape)}"
+        )
     items = unpack(items, code_length)
     found = np.full((len(queries), k), -1), np.full((len(queries), k), -np.inf, np.float32)
     kept = min(k, len(items))

@@ -241,8 +241,11 @@ class Recommender:
 
     def user_rows(self, users: ArrayLike) -> np.ndarray:
         """Rows of raw user ids; ValueError names the first unknown one."""
-        order = np.argsort(self.user_ids)
-        return look_up("users", self.user_ids, order, users, "users seen in training")
+        return look_up("users", self.user_ids, self._user_order, users, "users seen in training")
+
+    @cached_property
+    def _user_order(self) -> np.ndarray:
+        return np.argsort(self.user_ids)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one safetensors file, atomically."""

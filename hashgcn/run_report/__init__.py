@@ -13,6 +13,7 @@ from hashgcn import evaluation, metrics
 from hashgcn.files import write_atomic
 from hashgcn.finished_run import FinishedRun
 from hashgcn.html_page import document, picture
+from hashgcn.report import training_curves
 from hashgcn.run_report import numbers, pictures
 from hashgcn.run_report.titles import read_titles
 
@@ -102,7 +103,7 @@ def _training(run: FinishedRun, results: dict[str, Any]) -> str:
             f"The number of epochs, {epochs}, was chosen on a part of train that was held out; the "
             "model was then trained again on all of it. Test was looked at once, at the end."
         )
-    drawn = picture(lambda: pictures.training(history, metric, epochs), "training curves")
+    drawn = picture(lambda: training_curves(history, metric, epochs), "training curves")
     return _section("Training", text, drawn)
 
 

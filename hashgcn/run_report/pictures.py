@@ -16,42 +16,6 @@ _QUIET = "#8a97a5"
 _SIDES = {"items": OURS, "users": COLOURS[0]}
 
 
-def training(history: list[dict[str, Any]], metric: str, epochs: int) -> Figure:
-    """Loss of both phases and, where some of train was held out, its metric by epoch."""
-    from matplotlib.ticker import MaxNLocator
-
-    selection = [entry for entry in history if entry["phase"] == "selection"]
-    figure = new_figure(11, 3.4)
-    panels = figure.subplots(1, 2 if selection else 1, squeeze=False)[0]
-    for phase, name, style in (("selection", "on a part", "o--"), ("refit", "on all", "o-")):
-        entries = [entry for entry in history if entry["phase"] == phase]
-        colour = COLOURS[0] if phase == "selection" else OURS
-        panels[0].plot(
-            [entry["epoch"] for entry in entries],
-            [entry["loss"] for entry in entries],
-            style,
-            color=colour,
-            markersize=4,
-            label=f"{name} of train",
-        )
-    panels[0].set(xlabel="epoch", title="loss")
-    if selection:
-        panels[0].legend(frameon=False)
-        scores = [entry["validation"][metric] for entry in selection]
-        at = [entry["epoch"] for entry in selection]
-        panels[1].plot(at, scores, "o-", color=OURS, markersize=4)
-        chosen = scores[at.index(epochs)]
-        panels[1].axvline(epochs, color=COLOURS[0], linewidth=1, linestyle=":")
-        panels[1].plot(epochs, chosen, "o", color=COLOURS[0], markersize=8)
-        panels[1].set(
-            xlabel="epoch", title=f"{metric} on the rest of train: {chosen:.4f} at epoch {epochs}"
-        )
-    for axes in panels:
-        clean(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return figure
-
-
 def quality(
     lines: dict[str, dict[str, float]],
     ties: dict[str, dict[str, float]],
