@@ -46,7 +46,7 @@ def test_blocks_run_one_after_the_other(page, tmp_path):
 @pytest.mark.parametrize("place", range(len(blocks("recipes.md"))))
 def test_a_recipe_runs_alone(place, tmp_path):
     language, code = blocks("recipes.md")[place]
-    for library in ("implicit", "lightning", "torch_geometric"):
+    for library in ("implicit", "lightning", "recbole", "torch_geometric"):
         if re.search(rf"^(import|from) {library}\b", code, re.M) and not importlib.util.find_spec(
             library
         ):
