@@ -88,6 +88,11 @@ def test_select():
         rows.select([], ["movies"])
 
 
+def test_settings_given_as_text_are_numbers_in_the_rows():
+    [row] = results.with_settings([POSTER], {"code_length": "16", "cutoffs": ["5", "50"]})
+    assert row.settings["code_length"] == 16 and tuple(row.settings["cutoffs"]) == (5, 50)
+
+
 def test_results_are_stored_by_seed_and_replaced(tmp_path):
     for seed in (2, 0):
         results.store(tmp_path, POSTER, made_up(POSTER, seed, 0.2, 0.3, 0.1, 0.15))

@@ -45,10 +45,13 @@ def with_settings(rows: list[Row], given: dict[str, Any]) -> list[Row]:
     for name in given:
         if not any(name in fields for fields in known):
             raise ValueError(f"--set: expected a setting of the rows' methods, got {name!r}")
-    return [
-        replace(row, settings=row.settings | {k: v for k, v in given.items() if k in fields})
-        for row, fields in zip(rows, known, strict=True)
-    ]
+    changed = []
+    for row, fields in zip(rows, known, strict=True):
+        mine = {name: value for name, value in given.items() if name in fields}
+        settings = model(replace(row, settings=row.settings | mine)).settings
+        mine = {name: getattr(settings, name) for name in mine}  # numbers, where text was given
+        changed.append(replace(row, settings=row.settings | mine))
+    return changed
 
 
 def declared(row: Row, seed: int) -> dict[str, Any]:
