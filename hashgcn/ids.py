@@ -46,12 +46,13 @@ def find(
     Args:
         argument: what errors call `ids`.
         known: int64, str or, for strings, their UTF-8 as bytes [n]; unique.
-        order: argsort of known; what it finds is compared, so that a wrong one finds nothing.
+        order: argsort of known; what it finds is compared, so that a wrong one finds nothing, or is
+            refused.
         ids: what is looked up, int or str as known is.
         owner: what errors call `known`.
 
     Raises:
-        ValueError: ids of another kind.
+        ValueError: ids of another kind, an order that is none.
 
     Cost: O(len(ids) log n).
     """
@@ -69,7 +70,10 @@ def find(
         return np.full(len(wanted), -1)
     # In the dtype of known: a longer one would make searchsorted convert all of it.
     keys = wanted.astype(known.dtype, copy=False)
-    at = np.searchsorted(known, keys, sorter=order)
+    try:
+        at = np.searchsorted(known, keys, sorter=order)
+    except ValueError as error:
+        raise ValueError(f"expected an order of {owner}'s ids, got another: {error}") from error
     rows = order[np.minimum(at, len(known) - 1)]
     inside = (rows >= 0) & (rows < len(known))
     return np.where(inside & (known[np.where(inside, rows, 0)] == wanted), rows, -1)

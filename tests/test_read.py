@@ -485,6 +485,49 @@ class TestBadInput:
         with pytest.raises(ValueError, match="source: expected a matrix of numbers, got NaN"):
             read_interactions(matrix)
 
+    @pytest.mark.parametrize("kind", ["csr", "csc", "bsr"])
+    @pytest.mark.parametrize(
+        ("array", "value"), [("indices", 2**30), ("indices", -(2**30)), ("indptr", 2**30)]
+    )
+    def test_matrices_with_indices_outside(self, tmp_path, kind, array, value):
+        """SciPy would read and write there."""
+        matrix = scipy.sparse.eye_array(4, format=kind)
+        getattr(matrix, array)[1] = value
+        scipy.sparse.save_npz(tmp_path / "m.npz", matrix)
+        for source, label in ((matrix, "source"), (tmp_path / "m.npz", "m.npz")):
+            with pytest.raises(ValueError, match=rf"{label}: expected indices of a matrix, got "):
+                read_interactions(source)
+
+    def test_a_small_matrix_of_many_rows(self):
+        matrix = scipy.sparse.coo_array(([1.0] * 3, ([0, 2**40, 0], [2**41, 7, 5])), (2**50, 2**50))
+        data = read_interactions(matrix, test_fraction=0.5)
+        assert data.user_ids.tolist() == [0, 2**40] and len(data.item_ids) == 3
+
+    def test_matrices_of_other_kinds(self):
+        for matrix, words in (
+            (scipy.sparse.eye_array(3, dtype=complex), "real numbers, got complex128 of 2 dim"),
+            (scipy.sparse.coo_array(np.ones(3)), "real numbers, got float64 of 1 dim"),
+        ):
+            with pytest.raises(ValueError, match=f"source: expected a matrix of {words}"):
+                read_interactions(matrix)
+
+    @pytest.mark.parametrize(
+        "arrays",
+        [
+            {"format": "coo", "row": [0], "col": [0], "shape": [1, 1]},
+            {"format": "coo", "data": [1.0], "row": ["a"], "col": [0], "shape": [1, 1]},
+            {"format": "dok", "data": [1.0]},
+            {"format": [1, 2]},
+            {"data": [1.0]},
+        ],
+    )
+    def test_arrays_that_are_no_matrix(self, tmp_path, arrays):
+        np.savez(tmp_path / "m.npz", **arrays)
+        with pytest.raises(
+            ValueError, match=r"m\.npz: expected SciPy's sparse matrix, got a damag"
+        ):
+            read_interactions(tmp_path / "m.npz")
+
     def test_another_object(self):
         with pytest.raises(ValueError, match="source: expected a path, .* got list"):
             read_interactions([(1, 2)], user="u", item="i")
