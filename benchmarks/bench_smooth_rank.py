@@ -10,7 +10,6 @@ import pairwise
 import torch
 from compiled import compile_function
 from harness import Case, Contender, Skipped, Work, best_chunk, close
-from inputs import positives
 from torch import Tensor
 
 from hashgcn import ops
@@ -70,7 +69,7 @@ def case(inputs, batch: int, pairs: int) -> Case:
 
 def test_small_batch(race, inputs, quick, size, threads):
     users = inputs.batch(size(128, 8))
-    graph, (row, item) = inputs.graph, positives(inputs.graph, users)
+    graph, (row, item) = inputs.graph, inputs.graph.positives(users)
     p, q = embeddings(inputs, users)
 
     def form(ranks: Callable) -> Callable[[int], Contender]:
@@ -99,7 +98,7 @@ def test_small_batch(race, inputs, quick, size, threads):
 def test_full_batch(race, inputs, size, threads):
     """A whole step, beside the tables of the same scores on a grid."""
     users = inputs.batch(size(1024, 32))
-    pairs = len(positives(inputs.graph, users)[0])
+    pairs = len(inputs.graph.positives(users)[0])
     arguments = (*embeddings(inputs, users), users, inputs.graph)
     ours = Contender("ours", partial(step, *arguments))
     grid = Contender(

@@ -83,11 +83,9 @@ class LightGCNNetwork(PairNetwork):
         s = self.settings
         p, q = self.scored(graph)
         p = p.index_select(0, users)
-        begin = graph.user_ptr[users]
-        degree = graph.user_ptr[users + 1] - begin
-        row = torch.repeat_interleave(torch.arange(len(users), device=users.device), degree)
-        place = torch.arange(len(row), device=users.device) - (degree.cumsum(0) - degree)[row]
-        own = (take(p, row) * take(q, graph.user_items[begin[row] + place])).sum(1)
+        row, item = graph.positives(users)
+        degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
+        own = (take(p, row) * take(q, item)).sum(1)
         total = sum_in_blocks(degree * log_partition(p, q, s.temperature))
         return self.decayed((total - sum_in_blocks(own) / s.temperature) / len(row))
 

@@ -69,10 +69,11 @@ def real_score_tables(
     # All scores are 0 then, and any grid holds them.
     limit = torch.where(limit > torch.finfo(limit.dtype).tiny * bins, limit, 1.0)
     grid = limit * torch.linspace(-1, 1, bins, dtype=limit.dtype, device=limit.device)
-    v_neg, v_pos, neg, pos = _RealScoreTables.apply(
-        user_rows, item_rows, grid, users < 0, *_positives(users, graph)
+    row, item = graph.positives(users)
+    by_item = torch.argsort(item, stable=True)
+    return _RealScoreTables.apply(
+        user_rows, item_rows, grid, users < 0, row[by_item], item[by_item]
     )
-    return v_neg, v_pos, neg, pos
 
 
 def _check(
@@ -98,18 +99,6 @@ def _check(
         )
     if bins < 2:
         raise ValueError(f"expected bins >= 2, got {bins}")
-
-
-def _positives(users: Tensor, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-    """Row in the batch and item of every positive, in the order of items."""
-    known = users.clamp(min=0)
-    begin = graph.user_ptr[known]
-    degree = (graph.user_ptr[known + 1] - begin) * (users >= 0)
-    row = torch.repeat_interleave(torch.arange(len(users), device=users.device), degree)
-    place = torch.arange(len(row), device=users.device) - (degree.cumsum(0) - degree)[row]
-    item = graph.user_items[begin[row] + place]
-    order = torch.argsort(item, stable=True)
-    return row[order], item[order]
 
 
 def _tiles(num_items: int, item: Tensor) -> Iterator[tuple[slice, slice]]:
