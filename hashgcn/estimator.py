@@ -173,7 +173,8 @@ class HashRecommender:
         if recalculate_user:
             known = np.diff(np.append(0, np.cumsum(fitted.trained_items[liked.ids]))[liked.ptr]) > 0
             codes, scales = np.zeros((len(users), fitted.index.codes.shape[1]), np.int64), None
-            codes[known] = fitted.fold_in(liked.rows(np.flatnonzero(known)))
+            own = liked.rows(np.flatnonzero(known))
+            codes[known] = fitted.fold_in(own, num_threads=self.num_threads)
         else:
             known = fitted.seen.degrees()[users] > 0
             codes = fitted.user_codes[users]
@@ -385,7 +386,13 @@ class HashRecommender:
             ptr, own = (None, None) if exclude is None else exclude.rows(others)
             same = [np.zeros((n, 1), np.int64) for n in (len(others), fitted.index.num_items)]
             _, rows = hamming_topk(
-                *same, count, code_length=64, exclude_ptr=ptr, exclude_ids=own, allow=allow
+                *same,
+                count,
+                code_length=64,
+                exclude_ptr=ptr,
+                exclude_ids=own,
+                allow=allow,
+                num_threads=self.num_threads,
             )
             ids[others], scores[others] = fitted.index.ids_of(rows), 0
         return ids, scores

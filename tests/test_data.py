@@ -308,6 +308,8 @@ class TestLoad:
         write_folder(folder, b"0 1\n")
         for data in (load("gowalla", tmp_path), load("gowalla", root=str(folder)), load(folder)):
             assert data.name == "gowalla" and data.train.num_pairs == 1
+        with pytest.raises(ValueError, match="root: expected the folder of yelp2018, got another"):
+            load("yelp2018", folder)
 
     def test_errors(self, tmp_path):
         with pytest.raises(ValueError, match=r"root: expected the folder that holds gowalla"):

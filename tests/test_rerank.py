@@ -120,6 +120,13 @@ def test_an_empty_index():
             {"query_vectors": QUERY_VECTORS, "item_vectors": ITEM_VECTORS.astype(int)},
             "item_vectors: expected floats .*, got int64",
         ),
+        (
+            {
+                "query_vectors": QUERY_VECTORS,
+                "item_vectors": np.full((60, 5), np.nan, np.float16),
+            },
+            "item_vectors: expected finite values",
+        ),
         ({"radius": -1}, "expected radius >= 0, got -1"),
         ({"popularity": 0.5}, "expected popularity 1 for an index without popularity bits"),
     ],

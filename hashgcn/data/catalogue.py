@@ -77,8 +77,8 @@ def load(
         reading: arguments of read_interactions, for a file only.
 
     Raises:
-        ValueError: a name that is neither known nor a folder or file, a published one without root,
-            arguments of reading without a file, a malformed file.
+        ValueError: a name that is neither known nor a folder or file, a published one without root
+            or with the folder of another, arguments of reading without a file, a malformed file.
         FileNotFoundError: no train.txt or test.txt where they are looked for.
     """
     if is_file_of_events(name, bool(reading)):
@@ -97,7 +97,10 @@ def load(
                 f"`hashgcn data fetch {name}` makes one"
             )
         folder = Path(root)
-        folder = folder if (folder / "train.txt").is_file() else folder / name
+        if not (folder / "train.txt").is_file():
+            folder = folder / name
+        elif folder.resolve().name in PUBLISHED.keys() - {name}:
+            raise ValueError(f"root: expected the folder of {name}, got another's, {root}")
         return read_lightgcn(folder, in_time=PUBLISHED[str(name)].in_time)
     if Path(name).is_dir():
         return read_lightgcn(name)

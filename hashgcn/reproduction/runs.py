@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import math
 import os
 import shutil
 import signal
@@ -21,7 +20,6 @@ from hashgcn import data as datasets
 from hashgcn import info
 from hashgcn.reproduction import results
 from hashgcn.reproduction.rows import DATA_SETS, Row
-from hashgcn.retrieval.recommender import Recommender
 from hashgcn.run import Run, write_settings
 
 # Of metrics.json, what a result leaves out: long, or the row Popularity.
@@ -137,8 +135,8 @@ def _result(row: Row, seed: int, method: Any, device: str) -> results.Result:
         "seed": seed,
         "method": row.method,
         "settings": method.settings.resolved(),
+        "bytes_per_item": {},  # by ranking; of Popularity none
         **measured,
-        "bytes_per_item": measured.get("bytes_per_item", _bytes_per_item(method)),  # by ranking
         "device": device,
         "threads": found["threads"],
         "cpu": found["cpu"],
@@ -151,14 +149,6 @@ def _result(row: Row, seed: int, method: Any, device: str) -> results.Result:
         "dirty": checkout and checkout["dirty"],
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
-
-
-def _bytes_per_item(method: Any) -> dict[str, int]:
-    """Of a code, without the padding to whole words; of a method without codes nothing."""
-    recommender = getattr(method, "recommender", None)
-    if not isinstance(recommender, Recommender):
-        return {}
-    return {"test": math.ceil(recommender.index.code_length / 8)}
 
 
 def forget(rows: Iterable[Row], stored: Path, work: Path) -> None:

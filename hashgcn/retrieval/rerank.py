@@ -48,7 +48,8 @@ def search_reranked(
 
     Raises:
         ValueError: as index.search; k > depth; vectors of another shape or dtype, item_vectors
-            without query_vectors, or neither vectors nor real queries.
+            without query_vectors, or neither vectors nor real queries; values that are not finite,
+            of items as far as they are candidates.
 
     Deterministic, for any batch and number of threads. Cost: that of the search with k = depth, and
     Q depth d multiply-adds in one thread. Memory: 16 MiB of gathered vectors, or those of one query
@@ -80,7 +81,7 @@ def search_reranked(
             f"got {list(own.shape)}"
         )
     table, bits = index._table, index.popularity_bits
-    distances, rows = index._search_rows(table, queries, depth, popularity=popularity, **options)
+    _, rows = index._search_rows(table, queries, depth, popularity=popularity, **options)
     one = queries.ndim == 1
     if one:
         own, rows = own[None], rows[None]
@@ -100,6 +101,8 @@ def search_reranked(
             vectors = item_vectors[found].astype(np.float32, copy=False)
         # Not a matrix product: its sums depend on how many queries there are.
         scores[part] = np.einsum("qcd,qd->qc", vectors, own[part])
+    if item_vectors is not None and not np.isfinite(scores[rows >= 0]).all():
+        raise ValueError("item_vectors: expected finite values, got others")
     scores[rows < 0] = -np.inf
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     scores = np.take_along_axis(scores, best, axis=1)
