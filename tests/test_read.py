@@ -256,6 +256,24 @@ class TestFilters:
         assert raw(data, "train") == {"ann": ["tea"], "bob": ["tea"]}
         assert data.left_out == {"below min_weight": 3}
 
+    def test_incomplete_events_are_dropped_if_asked(self, tmp_path):
+        text = "u,i,t,w\n" + "".join(
+            f"{row}\n"
+            for row in ("a,1,3,1", ",2,3,1", "a,,3,1", "a,2,,1", 'a,3,1,""', "a,4,2,NaN", "a,5,9,2")
+        )
+        path = write(tmp_path / "e.csv", text)
+        names = {"user": "u", "item": "i", "time": "t", "split": "last", "drop_missing": True}
+        data = read_interactions(path, **names)
+        assert raw(data, "train") == {"a": [3, 4, 1]} and raw(data, "test") == {"a": [5]}
+        assert data.left_out == {"incomplete": 3}
+        data = read_interactions(path, **names, weight="w", min_weight=0)
+        assert raw(data, "train") == {"a": [1]} and data.left_out == {"incomplete": 5}
+        frame = pl.DataFrame(
+            {"u": ["", None, "b", "b"], "i": [1, 2, 3, 4], "t": [1.0, 2.0, 3.0, np.nan]}
+        )
+        data = read_interactions(frame, **{**names, "split": "none"})
+        assert data.user_ids.tolist() == ["", "b"] and data.left_out == {"incomplete": 2}
+
     def test_core_equals_its_definition(self):
         rng = np.random.default_rng(0)
         users, items = rng.zipf(1.4, 4000) % 300, rng.zipf(1.4, 4000) % 200
@@ -292,6 +310,11 @@ class TestSplits:
                 "when": rng.integers(0, 1000, 6000),
             }
         )
+
+    def test_none_keeps_all_for_train(self, events):
+        data = read_interactions(events, **COLUMNS, split="none")
+        assert data.test.num_pairs == 0
+        assert data.train.num_pairs == events.select("who", "what").unique().height
 
     def test_random_is_a_share_of_each_user(self, events):
         data = read_interactions(events, **COLUMNS, test_fraction=0.3)
@@ -451,8 +474,9 @@ class TestBadInput:
             ({"user": "stars"}, "user: expected integers or strings in source, got Float64"),
             ({"k_core": -1}, "k_core: expected an integer >= 0, got -1"),
             ({"k_core": 9}, "k_core: expected a core of 9 in 6 pairs, got none"),
-            ({"split": "first"}, "split: expected one of random, last, time, got 'first'"),
+            ({"split": "first"}, "split: expected one of random, last, time, none, got 'first'"),
             ({"split": "last", "time": None}, "time: expected a column, which split=last needs"),
+            ({"split": "none", "test_fraction": 0.1}, "test_fraction: expected None with split=no"),
             ({"split": "last", "test_fraction": 0.1}, "test_fraction: expected None with split=la"),
             ({"test_fraction": 1}, r"test_fraction: expected a number in \(0, 1\), got 1"),
             ({"test": FRAME, "split": "last"}, "split, test_fraction: expected None beside test"),
