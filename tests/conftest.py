@@ -3,8 +3,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# Read when torch loads OpenMP. Threads that wait for one another give way: spinning took most of the
-# time of tests with several threads where they have fewer processors than that to themselves.
+# Read when torch loads OpenMP: threads that wait for one another give way. Spinning took most of
+# the time of tests with several threads where other work is on the machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest  # noqa: E402
