@@ -17,7 +17,9 @@ def raw_ids(argument: str, ids: ArrayLike) -> np.ndarray:
     if array.dtype.kind in "OT":
         for kind, dtype in ((Integral, np.int64), (str, np.str_)):
             if all(isinstance(x, kind) and not isinstance(x, bool) for x in array):
-                array = _to_int64(argument, array) if dtype is np.int64 else array.astype(dtype)
+                array = (
+                    _to_int64(argument, array) if dtype is np.int64 else _to_str(argument, array)
+                )
                 break
     if array.dtype.kind == "U":
         return array
@@ -36,6 +38,13 @@ def _to_int64(argument: str, array: np.ndarray) -> np.ndarray:
     if len(array) and not -(2**63) <= int(array.min()) <= int(array.max()) < 2**63:
         raise ValueError(f"{argument}: expected ids in the int64 range, got {array.max()}")
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _to_str(argument: str, array: np.ndarray) -> np.ndarray:
+    for text in array:
+        if text.endswith("\0"):
+            raise ValueError(f"{argument}: expected ids that do not end in NUL, got {text!r}")
+    return array.astype(np.str_)  # would drop it, and make two ids one
 
 
 def find(

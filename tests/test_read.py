@@ -504,6 +504,12 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"item: expected an id in \[-2\^63, .* \(row 3"):
             read_interactions(frame, user="u", item="i")
 
+    def test_ids_that_end_in_nul(self, tmp_path):
+        """NumPy's strings drop it."""
+        path = write(tmp_path / "e.csv", "u,i\na\0b,1\na\0,2\na,3\n")
+        with pytest.raises(ValueError, match=r"user: expected ids that do not end in NUL, got 'a"):
+            read_interactions(path, user="u", item="i")
+
     def test_matrix_with_nan(self):
         matrix = scipy.sparse.csr_matrix(np.array([[1.0, np.nan], [1.0, 1.0]]))
         with pytest.raises(ValueError, match="source: expected a matrix of numbers, got NaN"):

@@ -81,7 +81,8 @@ def read_interactions(
     Raises:
         FileNotFoundError: no such file.
         ValueError: an argument out of range, a missing column (the message names those there are),
-            missing ids, times or weights, NaN, no pair for train or for test, a damaged file.
+            missing ids, times or weights, NaN, an id that ends in NUL, no pair for train or for
+            test, a damaged file.
 
     Deterministic. Files are read twice in a stream, only the columns named: peak memory is that of
     the unique ids, and about 110 bytes for each event. LightGCN's text and matrices are read whole.
@@ -402,6 +403,9 @@ def _number(kind: str, sources: Sequence[_Source]) -> _Ids:
         source.ids[kind].cast(pl.Int64) if integers else source.ids[kind] for source in sources
     )
     every = every.unique().sort()
+    if every.dtype == pl.String and every.str.ends_with("\0").any():
+        first = every.filter(every.str.ends_with("\0"))[0]
+        raise ValueError(f"{kind}: expected ids that do not end in NUL, got {first!r}")
     ids = every.to_numpy()
     keys = every.cast(pl.String) if integers and all(s.text for s in sources) else every
     return _Ids(keys, ids if ids.dtype.kind == "i" else ids.astype(np.str_))
@@ -433,7 +437,7 @@ def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -
     text = events["time"]
     try:
         times = text.str.to_datetime(strict=False)
-    except pl.exceptions.ComputeError:  # not even the first is a time
+    except pl.exceptions.PolarsError:  # not even the first is a time
         times = pl.repeat(None, len(text), dtype=pl.Datetime, eager=True).alias("time")
     if times.null_count():
         row = times.is_null().arg_true()[0]
