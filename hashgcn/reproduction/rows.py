@@ -179,7 +179,8 @@ ROWS: tuple[Row, ...] = (
     *_lightgcn(
         *("lightgcn-64-recall", "64 numbers and a bias, recall loss", "table"),
         **{"loss": "recall", "score": "cosine", "item_bias": True, "first_layer": 1},
-        **{"epochs": 8, "learning_rate": 0.02},
+        **{"temperature": 0.085, "train_cutoffs": (20, 50, 100), "epochs": 8},
+        learning_rate=0.02,
     ),
     *_lightgcn(
         "lightgcn-64", "64 numbers, softmax", "table", score="user", first_layer=1, batch_users=512
