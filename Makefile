@@ -9,6 +9,8 @@ OP ?=
 BENCH ?=
 GPU_CHECK ?=
 EMULATE ?=
+FUZZ ?=
+FUZZ_SECONDS ?= 20
 SOURCES := CMakeLists.txt setup.py pyproject.toml $(shell find csrc -type f)
 
 # Torch first and pinned: a CPU build is taken where one is offered, the stock wheel elsewhere. The
@@ -26,7 +28,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda test-emulate gpu-check lint format bench bench-report docs wheel kernels sanitize clean
+.PHONY: build demo test test-slow test-cuda test-emulate fuzz gpu-check lint format bench bench-report docs wheel kernels sanitize clean
 
 build: $(VENV)/built
 
@@ -45,6 +47,14 @@ test-cuda: build
 # The CUDA kernels as host code, sanitized: needs neither a GPU nor nvcc. EMULATE: options of pytest.
 test-emulate: build
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/emulate.py $(EMULATE)
+
+# What reads files, on inputs guided by coverage. FUZZ: targets, all if left out; FUZZ_SECONDS: for each.
+$(VENV)/fuzz-installed: $(VENV)/installed requirements-fuzz.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-fuzz.txt
+	touch $@
+
+fuzz: build $(VENV)/fuzz-installed
+	$(BIN)/python tools/fuzz.py $(FUZZ) --seconds $(FUZZ_SECONDS)
 
 # Needs no network: .venv's Python if there is one, else PYTHON with what it has installed.
 # GPU_CHECK: parts and options, see the script.

@@ -10,7 +10,6 @@ import pytest
 import torch
 from compiled import compile_function
 from harness import Case, Contender, Skipped, Work, best_chunk, close, equal
-from inputs import positives
 from torch import Tensor
 
 from hashgcn import ops
@@ -81,7 +80,7 @@ def plain_gradients(
 @pytest.mark.parametrize("mode", ["forward", "backward"])
 def test_tables(race, inputs, quick, size, threads, batch, mode, codes):
     user_codes, item_codes, users = batch
-    graph, (row, item) = inputs.graph, positives(inputs.graph, users)
+    graph, (row, item) = inputs.graph, inputs.graph.positives(users)
     both = user_codes.clone().requires_grad_(), item_codes.clone().requires_grad_()
     generator = torch.Generator().manual_seed(0)
     grads = [torch.randn(len(users), BITS + 1, generator=generator) for _ in range(2)]
@@ -185,9 +184,9 @@ def test_smooth_recall(race, inputs, quick, size, threads, batch, codes):
     user_codes, item_codes, users = batch
     graph, sample = inputs.graph, size(128, 8)
     part = user_codes[:sample], item_codes, users[:sample]
-    row, item = positives(graph, users[:sample])
+    row, item = graph.positives(users[:sample])
     count = torch.bincount(row, minlength=sample).clamp(min=1)
-    all_pairs = len(positives(graph, users)[0])
+    all_pairs = len(graph.positives(users)[0])
     objective = SmoothRecallLoss((50,), TAU)
     n = len(item_codes)
     common = {
@@ -253,8 +252,8 @@ def test_recall_surrogate(race, inputs, size, threads, batch, codes):
     user_codes, item_codes, users = batch
     graph, sample = inputs.graph, size(128, 8)
     part = user_codes[:sample], item_codes, users[:sample]
-    row, item = positives(graph, users[:sample])
-    all_pairs = len(positives(graph, users)[0])
+    row, item = graph.positives(users[:sample])
+    all_pairs = len(graph.positives(users)[0])
     n = len(item_codes)
     race(
         Case(
@@ -285,7 +284,7 @@ def test_recall_surrogate(race, inputs, size, threads, batch, codes):
 @pytest.mark.parametrize("codes", ["trained"])
 def test_softmax(race, inputs, quick, size, threads, batch, codes):
     user_codes, item_codes, users = batch
-    graph, (row, item) = inputs.graph, positives(inputs.graph, users)
+    graph, (row, item) = inputs.graph, inputs.graph.positives(users)
     objective = FullSoftmaxLoss(TAU, mean="pairs")
 
     def form(function: Callable) -> Callable[[int], Contender]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -9,10 +10,11 @@ import pairwise
 import torch
 from compiled import compile_function
 from harness import Case, Contender, Skipped, Work, best_chunk, close
-from inputs import positives
 from torch import Tensor
 
 from hashgcn import ops
+from hashgcn.nn import real_score_tables
+from hashgcn.nn.losses import smooth_ranks
 
 WIDTH, TAU = 64, 0.5
 # Operations that a comparison is counted as, at least: sigma((s_j - s_i) / tau) is
@@ -46,6 +48,13 @@ def step(user_emb: Tensor, item_emb: Tensor, users: Tensor, graph) -> tuple[Tens
     return loss.detach(), *torch.autograd.grad(loss, both)
 
 
+def step_on_a_grid(user_emb: Tensor, item_emb: Tensor, users: Tensor, graph) -> tuple[Tensor, ...]:
+    both = user_emb.clone().requires_grad_(), item_emb.clone().requires_grad_()
+    tables = real_score_tables(*both, users, graph)
+    loss = (tables[3] * -torch.sigmoid(math.log(50) - smooth_ranks(*tables, TAU).log())).sum()
+    return loss.detach(), *torch.autograd.grad(loss, both)
+
+
 def case(inputs, batch: int, pairs: int) -> Case:
     n = inputs.shape.items
     return Case(
@@ -60,7 +69,7 @@ def case(inputs, batch: int, pairs: int) -> Case:
 
 def test_small_batch(race, inputs, quick, size, threads):
     users = inputs.batch(size(128, 8))
-    graph, (row, item) = inputs.graph, positives(inputs.graph, users)
+    graph, (row, item) = inputs.graph, inputs.graph.positives(users)
     p, q = embeddings(inputs, users)
 
     def form(ranks: Callable) -> Callable[[int], Contender]:
@@ -87,8 +96,12 @@ def test_small_batch(race, inputs, quick, size, threads):
 
 
 def test_full_batch(race, inputs, size, threads):
-    """Ours alone: a row for a whole step."""
+    """A whole step, beside the tables of the same scores on a grid."""
     users = inputs.batch(size(1024, 32))
-    pairs = len(positives(inputs.graph, users)[0])
-    ours = Contender("ours", partial(step, *embeddings(inputs, users), users, inputs.graph))
-    race(case(inputs, len(users), pairs), ours, [])
+    pairs = len(inputs.graph.positives(users)[0])
+    arguments = (*embeddings(inputs, users), users, inputs.graph)
+    ours = Contender("ours", partial(step, *arguments))
+    grid = Contender(
+        "real_score_tables", partial(step_on_a_grid, *arguments), check=close(1e-2, 1e-3)
+    )
+    race(case(inputs, len(users), pairs), ours, [grid])

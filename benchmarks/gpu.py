@@ -28,7 +28,7 @@ from typing import Any
 import machine
 import torch
 from bench_propagate import Halves
-from inputs import Inputs, mask_positives, positives, random_words
+from inputs import Inputs, mask_positives, random_words
 from pairwise import in_chunks
 from torch import Tensor
 
@@ -177,7 +177,7 @@ def elementwise(device: Device, inputs: Inputs) -> Iterator[Case]:
 
 def losses(device: Device, inputs: Inputs) -> Iterator[Case]:
     users = inputs.batch(32 if device.quick else BATCH)
-    row, item = (t.to(device.device) for t in positives(inputs.graph, users))
+    row, item = (t.to(device.device) for t in inputs.graph.positives(users))
     graph, users = inputs.graph.to(device.device), users.to(device.device)
     signs = [t.to(device.device) for t in inputs.signs("random", BITS)]
     b, d = signs[0][users].requires_grad_(), signs[1].requires_grad_()

@@ -130,14 +130,6 @@ def random_words(rows: int, bits: int, seed: int) -> Tensor:
     return words
 
 
-def positives(graph: BipartiteGraph, users: Tensor) -> tuple[Tensor, Tensor]:
-    """Row in the batch and item of every positive of the users, in the graph's order."""
-    begin, end = graph.user_ptr[users], graph.user_ptr[users + 1]
-    row = torch.repeat_interleave(torch.arange(len(users)), end - begin)
-    first = torch.cumsum(end - begin, 0) - (end - begin)
-    return row, graph.user_items[torch.arange(len(row)) + (begin - first)[row]]
-
-
 def mask_positives(scores: Tensor, graph: BipartiteGraph, start: int) -> None:
     """Writes -inf to the positives of users start, start + 1, ..., one row of scores each."""
     ptr = graph.user_ptr[start : start + len(scores) + 1]

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import torch
 from bench_propagate import Halves
-from inputs import positives
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -103,7 +102,7 @@ class PlainTrainer:
         x = _Propagate.apply(self.weight, self.halves, s.layers)
         beta = (s.beta_start + (s.beta_end - s.beta_start) * progress) / x.detach().std()
         user_codes, item_codes = _Sign.apply(x[users], beta), _Sign.apply(x[m:], beta)
-        row, item = positives(self.graph, users)
+        row, item = self.graph.positives(users)
         v_neg, v_pos, neg, pos = _Tables.apply(user_codes, item_codes, row, item, self.scores)
         above = torch.sigmoid((v_neg[:, :, None] - v_pos[:, None, :]) / s.score_temperature)
         ranks = 1 + (neg[:, :, None] * above).sum(1)

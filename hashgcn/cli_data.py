@@ -26,13 +26,18 @@ READING: dict[str, Any] = {
     "weight_column": Annotated[
         str | None, typer.Option(help="Of a file: column of weights, for --min-weight.")
     ],
+    "drop_missing": Annotated[
+        bool, typer.Option("--drop-missing", help="Leave out events without a user, item or time.")
+    ],
     "min_weight": Annotated[float | None, typer.Option(help="Leave out events with less weight.")],
     "k_core": Annotated[
         int | None, typer.Option(help="Keep users with at least K items and items with K users.")
     ],
     "split": Annotated[
         str | None,
-        typer.Option(help="Of a file: test is random (of each user), last (of each user) or time."),
+        typer.Option(
+            help="Of a file: test is random (of each user), last (of each user), time or none."
+        ),
     ],
     "test_fraction": Annotated[float | None, typer.Option(help="Of --split random and time; 0.2.")],
     "split_seed": Annotated[int | None, typer.Option(help="Of --split random; 0.")],
@@ -68,7 +73,7 @@ def with_reading(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter)
             continue
         for name, annotation in READING.items():
-            default = False if name == "no_header" else None
+            default = False if name in ("drop_missing", "no_header") else None
             parameters.append(
                 inspect.Parameter(name, parameter.kind, default=default, annotation=annotation)
             )
@@ -76,8 +81,11 @@ def with_reading(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _arguments(no_header: bool, test_file: Path | None, **given: Any) -> dict[str, Any]:
+def _arguments(
+    drop_missing: bool, no_header: bool, test_file: Path | None, **given: Any
+) -> dict[str, Any]:
     """Options by the names that read_interactions has for them, without those not given."""
+    given["drop_missing"] = True if drop_missing else None
     given["header"] = False if no_header else None
     given["test"] = None if test_file is None else str(test_file.resolve())
     given["seed"] = given.pop("split_seed")

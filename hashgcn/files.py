@@ -6,6 +6,7 @@ import json
 import math
 import mmap
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +193,15 @@ def load_arrays(
         return arrays, metadata
 
 
+def stated_number(metadata: dict[str, str], name: str) -> int:
+    """A whole number in metadata; KeyError if it is not there, ValueError if it is none."""
+    text = metadata[name]
+    if not re.fullmatch("[0-9]{1,18}", text):
+        shown = text if len(text) <= 40 else f"{text[:40]}..."
+        raise ValueError(f"{name}: expected a number of at most 18 digits, got {shown!r}")
+    return int(text)
+
+
 def _read_header(file: Any) -> tuple[dict[str, str], dict[str, tuple[str, tuple[int, ...], int]]]:
     """Metadata, and dtype, shape and place in the file of every array; ValueError if they lie."""
     size = os.fstat(file.fileno()).st_size
@@ -282,12 +292,14 @@ def decode_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
 def _check_metadata(
     path: Path, metadata: dict[str, str], expected_format: str, newest: int
 ) -> None:
-    found, version = metadata.get("format"), metadata.get("version")
+    found = metadata.get("format")
     if found != expected_format:
         raise ValueError(f"{path}: expected format {expected_format!r}, got {found!r}")
-    if version is None or not version.isdecimal():
-        raise ValueError(f"{path}: expected a version number, got {version!r}")
-    if int(version) > newest:
+    try:
+        version = stated_number(metadata, "version")
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: expected a version number, got {error}") from error
+    if version > newest:
         raise ValueError(f"{path}: expected version {newest} or older, got {version}")
 
 

@@ -17,7 +17,9 @@ def raw_ids(argument: str, ids: ArrayLike) -> np.ndarray:
     if array.dtype.kind in "OT":
         for kind, dtype in ((Integral, np.int64), (str, np.str_)):
             if all(isinstance(x, kind) and not isinstance(x, bool) for x in array):
-                array = _to_int64(argument, array) if dtype is np.int64 else array.astype(dtype)
+                array = (
+                    _to_int64(argument, array) if dtype is np.int64 else _to_str(argument, array)
+                )
                 break
     if array.dtype.kind == "U":
         return array
@@ -38,6 +40,13 @@ def _to_int64(argument: str, array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
+def _to_str(argument: str, array: np.ndarray) -> np.ndarray:
+    for text in array:
+        if text.endswith("\0"):
+            raise ValueError(f"{argument}: expected ids that do not end in NUL, got {text!r}")
+    return array.astype(np.str_)  # would drop it, and make two ids one
+
+
 def find(
     argument: str, known: np.ndarray, order: np.ndarray, ids: ArrayLike, owner: str
 ) -> np.ndarray:
@@ -46,12 +55,13 @@ def find(
     Args:
         argument: what errors call `ids`.
         known: int64, str or, for strings, their UTF-8 as bytes [n]; unique.
-        order: argsort of known; what it finds is compared, so that a wrong one finds nothing.
+        order: argsort of known; what it finds is compared, so that a wrong one finds nothing, or is
+            refused.
         ids: what is looked up, int or str as known is.
         owner: what errors call `known`.
 
     Raises:
-        ValueError: ids of another kind.
+        ValueError: ids of another kind, an order that is none.
 
     Cost: O(len(ids) log n).
     """
@@ -69,7 +79,10 @@ def find(
         return np.full(len(wanted), -1)
     # In the dtype of known: a longer one would make searchsorted convert all of it.
     keys = wanted.astype(known.dtype, copy=False)
-    at = np.searchsorted(known, keys, sorter=order)
+    try:
+        at = np.searchsorted(known, keys, sorter=order)
+    except ValueError as error:
+        raise ValueError(f"expected an order of {owner}'s ids, got another: {error}") from error
     rows = order[np.minimum(at, len(known) - 1)]
     inside = (rows >= 0) & (rows < len(known))
     return np.where(inside & (known[np.where(inside, rows, 0)] == wanted), rows, -1)

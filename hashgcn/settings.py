@@ -178,11 +178,15 @@ class LightGCNSettings(PairSettings):
     """Settings of LightGCN."""
 
     popularity_bits: int = Field(0, ge=0, le=0, description="none: its scores are real-valued")
-    loss: Literal["softmax", "bpr"] = "softmax"
+    loss: Literal["recall", "softmax", "bpr"] = "softmax"
     score: Literal["cosine", "user", "dot"] = Field(
         "cosine", description="rows that are divided by their norms: both, users', neither"
     )
-    temperature: float = Field(0.1, gt=0, description="of scores in the softmax")
+    item_bias: bool = Field(False, description="a number for each item, added to its scores")
+    temperature: float = Field(0.1, gt=0, description="of scores in the softmax and in ranks")
+    train_cutoffs: tuple[int, ...] = Field(
+        (20, 50), min_length=1, description="cutoffs of the recall loss"
+    )
     selection_ranking: Literal["real", "codes", "itq"] = "real"
 
 

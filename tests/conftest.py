@@ -3,8 +3,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-import torch
+# Read when torch loads OpenMP: threads that wait for one another give way. Spinning took most of
+# the time of tests with several threads where other work is on the machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 REAL_DATA = Path(os.environ.get("HASHGCN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -63,6 +63,7 @@ IMPORTS = {
         *("retrieval", "run", "settings"),
     },
     "estimator": {"data", "files", "models", "retrieval"},
+    "recbole": {"data", "graph", "models", "ops", "retrieval", "settings"},
     "cli_data": {"data", "report"},
     "cli_export": {"retrieval", "run"},
     "cli": {

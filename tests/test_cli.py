@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 import typer
-from command_line import hashgcn
+from command_line import hashgcn, hashgcn_process
 
 from hashgcn import cli
 from hashgcn.retrieval.recommender import Recommender
@@ -62,16 +62,17 @@ def test_another_method_with_weighted_codes(tmp_path):
 def test_data_without_test_pairs(tmp_path):
     folder, out = tmp_path / "few", tmp_path / "run"
     folder.mkdir()
-    (folder / "train.txt").write_text("0 1 2 3\n1 2 3 4\n2 0 1 4\n")
+    (folder / "train.txt").write_text("0 1 2 3\n1 2 3 4\n2 0 1 4\n7\n")
     (folder / "test.txt").write_text("0\n")
     options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--quiet")
     done = hashgcn("train", folder, "--out", out, *options)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("no test metrics: few has no test pairs\n1 epochs in ")
-    assert hashgcn("recommend", out, "--user", 0, "-k", 2).returncode == 0
+    done = hashgcn("recommend", out, "--user", 0, 7, "-k", 2)  # 7 has no items
+    assert [line.count("(") for line in done.stdout.splitlines()] == [2, 2], done.stderr
     done = hashgcn("evaluate", out)
     assert done.returncode == 1 and "expected items for some of the users" in done.stderr
-    (folder / "train.txt").write_text("0 1 2 4\n1 2 3 4\n2 0 1 3\n")  # of the same popularity
+    (folder / "train.txt").write_text("0 1 2 4\n1 2 3 4\n2 0 1 3\n7\n")  # of the same popularity
     done = hashgcn("evaluate", out)
     assert done.returncode == 1 and "expected the train pairs of the run, got" in done.stderr
 
@@ -140,7 +141,7 @@ def test_data_info(tmp_path):
 
 
 def test_data_list():
-    text = hashgcn("data", "list").stdout
+    text = hashgcn_process("data", "list").stdout
     assert all(name in text for name in ("sample", "gowalla", "yelp2018", "amazon-book"))
 
 
@@ -198,8 +199,14 @@ def test_malformed_data_is_reported_with_file_line_and_content(tmp_path):
         assert words in done.stderr
 
 
+def test_a_process_ends_as_the_command_here_does(tmp_path):
+    words = ("train", "sample", "--out", tmp_path / "run", "--set", "colour=1")
+    ends = [run(*words) for run in (hashgcn, hashgcn_process)]
+    assert [(x.returncode, x.stdout, x.stderr) for x in ends] == [(1, "", ends[0].stderr)] * 2
+
+
 def test_help_fits_a_screen():
-    text = hashgcn("--help").stdout
+    text = hashgcn_process("--help").stdout
     assert len(text.splitlines()) < 24 and "..." not in text.partition("COMMAND [ARGS]...")[2]
 
 

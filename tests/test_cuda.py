@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hashgcn import ops
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.nn import SmoothRecallLoss
+from hashgcn.nn import SmoothRecallLoss, real_score_tables
 
 pytestmark = pytest.mark.cuda
 
@@ -124,6 +124,25 @@ def test_recall_loss_equals_the_cpu():
     want = loss_and_gradients(*problem(device="cpu"))
     for mine, theirs in zip(got, want, strict=True):
         torch.testing.assert_close(mine.cpu(), theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_tables_of_real_scores_equal_the_cpu():
+    g = torch.Generator().manual_seed(6)
+    nothing = torch.zeros(0, dtype=torch.int64)
+    graph = BipartiteGraph(
+        *csr(g, 40, 700, 20), torch.zeros(701, dtype=torch.int64), nothing, nothing
+    )
+    rows = [normal(g, n, 16).double().requires_grad_() for n in (40, 700)]
+
+    def run(device):
+        users = torch.arange(40, device=device)
+        tables = real_score_tables(*(x.to(device) for x in rows), users, graph.to(device))
+        return [*tables, *torch.autograd.grad(SmoothRecallLoss((20,), 0.5)(*tables), rows)]
+
+    first, again, want = run("cuda"), run("cuda"), run("cpu")
+    for mine, repeated, theirs in zip(first, again, want, strict=True):
+        assert torch.equal(mine, repeated)
+        torch.testing.assert_close(mine.cpu(), theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_candidates_through_autograd():

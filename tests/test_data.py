@@ -210,6 +210,7 @@ class TestDataset:
             (["5"], "user ids: .* got '5'$"),
             ([5.0], "user ids: expected integers or strings, got float"),
             ([True], "got bool"),
+            (["5", "a\0"], r"expected ids that do not end in NUL, got 'a.x00'"),
             ([5, "a"], "got int and str"),
             (5, "expected a 1-d array"),
             ([2**63], "int64 range"),

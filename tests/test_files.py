@@ -196,7 +196,14 @@ class TestArrays:
         [
             ({}, "expected format 'test-codes', got None"),
             ({"__metadata__": {"format": "pt"}}, "expected format 'test-codes', got 'pt'"),
-            ({"__metadata__": {"format": "test-codes"}}, "expected a version number, got None"),
+            (
+                {"__metadata__": {"format": "test-codes"}},
+                "expected a version number, got 'version'",
+            ),
+            (
+                {"__metadata__": {"format": "test-codes", "version": "9" * 5000}},
+                "expected a version number, got version: expected a number of at most 18 digits",
+            ),
             (
                 {"__metadata__": {"format": "test-codes", "version": "2"}},
                 "expected version 1 or older, got 2",

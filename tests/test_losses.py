@@ -140,6 +140,12 @@ def test_padding_rows_change_nothing(problem):
         torch.testing.assert_close(mine, theirs, rtol=1e-13, atol=1e-16)
 
 
+@pytest.mark.parametrize("loss", [loss for loss, _ in CASES.values()])
+def test_an_empty_batch_has_no_loss(problem, loss):
+    _, item_codes, users, graph = problem
+    assert loss(*ops.score_tables(item_codes[:0], item_codes, users[:0], graph)) == 0
+
+
 def test_counts_and_values_of_the_tables(problem):
     v_neg, v_pos, neg, pos = ops.score_tables(*problem)
     scores, mask = pairwise(problem)

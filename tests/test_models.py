@@ -25,6 +25,10 @@ SETTINGS = {"epochs": 2, "cutoffs": (5, 20), "selection_metric": "recall@20"}
 # Small runs of every method, and of every form that trains differently.
 SMALL = {
     "lightgcn": ("lightgcn", {"code_length": 24, "batch_users": 32}),
+    "lightgcn, recall": (
+        "lightgcn",
+        {"code_length": 24, "loss": "recall", "item_bias": True, "batch_users": 32},
+    ),
     "lightgcn, bpr": ("lightgcn", {"code_length": 24, "loss": "bpr", "l2": 1e-4}),
     "hashrec": ("hashrec", {"code_length": 24, "popularity_bits": 5, "learning_rate": 0.05}),
     "hashgnn": (
@@ -48,7 +52,8 @@ def graph(data) -> BipartiteGraph:
 
 def small(name: str, **options):
     method, settings = SMALL[name]
-    pairs = {} if name == "lightgcn" else {"batch_pairs": 512}
+    users = name in ("lightgcn", "lightgcn, recall")
+    pairs = {} if users else {"batch_pairs": 512}
     return METHODS[method](**{**SETTINGS, **settings, **pairs, **options})
 
 
@@ -101,6 +106,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, 
 # popularity has 0.077.
 LEARN = {
     "lightgcn": ({"epochs": 3}, {"test": 0.2, "test_itq": 0.3, "test_real": 0.32}),
+    "lightgcn, recall": (
+        {"epochs": 3, "loss": "recall", "item_bias": True},
+        {"test": 0.2, "test_itq": 0.3, "test_real": 0.35},
+    ),
     "lightgcn, bpr": (
         {"epochs": 6, "loss": "bpr", "score": "dot", "learning_rate": 0.02},
         {"test": 0.15, "test_itq": 0.28, "test_real": 0.32},
@@ -172,6 +181,39 @@ class TestLightGCN:
         (mine,) = torch.autograd.grad(got, network.encoder.weight)
         (theirs,) = torch.autograd.grad(want, weight)
         torch.testing.assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-6)
+
+    @pytest.mark.parametrize("loss", ["recall", "softmax"])
+    def test_loss_with_an_item_bias(self, graph, loss):
+        options = {"score": "cosine", "item_bias": True, "temperature": 0.2, "l2": 0.3}
+        network = network_of(small("lightgcn", loss=loss, train_cutoffs=(3, 9), **options), graph)
+        with torch.no_grad():
+            network.bias.normal_(0, 0.3, generator=torch.Generator().manual_seed(0))
+        users = torch.tensor([3, 149, -1, 70])
+        weight, x = self.plain(graph, network)
+        bias = network.bias.detach().double().requires_grad_()
+        p, q = (normalize(part) for part in x.split([graph.num_users, graph.num_items]))
+        scores = p[users[users >= 0]] @ q.T + bias
+        csr = graph.user_ptr, graph.user_items
+        mask = reference.positive_mask(users[users >= 0], *csr, graph.num_items)
+        if loss == "softmax":
+            want = -(scores / 0.2).log_softmax(1)[mask].mean()
+        else:
+            each = []
+            for row, liked in zip(scores, mask, strict=True):
+                gap = (row[~liked] - row[liked, None]) / 0.2
+                rank = 1 + torch.sigmoid(gap).sum(1)
+                each += [torch.sigmoid(math.log(n) - rank.log()).mean() for n in (3, 9)]
+            want = -torch.stack(each).mean()
+        want = want + 0.3 / 2 * weight.square().sum(1).mean()
+        got = network.loss(graph, users, 0.0)
+        assert got.item() == pytest.approx(want.item(), rel=1e-5)
+        mine = torch.autograd.grad(got, (network.encoder.weight, network.bias))
+        for a, b in zip(mine, torch.autograd.grad(want, (weight, bias)), strict=True):
+            assert b.abs().max() > 1e-5
+            torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-6)
+        users, items = (part.double() for part in network.scored(graph))
+        assert torch.equal(users[:, -1], torch.ones(graph.num_users).double())
+        torch.testing.assert_close(items[:, -1], bias.detach(), rtol=1e-6, atol=0)
 
     def test_bpr(self, graph):
         network = network_of(small("lightgcn, bpr", score="dot", l2=0.3), graph)
@@ -417,7 +459,7 @@ def test_popularity_bits_carry_the_trained_level(data, graph, name):
         (BGCH, {"selection_ranking": "real"}, "selection_ranking"),
         (HashGNN, {"negatives": 0}, "negatives"),
         (HashRec, {"estimator": "ste"}, "estimator"),
-        (LightGCN, {"loss": "recall"}, "loss"),
+        (LightGCN, {"loss": "ndcg"}, "loss"),
     ],
 )
 def test_bad_settings(method, settings, words):

@@ -256,6 +256,24 @@ class TestFilters:
         assert raw(data, "train") == {"ann": ["tea"], "bob": ["tea"]}
         assert data.left_out == {"below min_weight": 3}
 
+    def test_incomplete_events_are_dropped_if_asked(self, tmp_path):
+        text = "u,i,t,w\n" + "".join(
+            f"{row}\n"
+            for row in ("a,1,3,1", ",2,3,1", "a,,3,1", "a,2,,1", 'a,3,1,""', "a,4,2,NaN", "a,5,9,2")
+        )
+        path = write(tmp_path / "e.csv", text)
+        names = {"user": "u", "item": "i", "time": "t", "split": "last", "drop_missing": True}
+        data = read_interactions(path, **names)
+        assert raw(data, "train") == {"a": [3, 4, 1]} and raw(data, "test") == {"a": [5]}
+        assert data.left_out == {"incomplete": 3}
+        data = read_interactions(path, **names, weight="w", min_weight=0)
+        assert raw(data, "train") == {"a": [1]} and data.left_out == {"incomplete": 5}
+        frame = pl.DataFrame(
+            {"u": ["", None, "b", "b"], "i": [1, 2, 3, 4], "t": [1.0, 2.0, 3.0, np.nan]}
+        )
+        data = read_interactions(frame, **{**names, "split": "none"})
+        assert data.user_ids.tolist() == ["", "b"] and data.left_out == {"incomplete": 2}
+
     def test_core_equals_its_definition(self):
         rng = np.random.default_rng(0)
         users, items = rng.zipf(1.4, 4000) % 300, rng.zipf(1.4, 4000) % 200
@@ -292,6 +310,11 @@ class TestSplits:
                 "when": rng.integers(0, 1000, 6000),
             }
         )
+
+    def test_none_keeps_all_for_train(self, events):
+        data = read_interactions(events, **COLUMNS, split="none")
+        assert data.test.num_pairs == 0
+        assert data.train.num_pairs == events.select("who", "what").unique().height
 
     def test_random_is_a_share_of_each_user(self, events):
         data = read_interactions(events, **COLUMNS, test_fraction=0.3)
@@ -451,8 +474,9 @@ class TestBadInput:
             ({"user": "stars"}, "user: expected integers or strings in source, got Float64"),
             ({"k_core": -1}, "k_core: expected an integer >= 0, got -1"),
             ({"k_core": 9}, "k_core: expected a core of 9 in 6 pairs, got none"),
-            ({"split": "first"}, "split: expected one of random, last, time, got 'first'"),
+            ({"split": "first"}, "split: expected one of random, last, time, none, got 'first'"),
             ({"split": "last", "time": None}, "time: expected a column, which split=last needs"),
+            ({"split": "none", "test_fraction": 0.1}, "test_fraction: expected None with split=no"),
             ({"split": "last", "test_fraction": 0.1}, "test_fraction: expected None with split=la"),
             ({"test_fraction": 1}, r"test_fraction: expected a number in \(0, 1\), got 1"),
             ({"test": FRAME, "split": "last"}, "split, test_fraction: expected None beside test"),
@@ -480,10 +504,59 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"item: expected an id in \[-2\^63, .* \(row 3"):
             read_interactions(frame, user="u", item="i")
 
+    def test_ids_that_end_in_nul(self, tmp_path):
+        """NumPy's strings drop it."""
+        path = write(tmp_path / "e.csv", "u,i\na\0b,1\na\0,2\na,3\n")
+        with pytest.raises(ValueError, match=r"user: expected ids that do not end in NUL, got 'a"):
+            read_interactions(path, user="u", item="i")
+
     def test_matrix_with_nan(self):
         matrix = scipy.sparse.csr_matrix(np.array([[1.0, np.nan], [1.0, 1.0]]))
         with pytest.raises(ValueError, match="source: expected a matrix of numbers, got NaN"):
             read_interactions(matrix)
+
+    @pytest.mark.parametrize("kind", ["csr", "csc", "bsr"])
+    @pytest.mark.parametrize(
+        ("array", "value"), [("indices", 2**30), ("indices", -(2**30)), ("indptr", 2**30)]
+    )
+    def test_matrices_with_indices_outside(self, tmp_path, kind, array, value):
+        """SciPy would read and write there."""
+        matrix = scipy.sparse.eye_array(4, format=kind)
+        getattr(matrix, array)[1] = value
+        scipy.sparse.save_npz(tmp_path / "m.npz", matrix)
+        for source, label in ((matrix, "source"), (tmp_path / "m.npz", "m.npz")):
+            with pytest.raises(ValueError, match=rf"{label}: expected indices of a matrix, got "):
+                read_interactions(source)
+
+    def test_a_small_matrix_of_many_rows(self):
+        matrix = scipy.sparse.coo_array(([1.0] * 3, ([0, 2**40, 0], [2**41, 7, 5])), (2**50, 2**50))
+        data = read_interactions(matrix, test_fraction=0.5)
+        assert data.user_ids.tolist() == [0, 2**40] and len(data.item_ids) == 3
+
+    def test_matrices_of_other_kinds(self):
+        for matrix, words in (
+            (scipy.sparse.eye_array(3, dtype=complex), "real numbers, got complex128 of 2 dim"),
+            (scipy.sparse.coo_array(np.ones(3)), "real numbers, got float64 of 1 dim"),
+        ):
+            with pytest.raises(ValueError, match=f"source: expected a matrix of {words}"):
+                read_interactions(matrix)
+
+    @pytest.mark.parametrize(
+        "arrays",
+        [
+            {"format": "coo", "row": [0], "col": [0], "shape": [1, 1]},
+            {"format": "coo", "data": [1.0], "row": ["a"], "col": [0], "shape": [1, 1]},
+            {"format": "dok", "data": [1.0]},
+            {"format": [1, 2]},
+            {"data": [1.0]},
+        ],
+    )
+    def test_arrays_that_are_no_matrix(self, tmp_path, arrays):
+        np.savez(tmp_path / "m.npz", **arrays)
+        with pytest.raises(
+            ValueError, match=r"m\.npz: expected SciPy's sparse matrix, got a damag"
+        ):
+            read_interactions(tmp_path / "m.npz")
 
     def test_another_object(self):
         with pytest.raises(ValueError, match="source: expected a path, .* got list"):

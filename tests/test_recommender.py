@@ -7,6 +7,7 @@ import pytest
 
 from hashgcn import metrics
 from hashgcn.data import Dataset, Interactions, generate_sample
+from hashgcn.files import save_arrays
 from hashgcn.models import METHODS, RecallHash
 from hashgcn.retrieval import HammingIndex, pack, recommender, unpack
 from hashgcn.retrieval.recommender import Recommender
@@ -129,6 +130,33 @@ def test_scales_go_with_weighted_codes():
     allow = np.arange(30) < 4
     ids, _ = model.search(model.user_codes[:1], 6, scales=ones[0][:1], allow=allow)
     assert set(ids[0]) == {"", "item 0", "item 1", "item 2", "item 3"}
+
+
+ONES = {f"{kind}_scale": np.ones((n, 2), np.float32) for kind, n in (("user", 40), ("item", 30))}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"user_codes": np.zeros((40, 1), np.int64)}, r"packed int64 words \[\*, 2\]"),
+        ({"user_codes": np.zeros((40, 2), np.int32)}, "int32"),
+        ({"user_codes": np.full((40, 2), -1)}, "bits of a longer code"),
+        ({"user_codes": np.zeros((39, 2), np.int64)}, "ids for 39 codes, got 40"),
+        ({"users.ids": np.zeros(40, np.int64)}, "unique ids, got 0 twice"),
+        ({"seen.ptr": np.array([0, 164])}, "40 codes for 1 users|ptr"),
+        ({"user_scale": ONES["user_scale"]}, "item_scale"),
+        (ONES | {"user_scale": np.ones((1, 2), np.float32)}, r"scales float32 \[1, 2\], not"),
+        (ONES | {"item_scale": np.ones((30, 2))}, r"scales float64 \[30, 2\], not"),
+        (ONES | {"item_scale": np.full((30, 2), np.nan, np.float32)}, "not finite"),
+        (ONES | {"item_scale": np.ones((30, 3), np.float32)}, "3 segments for codes of 70 bits"),
+        (ONES | {"item_scale": np.ones((), np.float32)}, "0 segments"),
+    ],
+)
+def test_files_that_do_not_fit_together(change, words, tmp_path):
+    arrays, metadata = example().encode()
+    save_arrays(tmp_path / "codes", arrays | change, metadata | {"format": "hashgcn.recommender"})
+    with pytest.raises(ValueError, match=f"codes: expected the codes of a .*, got .*({words})"):
+        Recommender.load(tmp_path / "codes")
 
 
 def without(data: Dataset, users: np.ndarray) -> Dataset:

@@ -88,6 +88,11 @@ def test_select():
         rows.select([], ["movies"])
 
 
+def test_settings_given_as_text_are_numbers_in_the_rows():
+    [row] = results.with_settings([POSTER], {"code_length": "16", "cutoffs": ["5", "50"]})
+    assert row.settings["code_length"] == 16 and tuple(row.settings["cutoffs"]) == (5, 50)
+
+
 def test_results_are_stored_by_seed_and_replaced(tmp_path):
     for seed in (2, 0):
         results.store(tmp_path, POSTER, made_up(POSTER, seed, 0.2, 0.3, 0.1, 0.15))
@@ -319,7 +324,7 @@ def test_a_stored_result_is_not_trained_again(reproduced):
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
 )
-def test_an_interrupted_reproduction_goes_on(tmp_path, number):
+def test_an_interrupted_reproduction_goes_on(tmp_path, number, capfd):
     settings = {"code_length": 16, "epochs": 4, "patience": 4}
     names = ["recallhash-16", "--seeds", 1, "--run"]
     names += [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
@@ -339,9 +344,11 @@ def test_an_interrupted_reproduction_goes_on(tmp_path, number):
     _, metadata = load_arrays(run / "checkpoint.safetensors", "hashgcn.checkpoint")
     assert json.loads(metadata["position"])["history"]
 
+    capfd.readouterr()
     done = hashgcn(*(word for word in command[3:] if word != "--quiet"))
     assert done.returncode == 0
-    assert "selection: " in done.stderr and "selection:   0%" not in done.stderr
+    progress = capfd.readouterr().err  # of the process that trains
+    assert "selection: " in progress and "selection:   0%" not in progress
     [result] = json.loads(stored.read_text())["results"]
     model = models.RecallHash(**settings).fit(data.load("sample"), progress=False)
     assert result["test"] == model.metrics["test"]
@@ -391,7 +398,7 @@ def test_errors_are_one_line(tmp_path, arguments, words):
     assert words in done.stderr
 
 
-def test_data_of_other_counts_is_refused_and_the_rest_goes_on(tmp_path):
+def test_data_of_other_counts_is_refused_and_the_rest_goes_on(tmp_path, capfd):
     folder = tmp_path / "gowalla"
     folder.mkdir()
     (folder / "train.txt").write_text("0 1 2\n1 2 3\n")
@@ -410,7 +417,8 @@ def test_data_of_other_counts_is_refused_and_the_rest_goes_on(tmp_path):
         *("--work", tmp_path / "work"),
     )
     assert done.returncode == 1
-    assert "expected (29858, 40981, 810128, 217242) users" in done.stderr
-    assert "got (2, 3, 4, 2)" in done.stderr and "[2/2]" in done.stderr
+    errors = capfd.readouterr().err  # of the processes that train
+    assert "expected (29858, 40981, 810128, 217242) users" in errors
+    assert "got (2, 3, 4, 2)" in errors and "[2/2]" in done.stderr
     assert "2 runs failed: gowalla recallhash-16, seed 0 (exit status 1)" in done.stderr
     assert not (tmp_path / "results").exists()

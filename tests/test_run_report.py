@@ -55,11 +55,19 @@ def run(request):
     return SimpleNamespace(finished=finished, metrics=model.metrics, name=request.param)
 
 
+def written(run, path, titles=None) -> str:
+    run_report.write(run.finished, run.metrics, path, titles)
+    return path.read_text(encoding="utf-8")
+
+
+def titles_of(run) -> np.ndarray:
+    count = run.finished.data.train.num_items
+    return np.array([f"<script>alert('{at} & more')</script>" for at in range(count)])
+
+
 @pytest.fixture(scope="module")
 def page(run, tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    run_report.write(run.finished, run.metrics, path)
-    return path.read_text(encoding="utf-8")
+    return written(run, tmp_path_factory.mktemp("page") / "report.html", titles_of(run))
 
 
 def tree(page: str) -> ElementTree.Element:
@@ -103,18 +111,19 @@ def test_the_page_says_what_the_method_has(page, run):
         assert (f'<th class="number">{name}</th>' in page) == (run.name == "real-valued")
 
 
-def test_titles_are_shown_escaped_and_the_page_is_the_same_again(run, tmp_path):
-    names = [
-        f"<script>alert('{at} & more')</script>" for at in range(run.finished.data.train.num_items)
-    ]
-    pages = []
-    for file in ("one.html", "two.html"):
-        run_report.write(run.finished, run.metrics, tmp_path / file, np.array(names))
-        pages.append((tmp_path / file).read_text(encoding="utf-8"))
-    assert pages[0] == pages[1]
-    root = tree(pages[0])
+def test_titles_are_shown_escaped_and_the_page_is_the_same_again(page, run, tmp_path):
+    assert written(run, tmp_path / "again.html", titles_of(run)) == page
+    root = tree(page)
     assert not list(root.iter("script"))
     assert any("<script>alert('" in (node.text or "") for node in root.iter("h3"))
+
+
+@pytest.mark.parametrize("run", ["recall_hash"], indirect=True)
+def test_without_titles_raw_ids_are_shown(run, tmp_path):
+    root = tree(written(run, tmp_path / "report.html"))
+    shown = {node.text for node in root.iter("h3")}
+    assert shown & set(run.finished.data.item_ids.tolist())
+    assert [node.text for node in root.iter("h2")] == SECTIONS
 
 
 def test_a_run_without_test_pairs_is_refused(tmp_path):

@@ -369,6 +369,13 @@ def test_bad_settings(settings, words):
         Settings(**settings)
 
 
+def test_one_user():
+    pairs = (["ann"] * 8, [f"i{at}" for at in range(8)]), (["ann"] * 2, ["i8", "i9"])
+    model = RecallHash(**SETTINGS).fit(Dataset.from_pairs("one", *pairs), progress=False)
+    ids, _ = model.recommend(["ann"], k=2)
+    assert sorted(ids[0]) == ["i8", "i9"] and model.metrics["test"]["recall@5"] == 1
+
+
 def test_data_without_anything_to_hold_out(data):
     pairs = (np.arange(40), np.arange(40))
     tiny = Dataset.from_pairs("tiny", pairs, pairs)

@@ -15,7 +15,9 @@ from hashgcn.data import filters, splits
 from hashgcn.data.interactions import Dataset
 from hashgcn.data.scan import Table, scan
 
-SPLITS = ("random", "last", "time")
+_COUNTED = "without header and blank lines"
+_DROP = "; drop_missing=True (--drop-missing) leaves such events out"
+SPLITS = ("random", "last", "time", "none")
 
 
 def read_interactions(
@@ -29,18 +31,19 @@ def read_interactions(
     format: str | None = None,
     separator: str | None = None,
     header: bool = True,
+    drop_missing: bool = False,
     min_weight: float | None = None,
     k_core: int = 0,
-    split: Literal["random", "last", "time"] | None = None,
+    split: Literal["random", "last", "time", "none"] | None = None,
     test_fraction: float | None = None,
     seed: int = 0,
     name: str | None = None,
 ) -> Dataset:
     """A dataset from events: one row for each time that a user met an item.
 
-    In this order: events below min_weight are left out; of the events of a pair the first in time
-    counts, in test only if train has none; the k-core stays; test pairs are split off. Users and
-    items without a pair that stays are left out.
+    In this order: events below min_weight are left out, with drop_missing incomplete ones too; of
+    the events of a pair the first in time counts, in test only if train has none; the k-core stays;
+    test pairs are split off. Users and items without a pair that stays are left out.
 
     Ids of text formats are integers if each is written as an int64 is ("7", not "07" or "7.0"),
     and else strings; other sources keep the type of theirs. With a time, train and test know the
@@ -60,11 +63,14 @@ def read_interactions(
         format: csv, tsv, jsonl, parquet, inter, movielens, lightgcn, scipy; from the ending of the
             name if None.
         separator, header: of csv and tsv; without a header columns are column_1, column_2, ...
+        drop_missing: leave out events that lack a user, an item or, where their columns are used, a
+            time or a weight (empty, null or NaN), and do not refuse them.
         min_weight: least weight of an event that counts.
         k_core: users keep at least k items and items k users; 0 keeps all.
         split: "random" (default): a fraction of each user's items, in expectation, a user keeps at
             least one; "last": the last item of every user with two or more; "time": the latest
-            fraction of all pairs, without users and items that train lacks by then.
+            fraction of all pairs, without users and items that train lacks by then; "none": all
+            pairs are for train, e.g. for codes that go into use.
         test_fraction: in (0, 1), of random and time; 0.2 if None.
         seed: of the random split, in [0, 2^64).
         name: of the dataset; of the file if None.
@@ -75,7 +81,8 @@ def read_interactions(
     Raises:
         FileNotFoundError: no such file.
         ValueError: an argument out of range, a missing column (the message names those there are),
-            missing ids, times or weights, NaN, no pair for train or for test, a damaged file.
+            missing ids, times or weights, NaN, an id that ends in NUL, no pair for train or for
+            test, a damaged file.
 
     Deterministic. Files are read twice in a stream, only the columns named: peak memory is that of
     the unique ids, and about 110 bytes for each event. LightGCN's text and matrices are read whole.
@@ -85,9 +92,10 @@ def read_interactions(
     split, test_fraction = _check(test, min_weight, k_core, split, test_fraction, seed)
     columns = {"user": user, "item": item, "time": time, "weight": weight}
     options: dict[str, Any] = {"format": format, "separator": separator, "header": header}
-    sources = [_open(source, columns, min_weight, options)]
-    if test is not None:
-        sources.append(_open(test, columns, min_weight, options))
+    sources = [
+        _open(part, columns, min_weight, drop_missing, options)
+        for part in ([source] if test is None else [source, test])
+    ]
     if split in ("last", "time") and not sources[0].has("time"):
         raise ValueError(f"time: expected a column, which split={split} needs, got None")
 
@@ -116,6 +124,7 @@ def read_interactions(
         in_time=in_time,
     )
     left_out = {
+        "incomplete": sum(part.incomplete for part in sources),
         "below min_weight": sum(part.events for part in sources) - counted,
         "repeated": counted - pairs.height,
         "outside the core": pairs.height - core.height,
@@ -133,6 +142,8 @@ def _split(
     pairs: pl.DataFrame, split: str | None, fraction: float, seed: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Pairs for train and for test; where split is None the column test tells."""
+    if split == "none":
+        return pairs, pairs.clear()
     if split is None:
         chosen = pairs["test"].to_numpy()
     elif split == "random":
@@ -164,6 +175,7 @@ class _Source:
     text: bool
     frame: pl.LazyFrame
     events: int
+    incomplete: int  # events that were dropped
     ids: dict[str, pl.Series]
     table: Table
 
@@ -196,9 +208,10 @@ def _check(
         split = "random" if split is None else split
         if split not in SPLITS:
             raise ValueError(f"split: expected one of {', '.join(SPLITS)}, got {split!r}")
-    if split == "last" and test_fraction is not None:
+    if split in ("last", "none") and test_fraction is not None:
+        what = "one item of each user" if split == "last" else "no items"
         raise ValueError(
-            f"test_fraction: expected None with split=last, which holds out one item of each user, "
+            f"test_fraction: expected None with split={split}, which holds out {what}, "
             f"got {test_fraction}"
         )
     test_fraction = 0.2 if test_fraction is None else test_fraction
@@ -214,7 +227,11 @@ def _check(
 
 
 def _open(
-    source: Any, columns: dict[str, str | None], min_weight: float | None, options: dict[str, Any]
+    source: Any,
+    columns: dict[str, str | None],
+    min_weight: float | None,
+    drop_missing: bool,
+    options: dict[str, Any],
 ) -> _Source:
     """The columns in use under their own names, checked; unique ids, number of events."""
     table = scan(source, [name for name in columns.values() if name is not None], **options)
@@ -233,7 +250,7 @@ def _open(
         if name is None and argument in ("user", "item"):
             raise ValueError(
                 f"{argument}: expected the name of a column of {table.label}, which has "
-                f"{_listed(table.names)}, got None"
+                f"{_listed(table.names)}, in {argument}= (--{argument}-column), got None"
             )
         if name is None:
             continue
@@ -251,10 +268,13 @@ def _open(
         if table.format != "jsonl":  # A blank line; an event lacks less than everything.
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         frame = frame.with_columns(pl.col("user", "item").replace("", None))
+    events = frame.select(pl.len())
+    if drop_missing:
+        frame = frame.filter(~pl.any_horizontal(_missing(name, types[name]) for name in types))
     survey = [frame.select(column.unique()) for column in ids.values()]
-    survey.append(frame.select(pl.len().alias("events"), *_faults(types)))
+    survey += [frame.select(pl.len().alias("events"), *_faults(types)), events]
     with table.errors():
-        users, items, counts = pl.collect_all(survey, engine="streaming")
+        users, items, counts, events = pl.collect_all(survey, engine="streaming")
     row = counts.row(0, named=True)
     _report_faults(table, frame, types, row)
     if not row["events"]:
@@ -265,7 +285,8 @@ def _open(
     )
     name = Path(source).name.split(".")[0] if isinstance(source, (str, os.PathLike)) else "frame"
     unique = {"user": users["user"], "item": items["item"]}
-    return _Source(table.label, name, table.text, frame, row["events"], unique, table)
+    incomplete = events.item() - row["events"]
+    return _Source(table.label, name, table.text, frame, row["events"], incomplete, unique, table)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -279,6 +300,15 @@ def _id_column(kind: str, dtype: pl.DataType, label: str) -> pl.Expr:
     if dtype == pl.String or dtype in (pl.Categorical, pl.Enum):
         return pl.col(kind).cast(pl.String)
     raise ValueError(f"{kind}: expected integers or strings in {label}, got {dtype}")
+
+
+def _missing(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Null; of times and weights also NaN and what text has in their place."""
+    missing = pl.col(column).is_null()
+    if column in ("time", "weight") and (dtype == pl.String or dtype.is_float()):
+        missing |= pl.col(column).cast(pl.Float64, strict=False).is_nan().fill_null(False)
+        missing |= pl.col(column).cast(pl.String) == ""
+    return missing
 
 
 def _faults(types: pl.Schema) -> list[pl.Expr]:
@@ -314,13 +344,13 @@ def _report_faults(
 ) -> None:
     """Raise for the first column with a fault, with the first row that has it."""
 
-    def fail(column: str, expected: str, got: str, fault: pl.Expr) -> None:
+    def fail(column: str, expected: str, got: str, fault: pl.Expr, advice: str = "") -> None:
         with table.errors():
             first = frame.with_row_index("row").filter(fault).head(1).collect()
         row = first["row"].item() + 1
         raise ValueError(
             f"{column}: expected {expected} in every row of {table.label}, got "
-            f"{got.format(first[column].item())} (row {row}, without header and blank lines)"
+            f"{got.format(first[column].item())} (row {row}, {_COUNTED}){advice}"
         )
 
     for column in types.names():
@@ -329,10 +359,10 @@ def _report_faults(
             fail(column, "an id in [-2^63, 2^63)", "{}", _outside_int64(column))
         what = {"user": "an id", "item": "an id"}.get(column, f"a {column}")
         if missing:
-            fail(column, what, f"{missing} missing", pl.col(column).is_null())
+            fail(column, what, f"{missing} missing", pl.col(column).is_null(), _DROP)
         if counts.get(f"{column} NaN"):
             value = pl.col(column).cast(pl.Float64, strict=False)
-            fail(column, "a number", f"{counts[f'{column} NaN']} NaN", value.is_nan())
+            fail(column, "a number", f"{counts[f'{column} NaN']} NaN", value.is_nan(), _DROP)
     if "weight" in types:
         if counts.get("weight no number"):
             value = pl.col("weight").cast(pl.Float64, strict=False)
@@ -373,6 +403,9 @@ def _number(kind: str, sources: Sequence[_Source]) -> _Ids:
         source.ids[kind].cast(pl.Int64) if integers else source.ids[kind] for source in sources
     )
     every = every.unique().sort()
+    if every.dtype == pl.String and every.str.ends_with("\0").any():
+        first = every.filter(every.str.ends_with("\0"))[0]
+        raise ValueError(f"{kind}: expected ids that do not end in NUL, got {first!r}")
     ids = every.to_numpy()
     keys = every.cast(pl.String) if integers and all(s.text for s in sources) else every
     return _Ids(keys, ids if ids.dtype.kind == "i" else ids.astype(np.str_))
@@ -404,11 +437,12 @@ def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -
     text = events["time"]
     try:
         times = text.str.to_datetime(strict=False)
-    except pl.exceptions.ComputeError:  # not even the first is a time
+    except pl.exceptions.PolarsError:  # not even the first is a time
         times = pl.repeat(None, len(text), dtype=pl.Datetime, eager=True).alias("time")
     if times.null_count():
-        first = text.filter(times.is_null())[0]
+        row = times.is_null().arg_true()[0]
         raise ValueError(
-            f"time: expected numbers, dates or ISO 8601 text in {source.label}, got {first!r}"
+            f"time: expected numbers, dates or ISO 8601 text in {source.label}, got {text[row]!r} "
+            f"(row {row + 1} of the events that count)"
         )
     return events.with_columns(times)

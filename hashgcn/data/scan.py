@@ -29,6 +29,11 @@ FORMATS = {
     "scipy": ("SciPy's sparse matrix", (".npz",)),
 }
 _COMPRESSIBLE = ("csv", "tsv", "jsonl", "inter", "movielens", "lightgcn")
+# What readers raise; polars panics where its reader of Parquet believes a damaged file.
+_FAILURES = (
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    *(OSError, EOFError, zlib.error, zipfile.BadZipFile),
+)
 _BINARY = {b"PAR1": "parquet", b"PK\x03\x04": "scipy"}
 
 
@@ -130,9 +135,7 @@ def _scan_file(
             frame = pl.scan_parquet(path, glob=False)
             return Table(str(path), format, frame, frame.collect_schema().names())
         if format == "scipy":
-            from scipy.sparse import load_npz
-
-            return _of_matrix(str(path), load_npz(path))
+            return _of_matrix(str(path), _load_npz(path))
         if format == "lightgcn":
             data = path.read_bytes()
             data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
@@ -221,12 +224,31 @@ def _check_content(path: Path, format: str) -> None:
         raise ValueError(f"{path}: expected {FORMATS[format][0]} ({format}), got {got[found]}")
 
 
+def _load_npz(path: Path) -> Any:
+    from scipy.sparse import load_npz
+
+    # Whatever a zip archive with arrays of other names, types and lengths leads to.
+    with _errors(str(path), "scipy", (Exception,)):
+        return load_npz(path)
+
+
 def _of_matrix(label: str, matrix: Any) -> Table:
     """Entries of a sparse matrix that are not 0; repeated ones are summed, as SciPy means them."""
-    entries = matrix.tocsr().tocoo()  # tocsr sums
-    stored = entries.data != 0
+    if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{label}: expected a matrix of real numbers, got {matrix.dtype} of {matrix.ndim} "
+            "dimensions"
+        )
+    if hasattr(matrix, "check_format"):
+        try:
+            matrix.check_format()  # SciPy's kernels believe its indices
+        except ValueError as error:
+            raise ValueError(f"{label}: expected indices of a matrix, got {error}") from error
+    entries = matrix.tocoo(copy=True)
+    entries.sum_duplicates()
     if np.isnan(np.asarray(entries.data, dtype=np.float64)).any():
         raise ValueError(f"{label}: expected a matrix of numbers, got NaN")
+    stored = entries.data != 0
     columns = {
         "user": entries.row[stored].astype(np.int64),
         "item": entries.col[stored].astype(np.int64),
@@ -248,8 +270,9 @@ def _of_pandas(column: Any) -> pl.Series:
 
 
 @contextmanager
-def _errors(label: str, format: str) -> Iterator[None]:
-    failures = (pl.exceptions.PolarsError, OSError, EOFError, zlib.error, zipfile.BadZipFile)
+def _errors(
+    label: str, format: str, failures: tuple[type[BaseException], ...] = _FAILURES
+) -> Iterator[None]:
     try:
         yield
     except failures as error:

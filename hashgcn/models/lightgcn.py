@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from hashgcn.evaluation import HammingRanking, Ranking, RealRanking
@@ -14,7 +16,7 @@ from hashgcn.nn import layers
 from hashgcn.nn.catalogue_softmax import log_partition
 from hashgcn.nn.itq import itq
 from hashgcn.nn.layers import sum_in_blocks
-from hashgcn.ops import fixed_order_mm
+from hashgcn.ops import fixed_order_mm, smooth_rank
 from hashgcn.settings import LightGCNSettings
 
 
@@ -34,9 +36,18 @@ class LightGCNNetwork(PairNetwork):
             self.generator,
             first_layer=s.first_layer,
         )
+        self.bias = nn.Parameter(torch.zeros(graph.num_items)) if s.item_bias else None
+
+    def scored(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
+        """Rows whose inner products are the scores: embeddings, and the bias as one number more."""
+        users, items = self.embeddings(graph)
+        if self.bias is not None:
+            users = torch.cat([users, users.new_ones(len(users), 1)], 1)
+            items = torch.cat([items, self.bias[:, None]], 1)
+        return users, items
 
     def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        """Rows whose inner products are the scores."""
+        """Rows of users and items, divided by norms as the score has it."""
         s = self.settings
         users, items = self.encoder(graph)
         if s.score != "dot":
@@ -54,26 +65,39 @@ class LightGCNNetwork(PairNetwork):
     def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
         if self.settings.loss == "bpr":
             return self.bpr_loss(graph, batch)
-        return self.softmax_loss(graph, batch[batch >= 0])
+        loss = self.recall_loss if self.settings.loss == "recall" else self.softmax_loss
+        return loss(graph, batch[batch >= 0])
+
+    def recall_loss(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
+        """Negative smooth recall with the log rank, mean over users and cutoffs."""
+        s = self.settings
+        p, q = self.scored(graph)
+        ranks = smooth_rank(p.index_select(0, users), q, users, graph, s.temperature).log()
+        recall = sum(torch.sigmoid(math.log(n) - ranks) for n in s.train_cutoffs)
+        degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
+        recall = recall / degree.repeat_interleave(degree)
+        return self.decayed(-sum_in_blocks(recall) / (len(s.train_cutoffs) * len(users)))
 
     def softmax_loss(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
         """Cross entropy of each of the users' items against all items, mean over these pairs."""
         s = self.settings
-        p, q = self.embeddings(graph)
+        p, q = self.scored(graph)
         p = p.index_select(0, users)
-        begin = graph.user_ptr[users]
-        degree = graph.user_ptr[users + 1] - begin
-        row = torch.repeat_interleave(torch.arange(len(users), device=users.device), degree)
-        place = torch.arange(len(row), device=users.device) - (degree.cumsum(0) - degree)[row]
-        own = (take(p, row) * take(q, graph.user_items[begin[row] + place])).sum(1)
+        row, item = graph.positives(users)
+        degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
+        own = (take(p, row) * take(q, item)).sum(1)
         total = sum_in_blocks(degree * log_partition(p, q, s.temperature))
-        loss = (total - sum_in_blocks(own) / s.temperature) / len(row)
-        return loss + s.l2 / 2 * mean(self.encoder.weight.square().sum(1)) if s.l2 else loss
+        return self.decayed((total - sum_in_blocks(own) / s.temperature) / len(row))
+
+    def decayed(self, loss: Tensor) -> Tensor:
+        """A loss over users, with the mean square of embeddings."""
+        l2 = self.settings.l2
+        return loss + l2 / 2 * mean(self.encoder.weight.square().sum(1)) if l2 else loss
 
     def bpr_loss(self, graph: BipartiteGraph, batch: Tensor) -> Tensor:
         users, positives, negatives = real_rows(batch)
         items = torch.cat([positives[:, None], negatives], 1)
-        p, q = self.embeddings(graph)
+        p, q = self.scored(graph)
         scores = (take(p, users)[:, None] * take(q, items)).sum(2)
         rows = torch.cat([users[:, None], items + graph.num_users], 1)
         size = mean(take(self.encoder.weight, rows).square().sum(2)) * rows.shape[1]
@@ -87,9 +111,9 @@ class LightGCNNetwork(PairNetwork):
     def ranking(self, graph: BipartiteGraph, name: str) -> Ranking:
         if name == "codes":
             return super().ranking(graph, name)
-        users, items = self.embeddings(graph)
         if name == "real":
-            return RealRanking(users, items)
+            return RealRanking(*self.scored(graph))
+        users, items = self.embeddings(graph)
         generator = torch.Generator().manual_seed(self.settings.seed)
         rotation = itq(torch.cat([users, items]), generator=generator)
         words = self.packed(*(fixed_order_mm(x, rotation) for x in (users, items)))
@@ -100,15 +124,17 @@ class LightGCN(HashModel):
     """Real-valued LightGCN: the ceiling (metrics["test_real"]), and two ways of rounding it.
 
         score = <p_u, q_i>, of rows divided by their norms (score="cosine"), of users' rows alone
-            ("user"), or as they are ("dot")
+            ("user"), or as they are ("dot"); + c_i, learned, with item_bias
+        loss="recall": - mean over users of sigma(log N - log smooth rank of i), mean over N
         loss="softmax": - mean over pairs of log(e^(s_ui / t) / sum over all items of e^(s_uj / t))
         loss="bpr": mean softplus(s_uj - s_ui), one uniform j for a pair, not among the user's
             train items, + l2 / 2 |embeddings of layer 0 of u, i, j|^2, as published
 
     The numbers of a row are as many as the bits: metrics["test"] ranks by their signs, "test_itq"
-    by the signs after a rotation of all rows (nn.itq). Nothing in training knows that signs will be
-    taken. Epochs are chosen by the real-valued ranking (`selection_ranking`). As published, BPR has
-    score="dot", learning_rate=1e-3, batch_pairs=2048, l2=1e-4 and 1000 epochs.
+    by the signs after a rotation of all rows (nn.itq), both without the bias. Nothing in training
+    knows that signs will be taken. Epochs are chosen by the real-valued ranking
+    (`selection_ranking`). As published, BPR has score="dot", learning_rate=1e-3, batch_pairs=2048,
+    l2=1e-4 and 1000 epochs.
 
     Source: He et al., "LightGCN" (SIGIR 2020, arXiv 2002.02126).
     """

@@ -11,6 +11,7 @@ from hashgcn.nn.estimators import (
 )
 from hashgcn.nn.layers import LightGCN, PopularityBits
 from hashgcn.nn.losses import AllPairsBPRLoss, FullSoftmaxLoss, SmoothNDCGLoss, SmoothRecallLoss
+from hashgcn.nn.real_score_tables import real_score_tables
 
 __all__ = [
     "ESTIMATORS",
@@ -26,4 +27,5 @@ __all__ = [
     "SmoothRecallLoss",
     "StraightThrough",
     "TanhContinuation",
+    "real_score_tables",
 ]

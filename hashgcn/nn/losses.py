@@ -1,8 +1,9 @@
 """Losses over a user's whole catalogue, on score tables.
 
-Each takes v_neg, v_pos, neg, pos as `hashgcn.ops.score_tables` returns them ([b, f + 1] each) and
-returns a scalar; gradients flow through the values to the codes. A row without positives counts
-nothing. Cost O(b f^2), memory O(b f + f^2).
+Each takes v_neg, v_pos, neg, pos as `hashgcn.ops.score_tables` returns them ([b, f + 1] each;
+`nn.real_score_tables` returns such tables of real-valued scores) and returns a scalar; gradients
+flow through the values to the codes. A row without positives counts nothing. Cost O(b f^2), memory
+O(b f + f^2).
 """
 
 from __future__ import annotations
@@ -26,16 +27,15 @@ def sum_over_levels(
 ) -> Tensor:
     """Sum over w of counts[w] h(values[w] - at[x]) for every level x, [b, f + 1].
 
-    All rows of values and at hold the same numbers -f + 2w and differ in their gradients alone, so
-    h is evaluated on [f + 1, f + 1] and not on [b, f + 1, f + 1]; the linear terms have the value 0
-    and the exact gradient.
+    All rows of values and at hold the same numbers and differ in their gradients alone, so h is
+    evaluated on [f + 1, f + 1] and not on [b, f + 1, f + 1]; the linear terms have the value 0 and
+    the exact gradient.
 
     Args:
         function, slope: h and its derivative, elementwise.
         counts: [b, f + 1]; values, at: v_neg or v_pos of score_tables.
     """
-    width = counts.shape[1] - 1
-    levels = torch.arange(-width, width + 1, 2, dtype=counts.dtype, device=counts.device)
+    levels = values[:1].detach().sum(0)  # of the first row, if there is one
     difference = levels[:, None] - levels
     h, dh = function(difference), slope(difference)
     return (

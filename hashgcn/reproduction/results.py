@@ -47,12 +47,10 @@ def with_settings(rows: list[Row], given: dict[str, Any]) -> list[Row]:
             raise ValueError(f"--set: expected a setting of the rows' methods, got {name!r}")
     changed = []
     for row, fields in zip(rows, known, strict=True):
-        names = [name for name in given if name in fields]
-        new = replace(row, settings=row.settings | {name: given[name] for name in names})
-        values = model(new).settings  # typed: what tables group by may be given as text
-        changed.append(
-            replace(new, settings=new.settings | {name: getattr(values, name) for name in names})
-        )
+        mine = {name: value for name, value in given.items() if name in fields}
+        settings = model(replace(row, settings=row.settings | mine)).settings
+        mine = {name: getattr(settings, name) for name in mine}  # numbers, where text was given
+        changed.append(replace(row, settings=row.settings | mine))
     return changed
 
 

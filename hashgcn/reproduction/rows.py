@@ -126,7 +126,7 @@ def _ablation(id: str, note: str, **settings: Any) -> list[Row]:
 def _lightgcn(id: str, note: str, group: str, **settings: Any) -> list[Row]:
     """Real-valued LightGCN, and its codes."""
     rankings = {"test_real": "real-valued", "test": "signs", "test_itq": "ITQ codes"}
-    settings = {**settings, "epochs": 9}
+    settings = {"epochs": 9, **settings}
     return rows_of(id, "LightGCN", settings, note, group, rankings=rankings, seeds=(0,))
 
 
@@ -176,14 +176,22 @@ ROWS: tuple[Row, ...] = (
         published="Proposed",
         seeds=(0,),
     ),
-    *_lightgcn("lightgcn-64", "64 numbers", "table", score="user", first_layer=1, batch_users=512),
     *_lightgcn(
-        *("lightgcn-64-layer-0", "64 numbers, layer 0 in the mean", "table"),
+        *("lightgcn-64-recall", "64 numbers and a bias, recall loss", "table"),
+        **{"loss": "recall", "score": "cosine", "item_bias": True, "first_layer": 1},
+        **{"temperature": 0.085, "train_cutoffs": (20, 50, 100), "epochs": 8},
+        learning_rate=0.02,
+    ),
+    *_lightgcn(
+        "lightgcn-64", "64 numbers, softmax", "table", score="user", first_layer=1, batch_users=512
+    ),
+    *_lightgcn(
+        *("lightgcn-64-layer-0", "64 numbers, softmax, layer 0 in the mean", "table"),
         score="user",
         batch_users=512,
     ),
     *_lightgcn(
-        *("lightgcn-64-for-codes", "64 numbers of unit rows", "table"),
+        *("lightgcn-64-for-codes", "64 numbers of unit rows, softmax", "table"),
         first_layer=1,
         temperature=0.12,
         batch_users=1024,

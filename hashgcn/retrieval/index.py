@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hashgcn.files import load_arrays, save_arrays
+from hashgcn.files import load_arrays, save_arrays, stated_number
 from hashgcn.retrieval.codes import hamming_topk, pack, popularity_query_bits
 from hashgcn.retrieval.table import CodeTable, joined
 
@@ -344,7 +344,7 @@ class HammingIndex:
         """
         arrays, metadata = load_arrays(path, _FORMAT, version=_VERSION, map_file=mmap)
         try:
-            length, bits = int(metadata["code_length"]), int(metadata["popularity_bits"])
+            length, bits = (stated_number(metadata, x) for x in ("code_length", "popularity_bits"))
             words = _packed_words("codes", arrays["codes"], _checked_length(length, bits))
             if not mmap:
                 words = _item_words(words, length)

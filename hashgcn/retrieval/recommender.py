@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.data.interactions import Interactions
-from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays
+from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays, stated_number
 from hashgcn.ids import look_up
 from hashgcn.retrieval.codes import pack, unpack, weighted_topk
 from hashgcn.retrieval.index import HammingIndex
@@ -289,17 +289,34 @@ class Recommender:
             )
             for name in ("users", "items")
         }
+        length = stated_number(metadata, "code_length")
         index = HammingIndex(
             arrays["item_codes"],
-            code_length=int(metadata["code_length"]),
+            code_length=length,
             ids=ids["items"],
-            popularity_bits=int(metadata["popularity_bits"]),
+            popularity_bits=stated_number(metadata, "popularity_bits"),
         )
         seen = Interactions(arrays["seen.ptr"], arrays["seen.ids"], len(index))
-        codes = arrays["user_codes"]
-        if not len(codes) == len(ids["users"]) == seen.num_users:
-            raise ValueError(f"{len(codes)} codes for {len(ids['users'])} users")
+        # Users are checked as items are.
+        users = HammingIndex(arrays["user_codes"], code_length=length, ids=ids["users"])
+        if len(users) != seen.num_users:
+            raise ValueError(f"{len(users)} codes for {seen.num_users} users")
         scales = None
         if "user_scale" in arrays:
             scales = (arrays["user_scale"], arrays["item_scale"])
-        return cls(codes, ids["users"], index, seen, scales)
+            _check_scales(scales, (len(users), len(index)), length)
+        return cls(users.codes, ids["users"], index, seen, scales)
+
+
+def _check_scales(
+    scales: tuple[np.ndarray, np.ndarray], counts: tuple[int, int], length: int
+) -> None:
+    segments = scales[1].shape[-1] if scales[1].ndim else 0
+    if segments < 1 or length % segments:
+        raise ValueError(f"scales of {segments} segments for codes of {length} bits")
+    for scale, count in zip(scales, counts, strict=True):
+        shape = (count, segments)
+        if scale.dtype != np.float32 or scale.shape != shape or not np.isfinite(scale).all():
+            raise ValueError(
+                f"scales {scale.dtype} {list(scale.shape)}, not finite float32 {list(shape)}"
+            )
