@@ -35,29 +35,17 @@ TABLES: list[tuple[tuple[str, ...], list[dict[str, Any]]]] = [
     (
         ("gowalla", "yelp2018"),
         [
-            {"recent_fraction": 0.0},
-            {"recent_fraction": 0.25},
-            {},
-            {"recent_fraction": 0.05},
-        ],
-    ),
-    (
-        ("gowalla",),
-        [
             {},
             {"first_layer": 0},
+            {"recent_fraction": 0.0},
+            {"recent_fraction": 0.05},
+            {"recent_fraction": 0.25},
             {"tau_score": 2.4},
             {"tau_score": 3.5},
-            {"train_cutoffs": (50,)},
-        ],
-    ),
-    (
-        ("gowalla", "yelp2018"),
-        [
             {"popularity_bits": 0},
             {"popularity_bits": 10},
-            {},
             {"popularity_bits": 18},
+            {"train_cutoffs": (50,)},
         ],
     ),
     (
