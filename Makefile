@@ -11,6 +11,7 @@ GPU_CHECK ?=
 EMULATE ?=
 FUZZ ?=
 FUZZ_SECONDS ?= 20
+TORCH ?=
 SOURCES := CMakeLists.txt setup.py pyproject.toml $(shell find csrc -type f)
 
 # Torch first and pinned: a CPU build is taken where one is offered, the stock wheel elsewhere. The
@@ -89,14 +90,15 @@ docs: $(VENV)/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # dist: the source, and a wheel for this Python and every torch from 2.10 on; installed and tried in an
-# environment of its own. build/lib is the wheel's: a module that is gone would stay in it.
+# environment of its own; TORCH="2.14.1": also with these versions, up to 6 GB each. build/lib is the
+# wheel's: a module that is gone would stay in it.
 wheel: $(VENV)/installed
 	rm -rf build/lib* build/bdist*
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip wheel -q --disable-pip-version-check \
 	  --no-build-isolation --no-deps -w dist .
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -c \
 	  "from setuptools.build_meta import build_sdist; build_sdist('dist')" >build/sdist.log
-	$(BIN)/python tools/try_wheel.py dist
+	$(BIN)/python tools/try_wheel.py dist $(TORCH)
 
 # Registers, shared memory and spills of every CUDA kernel: docs/kernels.md. Needs nvcc.
 kernels: $(VENV)/installed

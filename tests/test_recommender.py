@@ -98,7 +98,8 @@ def test_known_users_are_recommended_what_a_search_of_their_codes_finds():
             "items: expected at least one item .* for every user, got none for .* 1",
         ),
         ([["item 28", "item 29"]], "items: expected at least one item that someone has in train"),
-        ([[3]], "expected ids of the index"),
+        ([[3]], "items: expected ids of the index"),
+        ([["item 3", "item 30"]], "items: expected ids of the index, got 'item 30'"),
         ((np.array([0, 1]), np.array([30])), r"items: expected rows in \[0, 30\), got 30"),
         ((np.array([0, 1]), np.array([-1])), r"items: expected rows in \[0, 30\), got -1"),
         ((np.array([0, 2]), np.array([1])), r"items: expected ptr to rise from 0 to 1"),
@@ -109,6 +110,14 @@ def test_known_users_are_recommended_what_a_search_of_their_codes_finds():
 def test_bad_items(items, words):
     with pytest.raises(ValueError, match=words):
         example().fold_in(items)
+
+
+def test_unknown_items_are_passed_over_if_asked():
+    model = example()
+    codes = model.fold_in([["new", "item 3", "item 5"]], ignore_unknown=True)
+    np.testing.assert_array_equal(codes, model.fold_in([["item 3", "item 5"]]))
+    with pytest.raises(ValueError, match="items: expected at least one item that someone has"):
+        model.fold_in([["item 3"], ["new"]], ignore_unknown=True)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, np.nan])

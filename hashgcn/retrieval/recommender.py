@@ -144,6 +144,7 @@ class Recommender:
         items: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray],
         *,
         recent_fraction: float = 0.0,
+        ignore_unknown: bool = False,
         num_threads: int = 0,
     ) -> np.ndarray:
         """Codes of users that were not trained, from the items they like.
@@ -159,14 +160,15 @@ class Recommender:
             recent_fraction: in [0, 1); where it is not 0, a user's items are in order of time, and
                 the last of them, at least one, are recent: 0.1 where the model was trained on data
                 in order of time. With 0 the order makes no difference.
+            ignore_unknown: pass over raw ids that the index lacks, e.g. of items that are newer.
             num_threads: 0 for one for each processor.
 
         Returns:
             int64 [Q, ceil(f / 64)], packed; for search, or index.search.
 
         Raises:
-            ValueError: ids that the index lacks, rows or recent_fraction out of range, a user
-                without an item that someone has in train.
+            ValueError: ids that the index lacks (unless ignored), rows or recent_fraction out of
+                range, a user without an item that someone has in train.
             NotImplementedError: codes of weighted segments.
 
         Deterministic; a user's code does not depend on the others. Cost O(pairs f). Memory:
@@ -176,7 +178,7 @@ class Recommender:
             raise NotImplementedError("fold_in: codes of weighted segments need their scales too")
         if not 0 <= recent_fraction < 1:
             raise ValueError(f"recent_fraction: expected a number in [0, 1), got {recent_fraction}")
-        liked = self._liked(items)
+        liked = self._liked(items, ignore_unknown)
         without = np.flatnonzero(liked.degrees() == 0)
         if len(without):
             raise ValueError(
@@ -205,7 +207,9 @@ class Recommender:
             start = end
         return words
 
-    def _liked(self, items: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray]) -> Interactions:
+    def _liked(
+        self, items: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray], ignore_unknown: bool
+    ) -> Interactions:
         """Items to fold in, in the order given, but for those that are nobody's in train."""
         if isinstance(items, tuple):
             ptr, rows = (np.asarray(part) for part in items)
@@ -222,7 +226,9 @@ class Recommender:
                     f"got {ptr}"
                 )
         else:
-            found = [self.index.rows(one) for one in items]
+            table = self.index._table
+            found = [table.find("items", one, unknown=ignore_unknown) for one in items]
+            found = [rows[rows >= 0] for rows in found]
             lengths = [len(one) for one in found]
             rows = np.concatenate([np.zeros(0, np.int64), *found])
         users = np.repeat(np.arange(len(lengths)), lengths)
