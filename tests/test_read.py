@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -540,6 +542,17 @@ class TestBadInput:
         ):
             with pytest.raises(ValueError, match=f"source: expected a matrix of {words}"):
                 read_interactions(matrix)
+
+    def test_a_zip_archive_that_is_cut_is_closed(self, tmp_path):
+        path = tmp_path / "m.npz"
+        scipy.sparse.save_npz(path, scipy.sparse.eye_array(3))
+        path.write_bytes(path.read_bytes()[:200])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with pytest.raises(ValueError, match=r"m\.npz: expected SciPy's .*, got a damaged one"):
+                read_interactions(path)
+            gc.collect()
+        assert not caught
 
     @pytest.mark.parametrize(
         "arrays",

@@ -227,9 +227,10 @@ def _check_content(path: Path, format: str) -> None:
 def _load_npz(path: Path) -> Any:
     from scipy.sparse import load_npz
 
-    # Whatever a zip archive with arrays of other names, types and lengths leads to.
-    with _errors(str(path), "scipy", (Exception,)):
-        return load_npz(path)
+    # Whatever a zip archive with arrays of other names, types and lengths leads to. Opened here, as
+    # NumPy leaves its own file open where it is no archive.
+    with _errors(str(path), "scipy", (Exception,)), open(path, "rb") as file:
+        return load_npz(file)
 
 
 def _of_matrix(label: str, matrix: Any) -> Table:
