@@ -161,6 +161,8 @@ def evaluate(
         torch.set_num_threads(threads)
     finished = FinishedRun.load(Run(run), data=data, test_file=test_file)
     codes, interactions, cutoffs = finished.ranking, finished.data, finished.cutoffs
+    if not interactions.test.num_pairs:
+        raise ValueError(f"{interactions.name}: expected test pairs to evaluate, got none")
     started = time.perf_counter()
     test = evaluation.evaluate(codes, interactions.train, interactions.test, cutoffs)
     seconds = time.perf_counter() - started

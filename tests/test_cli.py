@@ -71,7 +71,7 @@ def test_data_without_test_pairs(tmp_path):
     done = hashgcn("recommend", out, "--user", 0, 7, "-k", 2)  # 7 has no items
     assert [line.count("(") for line in done.stdout.splitlines()] == [2, 2], done.stderr
     done = hashgcn("evaluate", out)
-    assert done.returncode == 1 and "expected items for some of the users" in done.stderr
+    assert done.returncode == 1 and "few: expected test pairs to evaluate" in done.stderr
     (folder / "train.txt").write_text("0 1 2 4\n1 2 3 4\n2 0 1 3\n7\n")  # of the same popularity
     done = hashgcn("evaluate", out)
     assert done.returncode == 1 and "expected the train pairs of the run, got" in done.stderr

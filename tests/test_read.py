@@ -434,6 +434,18 @@ class TestBadInput:
         with pytest.raises(ValueError, match=rf"{name}: expected .*, got a damaged one: "):
             read_interactions(path, **COLUMNS)
 
+    def test_a_panic_of_the_reader(self, tmp_path, monkeypatch):
+        """polars believes some damaged Parquet files too long."""
+
+        def panic(*_, **__):
+            raise pl.exceptions.PanicException("assertion failed: offset <= length")
+
+        monkeypatch.setattr(pl, "collect_all", panic)
+        with pytest.raises(
+            ValueError, match=r"e\.parquet: expected Parquet, got a damaged one: ass"
+        ):
+            read_interactions(written(tmp_path, "e.parquet"), **COLUMNS)
+
     def test_damaged_gzip(self, tmp_path):
         for name, text in (("e.txt.gz", "0 1 2 3\n" * 50), ("e.csv.gz", "u,i\n" + "1,2\n" * 50)):
             path = write(tmp_path / name, text)
