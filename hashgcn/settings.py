@@ -178,14 +178,21 @@ class LightGCNSettings(PairSettings):
     """Settings of LightGCN."""
 
     popularity_bits: int = Field(0, ge=0, le=0, description="none: its scores are real-valued")
-    loss: Literal["recall", "softmax", "bpr"] = "softmax"
+    epochs: int = Field(8, ge=1, description="of the selection run at most, and of the schedule")
+    first_layer: int = Field(1, ge=0, description="first layer of the mean; 0: the embeddings")
+    sampling: Literal["pairs", "users"] = Field(
+        "users", description="each pair once an epoch, or as many draws of a user, then of its item"
+    )
+    loss: Literal["recall", "softmax", "bpr"] = "recall"
     score: Literal["cosine", "user", "dot"] = Field(
         "cosine", description="rows that are divided by their norms: both, users', neither"
     )
-    item_bias: bool = Field(False, description="a number for each item, added to its scores")
-    temperature: float = Field(0.1, gt=0, description="of scores in the softmax and in ranks")
+    item_bias: bool = Field(True, description="a number for each item, added to its scores")
+    temperature: float = Field(
+        0.085, gt=0, description="of scores in ranks and in the softmax, for which 0.1 is better"
+    )
     train_cutoffs: tuple[int, ...] = Field(
-        (20, 50), min_length=1, description="cutoffs of the recall loss"
+        (20, 50, 100), min_length=1, description="cutoffs of the recall loss"
     )
     selection_ranking: Literal["real", "codes", "itq"] = "real"
 

@@ -133,12 +133,11 @@ class LightGCN(HashModel):
     The numbers of a row are as many as the bits: metrics["test"] ranks by their signs, "test_itq"
     by the signs after a rotation of all rows (nn.itq), both without the bias. Nothing in training
     knows that signs will be taken. Epochs are chosen by the real-valued ranking
-    (`selection_ranking`). As published, BPR has score="dot", learning_rate=1e-3, batch_pairs=2048,
-    l2=1e-4 and 1000 epochs.
+    (`selection_ranking`). As published, BPR has score="dot", no bias, first_layer=0,
+    learning_rate=1e-3, batch_pairs=2048, l2=1e-4 and 1000 epochs.
 
     Source: He et al., "LightGCN" (SIGIR 2020, arXiv 2002.02126).
     """
 
     network = LightGCNNetwork
     settings_type = LightGCNSettings
-    defaults = {"layers": 3, "learning_rate": 0.01, "sampling": "users"}
