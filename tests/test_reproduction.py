@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -330,7 +331,9 @@ def test_an_interrupted_reproduction_goes_on(tmp_path, number, capfd):
     names += [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
     command = [sys.executable, "-m", "hashgcn.cli", *reproduce(tmp_path, *names)]
     stored = tmp_path / "results/sample/recallhash-16.json"
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # A shell's background job, as the tests may be, ignores SIGINT and hands that down.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as process:
         try:
             wait_for_checkpoint(tmp_path / "work")
         finally:
