@@ -58,7 +58,7 @@ def real_score_tables(
     Deterministic, for any number of threads; bit for bit the same for one device. Cost: forward
     b n f multiply-adds and b n additions to the tables; backward three times the products and b n
     look-ups. It is composed of torch calls, no fused kernel. Peak extra memory
-    O(b (TILE + bins)) integers of 64 bits, never b x n. The host waits for the device once.
+    O(b (TILE + bins)) integers of 64 bits, never b x n. The host waits for the device a few times.
     """
     _check(user_rows, item_rows, users, graph, bins)
     limit = user_rows.detach().norm(dim=1).amax() * item_rows.detach().norm(dim=1).amax()
