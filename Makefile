@@ -90,7 +90,7 @@ docs: $(VENV)/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # dist: the source, and a wheel for this Python and every torch from 2.10 on; installed and tried in an
-# environment of its own; TORCH="2.14.1": also with these versions, up to 6 GB each. build/lib is the
+# environment of its own; TORCH="2.10.0": also with these versions, up to 6 GB each. build/lib is the
 # wheel's: a module that is gone would stay in it.
 wheel: $(VENV)/installed
 	rm -rf build/lib* build/bdist*

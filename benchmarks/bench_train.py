@@ -23,7 +23,7 @@ def test_train(race, inputs, folder, threads, name):
         with tempfile.TemporaryDirectory() as out:
             options = ["--out", out, "--quiet", "--threads", str(threads), *CHOICES[name]]
             subprocess.run(
-                [sys.executable, "-m", "hashgcn.cli", "train", folder, *options],
+                [sys.executable, "-m", "hashgcn", "train", folder, *options],
                 check=True,
                 capture_output=True,
             )

@@ -516,7 +516,3 @@ def main() -> None:
         sys.exit("hashgcn: " + "; ".join(map(_describe, error.errors())))
     except (ValueError, OSError) as error:
         sys.exit(f"hashgcn: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -36,7 +36,7 @@ def hashgcn(*arguments: object) -> subprocess.CompletedProcess:
 def hashgcn_process(*arguments: object) -> subprocess.CompletedProcess:
     """A command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "hashgcn.cli", *map(str, arguments)],
+        [sys.executable, "-m", "hashgcn", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,

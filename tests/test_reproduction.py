@@ -329,7 +329,7 @@ def test_an_interrupted_reproduction_goes_on(tmp_path, number, capfd):
     settings = {"code_length": 16, "epochs": 4, "patience": 4}
     names = ["recallhash-16", "--seeds", 1, "--run"]
     names += [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "hashgcn.cli", *reproduce(tmp_path, *names)]
+    command = [sys.executable, "-m", "hashgcn", *reproduce(tmp_path, *names)]
     stored = tmp_path / "results/sample/recallhash-16.json"
     # A shell's background job, as the tests may be, ignores SIGINT and hands that down.
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)

@@ -393,7 +393,7 @@ def test_fit_works_outside_the_main_thread(data):
 
 def test_ctrl_c_on_the_command_line_leaves_a_checkpoint(tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "hashgcn.cli", "train", "sample", "--out", str(out), "--quiet"]
+    command = [sys.executable, "-m", "hashgcn", "train", "sample", "--out", str(out), "--quiet"]
     process = subprocess.Popen(
         [*command, "--set", "epochs=500", "--set", "patience=500"],
         stderr=subprocess.PIPE,

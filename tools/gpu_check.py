@@ -61,10 +61,9 @@ def commands(part: str, options: argparse.Namespace) -> list[list[str]] | str:
     if part == "train":
         if options.data is None:
             return "expected --data, the folder that holds gowalla and yelp2018"
-        main = "from hashgcn.cli import main; main()"
         return [
             [
-                *(*python, "-c", main, "train", name, "--data", str(options.data / name)),
+                *(*python, "-m", "hashgcn", "train", name, "--data", str(options.data / name)),
                 *("--device", options.device, "--out", str(options.out / name)),
             ]
             for name in ("gowalla", "yelp2018")
