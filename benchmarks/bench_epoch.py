@@ -13,7 +13,7 @@ from plain_trainer import LightGCNLoop, PlainTrainer
 from torch import Tensor
 
 from hashgcn.models import RecallHash
-from hashgcn.settings import Settings
+from hashgcn.settings import RecallHashSettings
 from hashgcn.training import Trainer
 
 BATCH, BITS = 1024, 64
@@ -39,7 +39,7 @@ def work(graph, steps: int) -> Work:
 def test_epoch(race, inputs, size, threads):
     graph, users = inputs.graph, inputs.shape.users
     batch = size(BATCH, 64)
-    settings = Settings(
+    settings = RecallHashSettings(
         code_length=BITS, popularity_bits=0, recent_fraction=0, layers=LAYERS, first_layer=0,
         batch_users=batch, train_cutoffs=(50,), epochs=1, validation_fraction=0, warmup_steps=0,
     )  # fmt: skip

@@ -37,7 +37,7 @@ from hashgcn.graph import BipartiteGraph
 from hashgcn.models import RecallHash
 from hashgcn.nn import SmoothRecallLoss
 from hashgcn.ops._cuda_kernels import CUDA_KERNELS
-from hashgcn.settings import Settings
+from hashgcn.settings import RecallHashSettings
 
 ROUNDS, WARM_UP = 20, 3
 BITS, BATCH, LAYERS, TAU, CUTOFF = 64, 2048, 3, 3.6, 50
@@ -297,7 +297,7 @@ def propagation(device: Device, inputs: Inputs) -> Iterator[Case]:
 
 def step(device: Device, inputs: Inputs) -> Iterator[Case]:
     graph: BipartiteGraph = inputs.graph.to(device.device)
-    settings = Settings(code_length=BITS, batch_users=32 if device.quick else BATCH)
+    settings = RecallHashSettings(code_length=BITS, batch_users=32 if device.quick else BATCH)
     network = RecallHash.network(graph, settings).to(device.device)
     users = inputs.batch(settings.batch_users).to(device.device)
     rate = torch.tensor(settings.learning_rate, device=device.device)

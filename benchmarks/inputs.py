@@ -18,7 +18,7 @@ from hashgcn.files import load_arrays, save_arrays
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models import RecallHash
 from hashgcn.ops import unpack_codes
-from hashgcn.settings import Settings
+from hashgcn.settings import RecallHashSettings
 from hashgcn.training import Trainer
 
 CACHE = ROOT / "build" / "benchmarks"  # not in git
@@ -108,7 +108,7 @@ class Inputs:
         path = CACHE / f"{source}-{self.shape.users}-{bits}-bits-{EPOCHS}-epochs.safetensors"
         if not path.exists():
             CACHE.mkdir(parents=True, exist_ok=True)
-            settings = Settings(code_length=bits, epochs=EPOCHS, validation_fraction=0)
+            settings = RecallHashSettings(code_length=bits, epochs=EPOCHS, validation_fraction=0)
             trainer = Trainer(
                 RecallHash.network, self.dataset, settings, torch.device("cpu"), None, False
             )

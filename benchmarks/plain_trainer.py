@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from hashgcn.graph import BipartiteGraph
-from hashgcn.settings import Settings
+from hashgcn.settings import RecallHashSettings
 
 
 class _Propagate(torch.autograd.Function):
@@ -85,7 +85,7 @@ class PlainTrainer:
 
     CHUNK = 64
 
-    def __init__(self, graph: BipartiteGraph, settings: Settings) -> None:
+    def __init__(self, graph: BipartiteGraph, settings: RecallHashSettings) -> None:
         self.graph, self.settings = graph, settings
         self.halves = Halves.of(graph)
         generator = torch.Generator().manual_seed(settings.seed)

@@ -17,7 +17,7 @@ from hashgcn.models.recall_hash import RecallHashNetwork
 from hashgcn.ops import unpack_codes
 from hashgcn.retrieval import HammingIndex
 from hashgcn.retrieval.recommender import Recommender
-from hashgcn.settings import Settings
+from hashgcn.settings import RecallHashSettings
 
 # Settings of our trainer and evaluation. RecBole's have their own, and plan no end of training,
 # which schedules need.
@@ -43,9 +43,9 @@ class RecallHash(GeneralRecommender):
     The second term only breaks ties, as HammingIndex.search does: RecBole ranks as it does.
 
     Args:
-        config: RecBole's. Settings of hashgcn.settings.Settings are read by their names; `seed` and
-            `learning_rate` are RecBole's: with 0.005 the sample takes 3 epochs, with its default
-            9. The slope of SignSwish stays at `beta_start`.
+        config: RecBole's. Those of hashgcn.settings.RecallHashSettings are read by their names;
+            `seed` and `learning_rate` are RecBole's: with 0.005 the sample takes 3 epochs, with its
+            default 9. The slope of SignSwish stays at `beta_start`.
         dataset: the train part. Where TIME_FIELD is loaded, recent items are used.
 
     Raises:
@@ -144,7 +144,7 @@ class _Times(nn.Module):
         return self.factor * x
 
 
-def _settings(config: Any) -> Settings:
+def _settings(config: Any) -> RecallHashSettings:
     """Those of our settings that RecBole's config has."""
     for name in _NOT_HERE:
         if config[name] is not None:
@@ -152,5 +152,5 @@ def _settings(config: Any) -> Settings:
                 f"{name}: expected none, as training and evaluation are RecBole's, "
                 f"got {config[name]!r}"
             )
-    found = {name: config[name] for name in Settings.model_fields}
-    return Settings(**{name: value for name, value in found.items() if value is not None})
+    found = {name: config[name] for name in RecallHashSettings.model_fields}
+    return RecallHashSettings(**{name: value for name, value in found.items() if value is not None})

@@ -35,7 +35,7 @@ class CommonSettings(FrozenSettings):
     init_std: float = Field(0.1, gt=0, description="standard deviation of initial embeddings")
 
     # Optimisation
-    epochs: int = Field(6, ge=1, description="of the selection run at most, and of the schedule")
+    epochs: int = Field(8, ge=1, description="of the selection run at most, and of the schedule")
     batch_users: int | None = Field(
         None, ge=1, description="users in a step; default 256, or a 32nd of the users if fewer"
     )
@@ -52,7 +52,9 @@ class CommonSettings(FrozenSettings):
         "random", description="of each user's items; last in time, where their order is known"
     )
     selection_ranking: Literal["codes"] = Field("codes", description="whose metric chooses")
-    selection_metric: str = Field("recall@50", pattern=r"^(recall|ndcg)@\d+$")
+    selection_metric: str = Field(
+        "recall@50", pattern=r"^(recall|ndcg)@\d+$", description="that chooses, at a cutoff"
+    )
     patience: int = Field(2, ge=1, description="epochs without a better metric before stopping")
 
     # Evaluation
@@ -100,10 +102,9 @@ class CommonSettings(FrozenSettings):
         return self.code_length - self.num_popularity_bits
 
 
-class Settings(CommonSettings):
+class RecallHashSettings(CommonSettings):
     """Settings of RecallHash."""
 
-    epochs: int = Field(8, ge=1, description="of the selection run at most, and of the schedule")
     learning_rate: float = Field(0.015, gt=0, description="of embeddings (Adam)")
     first_layer: int = Field(1, ge=0, description="first layer of the mean; 0: the embeddings")
 
@@ -133,7 +134,7 @@ class Settings(CommonSettings):
     )
 
     # Loss
-    loss: Loss = "recall"
+    loss: Loss = Field("recall", description="over all items; see hashgcn.nn.losses")
     tau_score: float | None = Field(
         None, gt=0, description="temperature of scores; default 0.056 taste bits"
     )
@@ -141,15 +142,17 @@ class Settings(CommonSettings):
     train_cutoffs: tuple[int, ...] = Field(
         (20, 50), min_length=1, description="cutoffs of the loss"
     )
-    rank: Literal["log", "linear"] = "log"
+    rank: Literal["log", "linear"] = Field("log", description="of the recall loss")
     sampled_items: int | None = Field(
         None, ge=1, description="items drawn for each user in each step; default: the catalogue"
     )
     exclude_positives: bool = Field(True, description="leave other positives out of a rank")
-    mean: Literal["users", "pairs"] = "users"
+    mean: Literal["users", "pairs"] = Field(
+        "users", description="of the recall and softmax losses: over users or over train pairs"
+    )
 
     @model_validator(mode="after")
-    def _train_cutoffs(self) -> Settings:
+    def _train_cutoffs(self) -> RecallHashSettings:
         if min(self.train_cutoffs) < 1:
             raise ValueError(f"expected train_cutoffs >= 1, got {self.train_cutoffs}")
         return self
@@ -178,12 +181,13 @@ class LightGCNSettings(PairSettings):
     """Settings of LightGCN."""
 
     popularity_bits: int = Field(0, ge=0, le=0, description="none: its scores are real-valued")
-    epochs: int = Field(8, ge=1, description="of the selection run at most, and of the schedule")
     first_layer: int = Field(1, ge=0, description="first layer of the mean; 0: the embeddings")
     sampling: Literal["pairs", "users"] = Field(
         "users", description="each pair once an epoch, or as many draws of a user, then of its item"
     )
-    loss: Literal["recall", "softmax", "bpr"] = "recall"
+    loss: Literal["recall", "softmax", "bpr"] = Field(
+        "recall", description="over all items, or BPR on sampled pairs; see the class"
+    )
     score: Literal["cosine", "user", "dot"] = Field(
         "cosine", description="rows that are divided by their norms: both, users', neither"
     )

@@ -24,7 +24,7 @@ from hashgcn.nn import (
 from hashgcn.nn.catalogue_softmax import log_partition
 from hashgcn.nn.itq import itq
 from hashgcn.nn.layers import Dense, neighbour_mean, next_layer, standard_deviation
-from hashgcn.settings import Estimator, Settings
+from hashgcn.settings import Estimator, RecallHashSettings
 
 
 def test_sign_swish_layer_divides_by_the_standard_deviation():
@@ -83,7 +83,7 @@ def test_every_estimator_is_called_alike_and_works_in_standard_deviations(name):
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_codes_are_signs_in_evaluation_mode(name):
-    layer = ESTIMATORS[name](Settings())
+    layer = ESTIMATORS[name](RecallHashSettings())
     users, items = torch.randn(7, 5), torch.randn(11, 5)
     trained = layer(users, items, 0.5)
     assert layer.signs == all(set(x.unique().tolist()) == {-1, 1} for x in trained)

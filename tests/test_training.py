@@ -22,7 +22,7 @@ from hashgcn.graph import BipartiteGraph
 from hashgcn.models import RecallHash, recall_hash
 from hashgcn.retrieval.recommender import Recommender
 from hashgcn.run import Run
-from hashgcn.settings import Settings
+from hashgcn.settings import RecallHashSettings
 
 SETTINGS = {"code_length": 24, "epochs": 3, "batch_users": 32, "cutoffs": (5, 20)}
 SETTINGS["selection_metric"] = "recall@20"
@@ -193,7 +193,7 @@ def test_recent_items_count_where_the_order_in_time_is_known(data):
 def test_a_users_embedding_has_its_recent_items_once_more(data):
     graph = BipartiteGraph.from_interactions(data.train)
     network = recall_hash.RecallHashNetwork(
-        graph, Settings(**SETTINGS, recent_fraction=0.25, recent_scale=1.5)
+        graph, RecallHashSettings(**SETTINGS, recent_fraction=0.25, recent_scale=1.5)
     )
     users, items = network.encoder(graph)
     recent = np.zeros((data.train.num_users, data.train.num_items))
@@ -366,7 +366,7 @@ def test_damaged_codes_are_refused(data, tmp_path):
 )
 def test_bad_settings(settings, words):
     with pytest.raises(ValueError, match=words):
-        Settings(**settings)
+        RecallHashSettings(**settings)
 
 
 def test_one_user():
@@ -415,7 +415,7 @@ def test_real_gowalla_has_the_trials_shape(real_data):
     from hashgcn.data import load
 
     data = load("gowalla", real_data)
-    settings = Settings(validation_fraction=0, batch_users=256, epochs=1)
+    settings = RecallHashSettings(validation_fraction=0, batch_users=256, epochs=1)
     trainer = training.Trainer(
         RecallHash.network, data, settings, torch.device("cpu"), None, progress=False
     )

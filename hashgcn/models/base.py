@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hashgcn.evaluation import HammingRanking, Ranking
 from hashgcn.graph import BipartiteGraph
 from hashgcn.sampling import epoch_generator, user_batches
-from hashgcn.settings import CommonSettings, Settings
+from hashgcn.settings import CommonSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +80,7 @@ class HashModel:
     """
 
     network: ClassVar[type[Network]]
-    settings_type: ClassVar[type[CommonSettings]] = Settings
+    settings_type: ClassVar[type[CommonSettings]]
     defaults: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, **settings: Any) -> None:

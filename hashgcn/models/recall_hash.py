@@ -13,11 +13,13 @@ from hashgcn.nn import layers, losses
 from hashgcn.nn.estimators import ESTIMATORS, HashLayer
 from hashgcn.ops import pack_codes, score_tables
 from hashgcn.sampling import step_generator, uniform_negatives
-from hashgcn.settings import Loss, Settings
+from hashgcn.settings import Loss, RecallHashSettings
 
 
 class RecallHashNetwork(Network):
-    def __init__(self, graph: BipartiteGraph, settings: Settings) -> None:
+    settings: RecallHashSettings
+
+    def __init__(self, graph: BipartiteGraph, settings: RecallHashSettings) -> None:
         super().__init__(graph, settings)
         s = settings
         self.encoder = layers.LightGCN(
@@ -93,7 +95,7 @@ def sampled(
     )
 
 
-def hash_layer(s: Settings) -> HashLayer:
+def hash_layer(s: RecallHashSettings) -> HashLayer:
     """The estimator that the settings name; its codes have to be signs while training."""
     layer = ESTIMATORS[s.estimator](s)
     if not layer.signs:
@@ -106,7 +108,7 @@ def hash_layer(s: Settings) -> HashLayer:
     return layer
 
 
-def objective(s: Settings) -> torch.nn.Module:
+def objective(s: RecallHashSettings) -> torch.nn.Module:
     """The loss on score tables that the settings name."""
     if s.loss == "recall":
         return losses.SmoothRecallLoss(
@@ -135,6 +137,7 @@ class RecallHash(HashModel):
     """
 
     network = RecallHashNetwork
+    settings_type = RecallHashSettings
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
