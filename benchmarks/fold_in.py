@@ -20,8 +20,7 @@ from hashgcn import metrics, training
 from hashgcn.data import load
 from hashgcn.models import RecallHash
 from hashgcn.ops import propagate
-from hashgcn.retrieval import HammingIndex, pack
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import HammingIndex, Recommender, pack
 
 
 def main() -> None:

@@ -31,8 +31,7 @@ def export(
 
     Example: hashgcn export runs/gowalla --to faiss --out items.faiss
     """
-    from hashgcn.retrieval import HammingIndex, export
-    from hashgcn.retrieval.recommender import Recommender
+    from hashgcn.retrieval import HammingIndex, Recommender, export
 
     if to not in export.WRITERS:
         raise ValueError(f"--to: expected one of {', '.join(export.WRITERS)}, got {to!r}")

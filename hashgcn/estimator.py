@@ -18,8 +18,14 @@ from numpy.typing import ArrayLike
 
 from hashgcn.data import Dataset, Interactions
 from hashgcn.files import load_arrays, save_arrays
-from hashgcn.retrieval import hamming_topk, pack, popularity_query_bits, unpack, weighted_topk
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import (
+    Recommender,
+    hamming_topk,
+    pack,
+    popularity_query_bits,
+    unpack,
+    weighted_topk,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -13,7 +13,7 @@ import torch
 from hashgcn import data as datasets
 from hashgcn.data import Dataset
 from hashgcn.evaluation import HammingRanking, WeightedRanking
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import Recommender
 from hashgcn.run import Run, read_json
 
 

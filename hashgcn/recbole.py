@@ -15,8 +15,7 @@ from hashgcn.data import Interactions
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.recall_hash import RecallHashNetwork
 from hashgcn.ops import unpack_codes
-from hashgcn.retrieval import HammingIndex
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import HammingIndex, Recommender
 from hashgcn.settings import RecallHashSettings
 
 # Settings of our trainer and evaluation. RecBole's have their own, and plan no end of training,

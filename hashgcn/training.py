@@ -24,8 +24,7 @@ from hashgcn.data import Dataset, Interactions
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.base import Network
 from hashgcn.ops import check_errors
-from hashgcn.retrieval import HammingIndex
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import HammingIndex, Recommender
 from hashgcn.run import Run, write_json
 from hashgcn.settings import CommonSettings
 

@@ -22,9 +22,8 @@ import scipy.sparse
 
 from hashgcn.data import Dataset, Interactions, read_interactions, write_inter
 from hashgcn.files import encode_ids, load_arrays, save_arrays
-from hashgcn.retrieval import HammingIndex
+from hashgcn.retrieval import HammingIndex, Recommender
 from hashgcn.retrieval.codes import pack
-from hashgcn.retrieval.recommender import Recommender
 
 
 @dataclass(frozen=True)

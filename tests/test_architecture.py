@@ -157,8 +157,7 @@ import sys
 sys.modules["torch"] = None
 import numpy as np
 import hashgcn
-from hashgcn.retrieval import HammingIndex
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import HammingIndex, Recommender
 codes = np.sign(np.random.default_rng(0).normal(size=(50, 64)))
 index = HammingIndex.build(codes)
 index.save({str(tmp_path / "items.hgx")!r})

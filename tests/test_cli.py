@@ -10,7 +10,7 @@ import typer
 from command_line import hashgcn, hashgcn_process
 
 from hashgcn import cli
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import Recommender
 
 COLUMNS = ("--user-column", "who", "--item-column", "what")
 

@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 from hashgcn.estimator import HashRecommender
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import Recommender
 
 LOWEST = -np.finfo(np.float32).max
 SIZE = 50

@@ -18,7 +18,7 @@ from hashgcn.metrics import ndcg_of_hits
 from hashgcn.models import BGCH, METHODS, HashGNN, HashRec, LightGCN
 from hashgcn.models.bgch import dispersed
 from hashgcn.ops import unpack_codes
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import Recommender
 from hashgcn.run import Run
 
 SETTINGS = {"epochs": 2, "cutoffs": (5, 20), "selection_metric": "recall@20"}

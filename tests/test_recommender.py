@@ -9,8 +9,7 @@ from hashgcn import metrics
 from hashgcn.data import Dataset, Interactions, generate_sample
 from hashgcn.files import save_arrays
 from hashgcn.models import METHODS, RecallHash
-from hashgcn.retrieval import HammingIndex, pack, recommender, unpack
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import HammingIndex, Recommender, pack, recommender, unpack
 
 LENGTH, BITS = 70, 6
 

@@ -16,9 +16,8 @@ from hashgcn import models, run_report
 from hashgcn.data import Interactions
 from hashgcn.data.sample import generate_sample
 from hashgcn.finished_run import FinishedRun
-from hashgcn.retrieval import HammingIndex
+from hashgcn.retrieval import HammingIndex, Recommender
 from hashgcn.retrieval.codes import pack
-from hashgcn.retrieval.recommender import Recommender
 from hashgcn.run_report import numbers
 
 SECTIONS = ["Training", "Quality", "Codes", "Distances", "Popularity", "Neighbours", "Users"]

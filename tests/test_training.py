@@ -20,7 +20,7 @@ from hashgcn import evaluation, training
 from hashgcn.data import Dataset, Interactions, generate_sample
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models import RecallHash, recall_hash
-from hashgcn.retrieval.recommender import Recommender
+from hashgcn.retrieval import Recommender
 from hashgcn.run import Run
 from hashgcn.settings import RecallHashSettings
 

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from hashgcn.data import Dataset
-    from hashgcn.retrieval import HammingIndex
-    from hashgcn.retrieval.recommender import Recommender
+    from hashgcn.retrieval import HammingIndex, Recommender
 
 
 class Network(nn.Module):

@@ -8,10 +8,12 @@ from hashgcn.retrieval.codes import (
     weighted_topk,
 )
 from hashgcn.retrieval.index import HammingIndex
+from hashgcn.retrieval.recommender import Recommender
 from hashgcn.retrieval.rerank import search_reranked
 
 __all__ = [
     "HammingIndex",
+    "Recommender",
     "hamming_topk",
     "pack",
     "popularity_query_bits",

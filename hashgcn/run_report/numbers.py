@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashgcn.data import Interactions
+from hashgcn.retrieval import Recommender
 from hashgcn.retrieval.codes import unpack
-from hashgcn.retrieval.recommender import Recommender
 
 # Users of a sample, and bars of a histogram of real-valued scores.
 _SAMPLE = 2000
