@@ -144,7 +144,7 @@ class HashRecommender:
             userid: int or int [Q], rows of the fitted matrix.
             user_items: CSR [Q, n], the items of each of these users; None where neither
                 filter_already_liked_items nor recalculate_user is set.
-            N: >= 1.
+            N: number of results, at least 1.
             filter_already_liked_items: leave out the items of user_items.
             filter_items: ids that no user gets.
             recalculate_user: take codes from user_items (Recommender.fold_in) and not from
@@ -155,7 +155,7 @@ class HashRecommender:
                 without popularity bits.
 
         Returns:
-            ids int32 and scores float32, [N] or [Q, N]: <b_u, d_i>, best first. A user without
+            ids int32 and scores float32, [N] or [Q, N]: `<b_u, d_i>`, best first. A user without
             items (in fit, or in user_items if recalculated) gets the most popular, with score 0.
             Items without users in fit are ranked only if `items` names them. Where fewer than N are
             left: [Q, N] ends with ids -1 and the lowest float32, [N] is shorter. A user's own among
@@ -212,7 +212,7 @@ class HashRecommender:
 
         Args:
             itemid: int or int [Q].
-            N: >= 1.
+            N: number of results, at least 1.
             recalculate_item, item_users: as in implicit; items are not recalculated.
             filter_items: ids that are left out.
             items: the only ids that are ranked, N at most as many; not with filter_items.
@@ -263,7 +263,7 @@ class HashRecommender:
 
         Args:
             userid: int or int [Q].
-            N: >= 1.
+            N: number of results, at least 1.
             filter_users: ids that are left out.
             users: the only ids that are ranked, N at most as many; not with filter_users.
 

@@ -216,12 +216,18 @@ class RerankedRanking(Ranking):
 def rank(
     ranking: Ranking, seen: Interactions | None, k: int, *, batch_users: int = 4096
 ) -> np.ndarray:
-    """Each user's k best item rows, int64 [m, k], seen items left out; -1 where there are fewer.
+    """Each user's k best item rows, seen items left out.
 
     Args:
         ranking: what orders the items.
         seen: items of every user that are not ranked; None ranks all items.
+        k: number of items, at least 1.
         batch_users: users ranked at a time; changes no result.
+
+    Returns:
+        int64 [m, k], best first, -1 where there are fewer.
+
+    Deterministic, as the ranking is. Cost and memory: those of its topk for each batch.
     """
     m, size = ranking.num_users, min(batch_users, ranking.most_users or batch_users)
     ptr = np.zeros(m + 1, np.int64) if seen is None else seen.ptr
@@ -262,6 +268,12 @@ def evaluate(
         measures: see metrics.evaluate_rankings.
         list_length: items retrieved for a user, at least the largest cutoff, which is the default;
             metrics.ndcg_of_hits alone depends on it.
+
+    Returns:
+        {"recall@K": mean, "ndcg@K": mean, ...}, as metrics.evaluate_rankings.
+
+    Raises:
+        ValueError: as metrics.evaluate_rankings.
     """
     length = max(cutoffs) if list_length is None else list_length
     ids = rank(ranking, seen, length, batch_users=batch_users)

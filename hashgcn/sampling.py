@@ -32,7 +32,7 @@ def batches(rows: Tensor, size: int) -> Tensor:
 
     Args:
         rows: int64 [N, ...].
-        size: >= 1.
+        size: at least 1.
 
     Returns:
         int64 [ceil(N / size), size, ...]; the last batch is padded with -1.

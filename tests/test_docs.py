@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import re
@@ -78,3 +79,14 @@ def test_the_reference_names_all_that_is_public(package):
     for name, found in public.items():
         if callable(found):  # the others are tables of names
             assert named & {found.__module__, f"{found.__module__}.{name}"}, name
+
+
+def test_formulas_in_docstrings_survive_markdown():
+    # Outside of code <b, d> would become a tag of HTML, and >= at the start a quotation.
+    for path in (ROOT / "hashgcn").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                continue
+            for paragraph in re.split(r"\n\s*\n", ast.get_docstring(node) or ""):
+                bare = re.sub(r"`[^`]*`|\A .*", "", paragraph, flags=re.S)
+                assert not re.search(r"<[a-zA-Z]|^\s*(\w+: )?>", bare, re.M), f"{path}: {paragraph}"

@@ -21,7 +21,7 @@ def k_core(pairs: pl.DataFrame, k: int) -> pl.DataFrame:
 
     Args:
         pairs: columns user, item and others, no pair twice.
-        k: >= 0; 0 and 1 keep everything.
+        k: at least 0; 0 and 1 keep everything.
 
     Returns:
         The part, possibly empty: users and items with fewer are left out until none is left.

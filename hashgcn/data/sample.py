@@ -41,8 +41,8 @@ def generate_sample(
 
     Args:
         seed: in [0, 2^64).
-        num_users: >= 1.
-        num_items: >= 15, split evenly over 15 tastes; items that nobody draws are left out.
+        num_users: at least 1.
+        num_items: at least 15, split evenly over 15 tastes; items that nobody draws are left out.
         mean_degree: in [5, num_items], the mean number of items of a user, who has at least 5.
         noise: in [0.001, 1], the share of interest outside the user's tastes.
 

@@ -124,10 +124,13 @@ def objective(s: RecallHashSettings) -> torch.nn.Module:
 class RecallHash(HashModel):
     """The poster's method, with popularity bits and recent items.
 
-    LightGCN embeddings, codes by the sign with SignSwish's gradient, smooth recall over all items.
-    Where the order of a user's items in time is known, the user's embedding is propagated once more
-    from the last of them. `popularity_bits=0, recent_fraction=0` gives the poster's own form;
-    `estimator` gives the sign another gradient.
+        P, Q = nn.LightGCN(graph);   P <- P + recent_scale A_recent Q
+        codes: signs of P and Q with SignSwish's gradient, then popularity bits (nn.PopularityBits)
+        loss: nn.SmoothRecallLoss over all items, of the users of a batch
+
+    A_recent is the normalised graph of the last of each user's items, where their order in time is
+    known. `popularity_bits=0, recent_fraction=0, train_cutoffs=(50,)` gives the poster's own form,
+    `estimator` the sign another gradient, `loss` another loss.
 
         model = RecallHash(code_length=64).fit(hashgcn.data.load("sample"))
         ids, scores = model.recommend(["user-0001"], k=10)

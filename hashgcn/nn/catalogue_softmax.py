@@ -9,7 +9,7 @@ from hashgcn.ops import fixed_order_mm
 
 
 def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 512) -> Tensor:
-    """log sum over all items j of e^(<p_u, q_j> / t), differentiable in both arguments.
+    """log sum over all items j of `e^(<p_u, q_j> / t)`, differentiable in both arguments.
 
     Scores live a tile of items at a time and are computed again in the backward pass.
 

@@ -21,16 +21,19 @@ from hashgcn.ops import sign_fourier, sign_guided, sign_ste, sign_swish, tanh_co
 
 
 class HashLayer(nn.Module):
-    """Codes of users and items in units of s; a subclass says how one matrix becomes codes.
+    """Codes of real-valued rows of users and items; a subclass says how a matrix becomes codes.
 
-    s is the standard deviation over all entries of P and Q, detached: propagated embeddings shrink,
-    and only their size against a slope, a clip or a period counts.
+    Rows are taken in units of s, the standard deviation over all entries of P and Q, detached:
+    propagated embeddings shrink, and only their size against a slope, a clip or a period counts.
 
     An estimator of one's own is a subclass with one method:
 
         class Mine(HashLayer):
             def codes(self, x, unit, beta):
                 return my_sign(x / unit)
+
+    Deterministic, for any number of threads. Cost and memory: those of the op that a subclass
+    names, and one more read of P and Q for s.
 
     Attributes:
         signs: codes are +1 and -1 while training too, as score tables need. In evaluation mode
@@ -45,9 +48,16 @@ class HashLayer(nn.Module):
         """Codes of users (only the rows `batch`, if given) and of all items.
 
         Args:
-            users: P, float [m, f]; items: Q, float [n, f].
-            beta: what a schedule changes, a number or 0-d tensor; see the subclass.
+            users: P, float [m, f].
+            items: Q, of the same dtype, [n, f].
+            beta: what a schedule changes, a positive number or 0-d tensor; see the subclass.
             batch: int64 [b] rows of users; -1 (padding) gets the code of row 0.
+
+        Returns:
+            codes [b, f] (without batch [m, f]) and [n, f], differentiable in P and Q.
+
+        Raises:
+            ValueError: NaN, a dtype that the op lacks, beta not positive where it is used.
         """
         chosen = users if batch is None else users.index_select(0, batch.clamp(min=0))
         if not (self.training or self.signs):
@@ -113,11 +123,11 @@ class TanhContinuation(HashLayer):
 class Guidance(HashLayer):
     """While training each row is its sign with probability beta, else x / s (`ops.sign_guided`).
 
-    In evaluation mode the sign.
+    In evaluation mode the sign. Deterministic given the generator's state.
 
     Args:
-        generator: what draws the rows (on the CPU, so that devices draw alike), torch's default
-            without. To resume a run bit for bit, seed it by the step.
+        generator: what draws the rows, on the CPU, so that devices draw alike; torch's default if
+            left out. To resume a run bit for bit, seed it by the step.
     """
 
     signs = False

@@ -14,13 +14,21 @@ from hashgcn.ops import fixed_order_mm, propagate
 class LightGCN(nn.Module):
     """Embeddings of users and items, averaged over layers of the graph.
 
+        E^(l+1) = D^-1/2 A D^-1/2 E^(l);   [P; Q] = mean of E^(first_layer), ..., E^(L)
+
+    E^(0) is the parameter `weight`, float32 [m + n, f], normal at first.
+
     Args:
         num_users, num_items: m and n.
-        width: numbers in an embedding.
+        width: f, numbers in an embedding.
         layers: L >= 0, the last layer of the mean.
         init_std: standard deviation of the initial embeddings.
-        generator: where they are drawn from (on the CPU, so that devices start alike).
+        generator: where they are drawn from, on the CPU, so that devices start alike; torch's
+            default if left out.
         first_layer: of the mean, in [0, L]; 1 leaves out layer 0, what a row knows of itself alone.
+
+    Deterministic; cost, memory and errors are those of ops.propagate.
+    Source: He et al., "LightGCN" (SIGIR 2020, arXiv 2002.02126).
     """
 
     def __init__(
@@ -41,7 +49,7 @@ class LightGCN(nn.Module):
         self.weight = nn.Parameter(initial.normal_(0, init_std, generator=generator))
 
     def forward(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        """P [m, width] and Q [n, width]."""
+        """P [m, f] and Q [n, f]."""
         # Not slices: each of them would send back a gradient of all rows.
         rows = propagate(graph, self.weight, self.layers, self.first_layer)
         return rows.split(self.rows)
@@ -111,8 +119,9 @@ class PopularityBits(nn.Module):
     """Item bits that carry popularity: a learned scalar an item, written as a thermometer.
 
     The scalar is rounded to a level c in {-g, -g + 2, ..., g}, and (g + c) / 2 of the item's g bits
-    are +1, the first ones. A user with +1 in all of them scores <taste bits> + c exactly. The
-    gradient passes the rounding unchanged, so the scalar gets the sum over users of dL/ds_ui.
+    are +1, the first ones. A user with +1 in all of them has the inner product of the other bits,
+    and c more. The gradient passes the rounding unchanged, so the scalar gets the sum over users of
+    dL/ds_ui.
 
     Args:
         num_items: n.
@@ -134,11 +143,10 @@ class PopularityBits(nn.Module):
 
 
 def standard_deviation(*tensors: Tensor) -> Tensor:
-    """Standard deviation over all entries, 0-d float32.
+    """Standard deviation over all entries of matrices, 0-d float32.
 
-    From sums of squares, for entries whose mean is not large against their spread.
-    Sums by rows, then by blocks: torch's sum of a whole tensor is split by the number of threads,
-    which would make training depend on it.
+    From sums of squares, for entries whose mean is not large against their spread. The sums do not
+    depend on the number of threads, as torch's of a whole tensor do.
     """
     count = sum(x.numel() for x in tensors)
     total = sum(sum_in_blocks(x.sum(1)) for x in tensors)

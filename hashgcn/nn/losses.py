@@ -1,9 +1,10 @@
-"""Losses over a user's whole catalogue, on score tables.
+"""Losses over the whole catalogue, on score tables.
 
-Each takes v_neg, v_pos, neg, pos as `hashgcn.ops.score_tables` returns them ([b, f + 1] each;
-`nn.real_score_tables` returns such tables of real-valued scores) and returns a scalar; gradients
-flow through the values to the codes. A row without positives counts nothing. Cost O(b f^2), memory
-O(b f + f^2).
+Each takes v_neg, v_pos, neg, pos as `ops.score_tables` returns them, float32 or float64 [b, f + 1]
+(`nn.real_score_tables`: [b, bins]), and returns a scalar, to be minimised; gradients flow through
+the values to the codes. A row without positives counts nothing. Temperatures are positive, in units
+of scores, which lie in [-f, f]. Deterministic, for any number of threads. Cost O(b f^2), the
+softmax O(b f); memory O(b f + f^2).
 """
 
 from __future__ import annotations
@@ -81,22 +82,25 @@ def mean_over_positives(x: Tensor, pos: Tensor, mean: Literal["users", "pairs"])
 
 
 class SmoothRecallLoss(nn.Module):
-    """Negative smooth recall, averaged over cutoffs.
+    """Negative smooth recall, averaged over cutoffs N.
 
-    Linear: - sigma((N - rank) / tau_rank). Log: - sigma((log N - log rank) / tau_rank), whose
-    gradient does not vanish for badly ranked positives.
+        rank_ui = 1 + sum over j != i of sigma((s_uj - s_ui) / tau_score)
+        loss = - mean over u, i of sigma((log N - log rank_ui) / tau_rank)        rank="log"
+        loss = - mean over u, i of sigma((N - rank_ui) / tau_rank)                rank="linear"
 
-    The poster prints the comparison inside the rank the other way round, which counts the items
-    below the positive, and a K_phi of rank - N, which would have to fall; both are corrected here.
-    It divides by the number of pairs; recall is a mean over users: `mean` offers both.
+    The gradient of the first does not vanish for badly ranked positives; the second is the poster's
+    (what it prints otherwise: docs/method.md).
 
     Args:
-        cutoffs: N, one or several.
+        cutoffs: N >= 1, one or several.
         tau_score: temperature of the comparison of two scores; about f / 18 works.
-        tau_rank: temperature of the comparison with N (in ranks if linear, in log ranks if log).
+        tau_rank: temperature of the comparison with N, in log ranks or ranks.
         rank: "log" or "linear".
         exclude_positives: leave the user's other positives out of the rank.
-        mean: over "users" or "pairs".
+        mean: over "users", of the mean over each user's positives, as Recall is; or over "pairs".
+
+    Raises:
+        ValueError: no cutoff, or one below 1.
     """
 
     def __init__(
@@ -127,11 +131,15 @@ class SmoothRecallLoss(nn.Module):
 
 
 class SmoothNDCGLoss(nn.Module):
-    """Negative smooth NDCG: - sum of pos / log2(1 + rank), over the ideal of min(cutoff, |pos|).
+    """Negative smooth NDCG, mean over users.
+
+        loss = - mean over u of sum over i of 1 / log2(1 + rank_ui) / ideal_u,
+        ideal_u = sum over r <= min(cutoff, positives of u) of 1 / log2(1 + r)
 
     Args:
-        tau_score, exclude_positives: as in SmoothRecallLoss.
+        tau_score: as in SmoothRecallLoss, whose smooth rank it is.
         cutoff: bounds the ideal alone; the sum is over all positives.
+        exclude_positives: as in SmoothRecallLoss.
     """
 
     def __init__(
@@ -152,11 +160,11 @@ class SmoothNDCGLoss(nn.Module):
 class FullSoftmaxLoss(nn.Module):
     """Cross entropy of each positive against the whole catalogue, at a temperature.
 
-    - mean of log(e^(v / t) / sum_w (neg[w] e^(v_neg[w] / t) + pos[w] e^(v_pos[w] / t)))
+        loss = - mean over u, i of log(e^(s_ui / t) / sum over all j of e^(s_uj / t))
 
     Args:
-        temperature: t, in units of the scores.
-        mean: over "users" or "pairs".
+        temperature: t.
+        mean: as in SmoothRecallLoss.
     """
 
     def __init__(self, temperature: float, mean: Literal["users", "pairs"] = "users") -> None:
@@ -172,9 +180,12 @@ class FullSoftmaxLoss(nn.Module):
 
 
 class AllPairsBPRLoss(nn.Module):
-    """BPR over all pairs of a positive and a negative, no sampling.
+    """BPR over all pairs of a positive i and a negative j of a user, no sampling.
 
-    mean over a user's pairs of softplus((v_neg - v_pos) / t), then over users.
+        loss = mean over u of the mean over i, j of softplus((s_uj - s_ui) / t)
+
+    Args:
+        temperature: t.
     """
 
     def __init__(self, temperature: float = 1.0) -> None:

@@ -21,9 +21,9 @@ def real_score_tables(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """How many items, and how many of a user's own, score about as much as each value of a grid.
 
-    Scores are <p_u, q_j>. The grid v_0, ..., v_{bins-1}, of equal steps d, spans all that they can
-    be, max |p| max |q| to both sides. A score v_w + a d, 0 <= a < 1, counts 1 - a in column w and a
-    in the next,
+    Scores are `<p_u, q_j>`. The grid v_0, ..., v_{bins-1}, of equal steps d, spans all that they
+    can be, max |p| max |q| to both sides. A score v_w + a d, 0 <= a < 1, counts 1 - a in column w
+    and a in the next,
 
         neg[u, w] = sum over j not in Omega_u of max(0, 1 - |<p_u, q_j> - v_w| / d),
 

@@ -22,7 +22,7 @@ def sign_ste(x: Tensor, clip: float = math.inf, *, scale: float | Tensor = 1.0) 
 
     Args:
         x: float32, float64, bfloat16 or float16, any shape; contiguity is not needed.
-        clip: >= 0, infinity included, in units of z.
+        clip: at least 0, infinity included, in units of z.
         scale: positive finite number or 0-d tensor that x is multiplied with; no gradient. A
             changing tensor never recompiles nor synchronises.
 

@@ -26,8 +26,8 @@ def weighted_hamming_topk(
 
         score(q, i) = sum over l < S of a[q, l] c[i, l] <b_ql, d_il>,
 
-    with <b, d> = f - 2 hamming(b, d). It is summed in float32 in the order of l, each product and
-    each sum rounded by itself: s = s + (a c) <b, d>. Equal scores: smaller row first.
+    with `<b, d> = f - 2 hamming(b, d)`. It is summed in float32 in the order of l, each product and
+    each sum rounded by itself: `s = s + (a c) <b, d>`. Equal scores: smaller row first.
 
     Args:
         queries: int64 [Q, S, ceil(f / 64)], packed codes: pack_codes of [Q S, f], reshaped.

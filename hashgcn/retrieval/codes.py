@@ -115,9 +115,10 @@ def weighted_topk(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k items of highest score, where a code is several segments with a scale each.
 
-    score(q, i) = sum over segments l of a[q, l] c[i, l] <b_ql, d_il>, in float32 in the order of l:
-    the ids and scores of hashgcn.ops.weighted_hamming_topk, bit for bit, from plain products. For a
-    few queries at a time.
+        score(q, i) = sum over segments l of a[q, l] c[i, l] <b_ql, d_il>
+
+    In float32 in the order of l: the ids and scores of hashgcn.ops.weighted_hamming_topk, bit for
+    bit, from plain products. For a few queries at a time.
 
     Args:
         queries: int64 [Q, ceil(f / 64)], packed; f bits are S segments of f / S, one after another.
@@ -187,11 +188,11 @@ def weighted_topk(
 
 
 def popularity_query_bits(popularity_bits: int, popularity: float) -> np.ndarray:
-    """The query's half of the popularity bits: <bits, thermometer of level c> is near popularity c.
+    """The query's half of the popularity bits: their inner product with level c is near p c.
 
     round(g (1 + p) / 2) of the g bits are +1, spread evenly: with a = (1 + p) / 2 and m that count,
-    floor(t a + (m - g a) / 2 + 1/2) of the first t are, which keeps the inner product within 2 of
-    p c for every level c.
+    floor(t a + (m - g a) / 2 + 1/2) of the first t are, which keeps the inner product with the
+    thermometer of every level c within 2 of p c.
 
     Args:
         popularity_bits: g >= 0.

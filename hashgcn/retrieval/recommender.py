@@ -60,9 +60,9 @@ class Recommender:
             num_threads: 0 for one for each processor.
 
         Returns:
-            ids: raw item ids [Q, k], best first, and scores: int32 [Q, k], <b_u, d_i>. Where a user
-            has fewer than k items left: id -1 or "", score -f - 1. With scales: float32 scores,
-            -inf where there are fewer.
+            ids: raw item ids [Q, k], best first, and scores: int32 [Q, k], `<b_u, d_i>`. Where a
+            user has fewer than k items left: id -1 or "", score -f - 1. With scales: float32
+            scores, -inf where there are fewer.
 
         Raises:
             ValueError: an unknown user, k < 1, popularity out of range.

@@ -25,8 +25,8 @@ def search_reranked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k best of the `depth` items nearest in Hamming distance, by a real-valued score.
 
-    Asymmetric, without vectors: score(q, i) = <q, d_i>, of the real query and the item's +1 and -1.
-    With vectors: score(q, i) = <query_vectors[q], item_vectors[row of i]>.
+        asymmetric, without vectors: score(q, i) = <q, d_i>, real query, item's +1 and -1
+        with vectors: score(q, i) = <query_vectors[q], item_vectors[row of i]>
 
     Args:
         index: what is searched. Changes wait for nothing: the search sees one state of it.
