@@ -54,10 +54,12 @@ class BipartiteGraph:
 
     @property
     def num_users(self) -> int:
+        """m, users without items included."""
         return self.user_ptr.shape[0] - 1
 
     @property
     def num_items(self) -> int:
+        """n, items without users included."""
         return self.item_ptr.shape[0] - 1
 
     def to(self, device: torch.device | str) -> BipartiteGraph:

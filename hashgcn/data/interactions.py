@@ -112,10 +112,12 @@ class Interactions:
 
     @property
     def num_users(self) -> int:
+        """m, users without items included."""
         return len(self.ptr) - 1
 
     @property
     def num_pairs(self) -> int:
+        """Pairs of a user and an item."""
         return len(self.ids)
 
     def users(self) -> np.ndarray:

@@ -119,6 +119,7 @@ class SmoothRecallLoss(nn.Module):
             raise ValueError(f"expected cutoffs >= 1, at least one, got {list(cutoffs)}")
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+        """The loss of a batch, 0-d."""
         ranks = smooth_ranks(v_neg, v_pos, neg, pos, self.tau_score, self.exclude_positives)
         if self.rank == "log":
             ranks = ranks.log()
@@ -149,6 +150,7 @@ class SmoothNDCGLoss(nn.Module):
         self.tau_score, self.cutoff, self.exclude_positives = tau_score, cutoff, exclude_positives
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+        """The loss of a batch, 0-d."""
         ranks = smooth_ranks(v_neg, v_pos, neg, pos, self.tau_score, self.exclude_positives)
         gain = (pos / torch.log2(1 + ranks)).sum(1)
         places = torch.arange(self.cutoff + 1, dtype=gain.dtype, device=gain.device)
@@ -172,6 +174,7 @@ class FullSoftmaxLoss(nn.Module):
         self.temperature, self.mean = temperature, mean
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+        """The loss of a batch, 0-d."""
         values = torch.cat([v_neg, v_pos], 1) / self.temperature
         # Bounded, so that a padding row, which has no counts at all, gives no NaN.
         counts = torch.cat([neg, pos], 1).log().clamp(min=-1e30)
@@ -193,6 +196,7 @@ class AllPairsBPRLoss(nn.Module):
         self.temperature = temperature
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+        """The loss of a batch, 0-d."""
         t = self.temperature
         pairs = sum_over_levels(
             lambda x: softplus(x / t), lambda x: torch.sigmoid(x / t) / t, neg, v_neg, v_pos

@@ -113,14 +113,17 @@ class HammingIndex:
 
     @property
     def num_items(self) -> int:
+        """n."""
         return len(self._table)
 
     @property
     def code_length(self) -> int:
+        """f."""
         return self._code_length
 
     @property
     def popularity_bits(self) -> int:
+        """g."""
         return self._popularity_bits
 
     @property
