@@ -75,7 +75,11 @@ class HashModel:
     """A method that turns interactions into codes.
 
     Args:
-        settings: by name, see `settings_type` in hashgcn.settings; `defaults` are the method's.
+        settings: by name, those of the method's class in hashgcn.settings, `settings_type`;
+            `defaults` are its defaults where they differ from that class's.
+
+    Raises:
+        ValueError: settings that are unknown or out of range.
     """
 
     network: ClassVar[type[Network]]
@@ -113,10 +117,12 @@ class HashModel:
             self, with `metrics` (what metrics.json holds) and ready to recommend.
 
         Raises:
-            ValueError: settings or data that do not fit, a run that holds another one.
+            ValueError: settings or data that do not fit; with resume, a checkpoint of other ones.
+            FileNotFoundError: with resume, a run without a checkpoint.
             KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
 
-        The same seed gives the same codes, for any number of threads.
+        The same seed gives the same codes, for any number of threads. No method keeps scores of
+        users x items; metrics["peak_rss_mb"] and ["train_seconds"] say what a fit took.
         """
         from hashgcn.training import train
 
@@ -136,11 +142,11 @@ class HashModel:
     def recommend(
         self, users: ArrayLike, k: int = 10, **options: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Raw ids and scores of each user's k best items; see Recommender.recommend."""
+        """Raw ids and scores of each user's k best items; see retrieval.Recommender.recommend."""
         return self._fitted().recommend(users, k, **options)
 
     def fold_in(self, items: Sequence[ArrayLike], **options: Any) -> np.ndarray:
-        """Codes of new users from lists of raw item ids, see Recommender.fold_in."""
+        """Codes of new users from lists of raw item ids; see retrieval.Recommender.fold_in."""
         return self._fitted().fold_in(items, **options)
 
     def index(self) -> HammingIndex:
