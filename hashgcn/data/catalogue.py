@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +147,6 @@ def fetch(
     folder = Path(root) / name
     folder.mkdir(parents=True, exist_ok=True)
     for file, blob in PUBLISHED[name].blobs.items():
-        report = None if progress is None else _of_file(progress, file)
+        report = None if progress is None else partial(progress, file)
         download(f"{home.rstrip('/')}/{name}/{file}", folder / file, blob, report)
     return folder
-
-
-def _of_file(
-    progress: Callable[[str, int, int | None], None], file: str
-) -> Callable[[int, int | None], None]:
-    return lambda done, total: progress(file, done, total)

@@ -170,14 +170,12 @@ def _split(
 class _Source:
     """Events of one source, looked through once: columns user, item and, if used, time, weight."""
 
-    label: str
+    table: Table
     name: str
-    text: bool
     frame: pl.LazyFrame
     events: int
     incomplete: int  # events that were dropped
     ids: dict[str, pl.Series]
-    table: Table
 
     def has(self, column: str) -> bool:
         return column in self.frame.collect_schema().names()
@@ -286,7 +284,7 @@ def _open(
     name = Path(source).name.split(".")[0] if isinstance(source, (str, os.PathLike)) else "frame"
     unique = {"user": users["user"], "item": items["item"]}
     incomplete = events.item() - row["events"]
-    return _Source(table.label, name, table.text, frame, row["events"], incomplete, unique, table)
+    return _Source(table, name, frame, row["events"], incomplete, unique)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -389,15 +387,15 @@ def _as_number(column: str, counts: dict[str, int]) -> pl.Expr:
 
 def _number(kind: str, sources: Sequence[_Source]) -> _Ids:
     """All ids of users or items, in order."""
-    types = {source.ids[kind].dtype for source in sources if not source.text}
-    text = [source.ids[kind] for source in sources if source.text]
+    types = {source.ids[kind].dtype for source in sources if not source.table.text}
+    text = [source.ids[kind] for source in sources if source.table.text]
     integers = bool(text) and all(_are_integers(ids) for ids in text)
     if text:
         types.add(pl.Int64() if integers else pl.String())
     if len(types) > 1:
         raise ValueError(
             f"{kind}: expected ids of one type, got integers and strings in "
-            f"{' and '.join(source.label for source in sources)}"
+            f"{' and '.join(source.table.label for source in sources)}"
         )
     every = pl.concat(
         source.ids[kind].cast(pl.Int64) if integers else source.ids[kind] for source in sources
@@ -407,7 +405,7 @@ def _number(kind: str, sources: Sequence[_Source]) -> _Ids:
         first = every.filter(every.str.ends_with("\0"))[0]
         raise ValueError(f"{kind}: expected ids that do not end in NUL, got {first!r}")
     ids = every.to_numpy()
-    keys = every.cast(pl.String) if integers and all(s.text for s in sources) else every
+    keys = every.cast(pl.String) if integers and all(s.table.text for s in sources) else every
     return _Ids(keys, ids if ids.dtype.kind == "i" else ids.astype(np.str_))
 
 
@@ -424,7 +422,7 @@ def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -
     for kind, ids in (("user", users), ("item", items)):
         rows = pl.int_range(len(ids.keys), dtype=pl.UInt32, eager=True)
         keys = pl.LazyFrame({kind: ids.keys, f"{kind} row": rows})
-        if source.text and ids.keys.dtype != pl.String:
+        if source.table.text and ids.keys.dtype != pl.String:
             frame = frame.with_columns(pl.col(kind).cast(pl.Int64))
         frame = frame.join(keys, on=kind, how="left", maintain_order="left")
     kept = [pl.col(f"{kind} row").alias(kind) for kind in ("user", "item")]
@@ -442,7 +440,7 @@ def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -
     if times.null_count():
         row = times.is_null().arg_true()[0]
         raise ValueError(
-            f"time: expected numbers, dates or ISO 8601 text in {source.label}, got {text[row]!r} "
-            f"(row {row + 1} of the events that count)"
+            f"time: expected numbers, dates or ISO 8601 text in {source.table.label}, "
+            f"got {text[row]!r} (row {row + 1} of the events that count)"
         )
     return events.with_columns(times)
