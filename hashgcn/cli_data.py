@@ -36,11 +36,14 @@ READING: dict[str, Any] = {
     "split": Annotated[
         str | None,
         typer.Option(
-            help="Of a file: test is random (of each user), last (of each user), time or none."
+            help="Of a file, test is: random (of each user's, the default), last (of each user's), "
+            "time (the latest of all) or none."
         ),
     ],
-    "test_fraction": Annotated[float | None, typer.Option(help="Of --split random and time; 0.2.")],
-    "split_seed": Annotated[int | None, typer.Option(help="Of --split random; 0.")],
+    "test_fraction": Annotated[
+        float | None, typer.Option(help="Share of --split random and time; 0.2.")
+    ],
+    "split_seed": Annotated[int | None, typer.Option(help="Seed of --split random; 0.")],
     "test_file": Annotated[Path | None, typer.Option(help="Test events, in place of a split.")],
     "format": Annotated[
         str | None,
@@ -51,7 +54,8 @@ READING: dict[str, Any] = {
     ],
     "separator": Annotated[str | None, typer.Option(help="Between columns of csv and tsv.")],
     "no_header": Annotated[
-        bool, typer.Option("--no-header", help="Columns are column_1, column_2, ...")
+        bool,
+        typer.Option("--no-header", help="Of csv and tsv: columns are column_1, column_2, ..."),
     ],
 }
 

@@ -17,17 +17,17 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="index, faiss, usearch, numpy, parquet, postgres (SQL), or JSON lines for milvus "
-            "or qdrant."
+            help="index, faiss, usearch, numpy, parquet, postgres (SQL), milvus (JSON) or qdrant "
+            "(JSON lines)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="File to create or replace.")],
     users: Annotated[
         bool, typer.Option("--users", help="The users' codes, the queries, not the items'.")
     ] = False,
-    table: Annotated[str | None, typer.Option(help="Of postgres: the new table; items.")] = None,
+    table: Annotated[str | None, typer.Option(help="Of postgres: the new table's name.")] = None,
 ) -> None:
-    """Codes of a run for another engine.
+    """Codes of a run or an index for another engine.
 
     Example: hashgcn export runs/gowalla --to faiss --out items.faiss
     """

@@ -177,7 +177,7 @@ class HashRecommender:
         if filter_already_liked_items or recalculate_user:
             liked = self._own(user_items, len(users))
         if recalculate_user:
-            known = np.diff(np.append(0, np.cumsum(fitted.trained_items[liked.ids]))[liked.ptr]) > 0
+            known = liked.where(fitted.trained_items[liked.ids]).degrees() > 0
             codes, scales = np.zeros((len(users), fitted.index.codes.shape[1]), np.int64), None
             own = liked.rows(np.flatnonzero(known))
             codes[known] = fitted.fold_in(own, num_threads=self.num_threads)
