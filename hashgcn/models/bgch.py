@@ -161,6 +161,13 @@ class BGCH(HashModel):
     network = BGCHNetwork
     settings_type = BGCHSettings
     defaults = {
-        **{"code_length": 192, "popularity_bits": 0, "layers": 2, "learning_rate": 1e-3},
-        **{"warmup_steps": 0, "sampling": "users", "l2": 1e-4, "epochs": 100, "patience": 20},
+        "code_length": 192,
+        "popularity_bits": 0,
+        "layers": 2,
+        "learning_rate": 1e-3,
+        "warmup_steps": 0,
+        "sampling": "users",
+        "l2": 1e-4,
+        "epochs": 100,
+        "patience": 20,
     }

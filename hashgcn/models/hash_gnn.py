@@ -118,6 +118,10 @@ class HashGNN(HashModel):
     network = HashGNNNetwork
     settings_type = HashGNNSettings
     defaults = {
-        **{"popularity_bits": 0, "layers": 2, "learning_rate": 1e-3, "warmup_steps": 0},
-        **{"batch_pairs": 4096, "negatives": 10, "epochs": 20, "patience": 10},
+        "popularity_bits": 0,
+        "learning_rate": 1e-3,
+        "warmup_steps": 0,
+        "negatives": 10,
+        "epochs": 20,
+        "patience": 10,
     }

@@ -67,6 +67,12 @@ class HashRec(HashModel):
     network = HashRecNetwork
     settings_type = HashRecSettings
     defaults = {
-        **{"popularity_bits": 0, "layers": 0, "learning_rate": 1e-3, "warmup_steps": 0},
-        **{"batch_pairs": 10_000, "sampling": "users", "l2": 1e-3, "epochs": 100, "patience": 30},
+        "popularity_bits": 0,
+        "learning_rate": 1e-3,
+        "warmup_steps": 0,
+        "batch_pairs": 10_000,
+        "sampling": "users",
+        "l2": 1e-3,
+        "epochs": 100,
+        "patience": 30,
     }

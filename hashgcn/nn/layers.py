@@ -1,4 +1,4 @@
-"""The encoder and popularity bits."""
+"""Layers: LightGCN, dense ones, popularity bits; and sums in an order that is fixed."""
 
 from __future__ import annotations
 
