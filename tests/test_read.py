@@ -489,7 +489,7 @@ class TestBadInput:
             ({"k_core": -1}, "k_core: expected an integer >= 0, got -1"),
             ({"k_core": 9}, "k_core: expected a core of 9 in 6 pairs, got none"),
             ({"split": "first"}, "split: expected one of random, last, time, none, got 'first'"),
-            ({"split": "last", "time": None}, "time: expected a column, which split=last needs"),
+            ({"split": "last", "time": None}, r"time: .*\(--time-column\), which split=last"),
             ({"split": "none", "test_fraction": 0.1}, "test_fraction: expected None with split=no"),
             ({"split": "last", "test_fraction": 0.1}, "test_fraction: expected None with split=la"),
             ({"test_fraction": 1}, r"test_fraction: expected a number in \(0, 1\), got 1"),

@@ -97,7 +97,9 @@ def read_interactions(
         for part in ([source] if test is None else [source, test])
     ]
     if split in ("last", "time") and not sources[0].has("time"):
-        raise ValueError(f"time: expected a column, which split={split} needs, got None")
+        raise ValueError(
+            f"time: expected a column in time= (--time-column), which split={split} needs, got None"
+        )
 
     users, items = (_number(kind, sources) for kind in ("user", "item"))
     parts = [_read(part, users, items, min_weight) for part in sources]
