@@ -209,3 +209,23 @@ def test_smooth_rank_of_codes_equals_the_tables(problem):
     levels = ((scores + BITS) / 2).round().long()
     row, item = mask.nonzero(as_tuple=True)
     torch.testing.assert_close(ranks, by_level[row, levels[row, item]], rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "arguments", "words"),
+    [
+        (nn.SmoothRecallLoss, {"cutoffs": ()}, "cutoffs >= 1, at least one, got"),
+        (nn.SmoothRecallLoss, {"cutoffs": (20, 0)}, "cutoffs >= 1, at least one, got"),
+        (nn.SmoothRecallLoss, {"rank": "Log"}, "rank log or linear, got 'Log'"),
+        (nn.SmoothRecallLoss, {"mean": "items"}, "mean users or pairs, got 'items'"),
+        (nn.SmoothRecallLoss, {"tau_rank": 0}, "tau_rank > 0, got 0"),
+        (nn.SmoothNDCGLoss, {"tau_score": float("nan")}, "tau_score > 0, got nan"),
+        (nn.SmoothNDCGLoss, {"cutoff": 0}, "cutoff >= 1, got 0"),
+        (nn.FullSoftmaxLoss, {"temperature": -1}, "temperature > 0, got -1"),
+        (nn.FullSoftmaxLoss, {"temperature": 1, "mean": "all"}, "mean users or pairs, got 'all'"),
+        (nn.AllPairsBPRLoss, {"temperature": 0}, "temperature > 0, got 0"),
+    ],
+)
+def test_arguments_that_losses_refuse(loss, arguments, words):
+    with pytest.raises(ValueError, match=f"^expected {words}"):
+        loss(**arguments)

@@ -3,8 +3,8 @@
 Each takes v_neg, v_pos, neg, pos as `ops.score_tables` returns them, float32 or float64 [b, f + 1]
 (`nn.real_score_tables`: [b, bins]), and returns a scalar, to be minimised; gradients flow through
 the values to the codes. A row without positives counts nothing. Temperatures are positive, in units
-of scores, which lie in [-f, f]. Deterministic, for any number of threads. Cost O(b f^2), the
-softmax O(b f); memory O(b f + f^2).
+of scores, which lie in [-f, f]; arguments that are not as they are described here are a ValueError.
+Deterministic, for any number of threads. Cost O(b f^2), the softmax O(b f); memory O(b f + f^2).
 """
 
 from __future__ import annotations
@@ -81,6 +81,14 @@ def mean_over_positives(x: Tensor, pos: Tensor, mean: Literal["users", "pairs"])
     return (total / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
 
 
+def _check(mean: str = "users", **temperatures: float) -> None:
+    if mean not in ("users", "pairs"):
+        raise ValueError(f"expected mean users or pairs, got {mean!r}")
+    for name, value in temperatures.items():
+        if not value > 0:
+            raise ValueError(f"expected {name} > 0, got {value}")
+
+
 class SmoothRecallLoss(nn.Module):
     """Negative smooth recall, averaged over cutoffs N.
 
@@ -98,9 +106,6 @@ class SmoothRecallLoss(nn.Module):
         rank: "log" or "linear".
         exclude_positives: leave the user's other positives out of the rank.
         mean: over "users", of the mean over each user's positives, as Recall is; or over "pairs".
-
-    Raises:
-        ValueError: no cutoff, or one below 1.
     """
 
     def __init__(
@@ -117,6 +122,9 @@ class SmoothRecallLoss(nn.Module):
         self.rank, self.exclude_positives, self.mean = rank, exclude_positives, mean
         if not self.cutoffs or min(self.cutoffs) < 1:
             raise ValueError(f"expected cutoffs >= 1, at least one, got {list(cutoffs)}")
+        if rank not in ("log", "linear"):
+            raise ValueError(f"expected rank log or linear, got {rank!r}")
+        _check(mean, tau_score=tau_score, tau_rank=tau_rank)
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
         """The loss of a batch, 0-d."""
@@ -148,6 +156,9 @@ class SmoothNDCGLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.tau_score, self.cutoff, self.exclude_positives = tau_score, cutoff, exclude_positives
+        if cutoff < 1:
+            raise ValueError(f"expected cutoff >= 1, got {cutoff}")
+        _check(tau_score=tau_score)
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
         """The loss of a batch, 0-d."""
@@ -172,6 +183,7 @@ class FullSoftmaxLoss(nn.Module):
     def __init__(self, temperature: float, mean: Literal["users", "pairs"] = "users") -> None:
         super().__init__()
         self.temperature, self.mean = temperature, mean
+        _check(mean, temperature=temperature)
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
         """The loss of a batch, 0-d."""
@@ -194,6 +206,7 @@ class AllPairsBPRLoss(nn.Module):
     def __init__(self, temperature: float = 1.0) -> None:
         super().__init__()
         self.temperature = temperature
+        _check(temperature=temperature)
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
         """The loss of a batch, 0-d."""
