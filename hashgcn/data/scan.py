@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow
+import pyarrow.parquet
 
 from hashgcn.data.lightgcn import parse_lightgcn
 
@@ -28,10 +30,12 @@ FORMATS = {
     "lightgcn": ("LightGCN's lines `user item item ...`", (".txt",)),
     "scipy": ("SciPy's sparse matrix", (".npz",)),
 }
+_ARROW_TEXT = (pyarrow.string(), pyarrow.large_string(), pyarrow.string_view())
 _COMPRESSIBLE = ("csv", "tsv", "jsonl", "inter", "movielens", "lightgcn")
-# What readers raise; polars panics where its reader of Parquet believes a damaged file.
+# What readers raise; a name of a Parquet column that is no UTF-8 is a UnicodeDecodeError.
 _FAILURES = (
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    *(pyarrow.ArrowException, UnicodeDecodeError),
     *(OSError, EOFError, zlib.error, zipfile.BadZipFile),
 )
 _BINARY = {b"PAR1": "parquet", b"PK\x03\x04": "scipy"}
@@ -132,8 +136,7 @@ def _scan_file(
 
     with _errors(str(path), format):
         if format == "parquet":
-            frame = pl.scan_parquet(path, glob=False)
-            return Table(str(path), format, frame, frame.collect_schema().names())
+            return Table(str(path), format, *_scan_parquet(path, wanted))
         if format == "scipy":
             return _of_matrix(str(path), _load_npz(path))
         if format == "lightgcn":
@@ -163,6 +166,24 @@ def _scan_file(
         separator = separator or {"csv": ",", "tsv": "\t"}[format]
         frame = _scan_text(path, separator, None if header else _numbered, header=header)
         return Table(str(path), format, frame, frame.collect_schema().names(), text=True)
+
+
+def _scan_parquet(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, list[str]]:
+    """The columns that are wanted, read, with the names of all.
+
+    Through pyarrow: polars' own reader ends the process where one bit of a file is wrong, e.g. of
+    the count in a run of levels, for which it then allocates 2^61 bytes. Text is held once for each
+    value, and 4 bytes an event.
+    """
+    with pyarrow.parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+    columns = [name for name in schema.names if name in wanted]
+    text = [name for name in columns if schema.field(name).type in _ARROW_TEXT]
+    with pyarrow.parquet.ParquetFile(path, read_dictionary=text) as file:
+        table = file.read(columns)
+    table.validate(full=True)  # polars believes lengths, indices and UTF-8
+    frame = pl.DataFrame(table).lazy().with_columns(pl.col(text).cast(pl.String))
+    return frame, schema.names
 
 
 def _scan_text(
@@ -260,13 +281,10 @@ def _of_matrix(label: str, matrix: Any) -> Table:
 
 
 def _of_pandas(column: Any) -> pl.Series:
-    """A column through NumPy, since polars would need pyarrow; missing values become nulls."""
-    values, missing = column.to_numpy(), column.isna().to_numpy()
-    if values.dtype.kind != "O":
-        return pl.Series(values)
+    """Missing values, NaN among them, become nulls."""
     try:
-        return pl.Series(np.where(missing, None, values).tolist(), strict=True)
-    except TypeError as error:
+        return pl.from_pandas(column)
+    except (pyarrow.ArrowException, pl.exceptions.PolarsError, TypeError, OverflowError) as error:
         raise ValueError(f"{column.name}: expected values of one type, got {error}") from error
 
 
