@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet
 import pytest
 import scipy.sparse
 
@@ -445,11 +446,17 @@ class TestBadInput:
             path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
             try:
                 read = scan(path, ("u", "i")).frame.collect()
-                assert len(read) == 5 or not read.width
+                assert len(read) == 5 or not read.width  # a name of a column is another
             except ValueError as error:
                 assert str(error).startswith(f"{path}: expected Parquet, got a damaged one: ")
                 refused += 1
         assert refused > 100
+
+    def test_a_parquet_file_with_a_column_twice(self, tmp_path):
+        table = pyarrow.table([[1, 2], [3, 4], [5, 6]], names=["u", "u", "i"])
+        pyarrow.parquet.write_table(table, tmp_path / "e.parquet")
+        with pytest.raises(ValueError, match=r"e\.parquet: expected each of u, u, i once"):
+            read_interactions(tmp_path / "e.parquet", user="u", item="i")
 
     def test_a_panic_of_the_reader(self, tmp_path, monkeypatch):
         """polars panics where it meets what it did not expect."""

@@ -30,7 +30,6 @@ FORMATS = {
     "lightgcn": ("LightGCN's lines `user item item ...`", (".txt",)),
     "scipy": ("SciPy's sparse matrix", (".npz",)),
 }
-_ARROW_TEXT = (pyarrow.string(), pyarrow.large_string(), pyarrow.string_view())
 _COMPRESSIBLE = ("csv", "tsv", "jsonl", "inter", "movielens", "lightgcn")
 # What readers raise; a name of a Parquet column that is no UTF-8 is a UnicodeDecodeError.
 _FAILURES = (
@@ -172,18 +171,31 @@ def _scan_parquet(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, li
     """The columns that are wanted, read, with the names of all.
 
     Through pyarrow: polars' own reader ends the process where one bit of a file is wrong, e.g. of
-    the count in a run of levels, for which it then allocates 2^61 bytes. Text is held once for each
-    value, and 4 bytes an event.
+    the count in a run of levels, for which it then allocates 2^61 bytes. Each text is held once,
+    and 4 bytes for each event that has it.
     """
-    with pyarrow.parquet.ParquetFile(path) as file:
-        schema = file.schema_arrow
-    columns = [name for name in schema.names if name in wanted]
-    text = [name for name in columns if schema.field(name).type in _ARROW_TEXT]
-    with pyarrow.parquet.ParquetFile(path, read_dictionary=text) as file:
-        table = file.read(columns)
-    table.validate(full=True)  # polars believes lengths, indices and UTF-8
-    frame = pl.DataFrame(table).lazy().with_columns(pl.col(text).cast(pl.String))
-    return frame, schema.names
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+        names = file.schema_arrow.names
+        columns = [name for name in names if name in wanted]
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"{path}: expected each of {', '.join(columns)} once")
+        frames = [_of_arrow(file.schema_arrow.empty_table().select(columns))]
+        lacking = file.metadata.num_rows
+        for batch in file.iter_batches(columns=columns):
+            batch.validate(full=True)  # polars believes lengths, indices and UTF-8
+            frames.append(_of_arrow(batch))
+            lacking -= batch.num_rows
+        if lacking:  # what pyarrow leaves out where a column of a damaged file ends early
+            raise pyarrow.ArrowInvalid(f"{lacking} rows of {file.metadata.num_rows} are missing")
+    frame = pl.concat(frames, rechunk=False)
+    return frame.lazy().with_columns(pl.col(pl.Categorical).cast(pl.String)), names
+
+
+def _of_arrow(batch: Any) -> pl.DataFrame:
+    # Column by column: those of one batch hold the memory of all of it, text too.
+    columns = zip(batch.schema.names, batch.columns, strict=True)
+    frame = pl.DataFrame({name: pl.from_arrow(column) for name, column in columns})
+    return frame.with_columns(pl.col(pl.String).cast(pl.Categorical))
 
 
 def _scan_text(
