@@ -176,8 +176,8 @@ ROWS: tuple[Row, ...] = (
     *rows_of(
         "recallhash-128-28",
         "RecallHash",
-        {"code_length": 128, "popularity_bits": 28, "epochs": 5},
-        "128 bits, 28 of them of popularity, and recent items; 5 epochs",
+        {"code_length": 128, "popularity_bits": 28},
+        "128 bits, 28 of them of popularity, and recent items",
         "table",
         published="Proposed",
         seeds=(0,),
