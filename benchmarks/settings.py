@@ -57,6 +57,21 @@ TABLES: list[tuple[tuple[str, ...], list[dict[str, Any]]]] = [
             {"code_length": 128, "tau_score": 4.2},
         ],
     ),
+    (
+        ("gowalla",),
+        [
+            {"code_length": 128, "popularity_bits": 28} | change
+            for change in (
+                {},
+                {"popularity_bits": 36},
+                {"popularity_bits": 44},
+                {"tau_score": 7.5},
+                {"epochs": 4},
+                {"epochs": 5},
+                {"epochs": 5, "train_cutoffs": (20, 50, 100)},
+            )
+        ],
+    ),
 ]
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet
 import pytest
 import scipy.sparse
 
 from hashgcn.data import Dataset, filters, load, read_interactions
-from hashgcn.data.scan import FORMATS
+from hashgcn.data.scan import FORMATS, scan
 
 # user, item, time, weight; shuffled in time, with a repeated pair.
 EVENTS = [
@@ -434,8 +435,31 @@ class TestBadInput:
         with pytest.raises(ValueError, match=rf"{name}: expected .*, got a damaged one: "):
             read_interactions(path, **COLUMNS)
 
+    def test_one_bit_of_a_parquet_file(self, tmp_path):
+        """Where polars read Parquet, bytes 49 and 130 of this one ended the process."""
+        frame = pl.DataFrame({"u": [1, 1, 2, 3, None], "i": ["a", "b", "a", "c", "b"]})
+        path = tmp_path / "e.parquet"
+        frame.write_parquet(path, compression="uncompressed", statistics=False)
+        content = path.read_bytes()
+        refused = 0
+        for place in range(4, len(content)):
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            try:
+                read = scan(path, ("u", "i")).frame.collect()
+                assert len(read) == 5 or not read.width  # a name of a column is another
+            except ValueError as error:
+                assert str(error).startswith(f"{path}: expected Parquet, got a damaged one: ")
+                refused += 1
+        assert refused > 100
+
+    def test_a_parquet_file_with_a_column_twice(self, tmp_path):
+        table = pyarrow.table([[1, 2], [3, 4], [5, 6]], names=["u", "u", "i"])
+        pyarrow.parquet.write_table(table, tmp_path / "e.parquet")
+        with pytest.raises(ValueError, match=r"e\.parquet: expected each of u, u, i once"):
+            read_interactions(tmp_path / "e.parquet", user="u", item="i")
+
     def test_a_panic_of_the_reader(self, tmp_path, monkeypatch):
-        """polars believes some damaged Parquet files too long."""
+        """polars panics where it meets what it did not expect."""
 
         def panic(*_, **__):
             raise pl.exceptions.PanicException("assertion failed: offset <= length")

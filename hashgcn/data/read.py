@@ -84,8 +84,9 @@ def read_interactions(
             missing ids, times or weights, NaN, an id that ends in NUL, no pair for train or for
             test, a damaged file.
 
-    Deterministic. Files are read twice in a stream, only the columns named: peak memory is that of
-    the unique ids, and about 110 bytes for each event. LightGCN's text and matrices are read whole.
+    Deterministic. Only the columns named are read, text twice in a stream: peak memory is that of
+    the unique ids, and about 110 bytes for each event, 160 where ids in Parquet are text.
+    LightGCN's text and matrices are read whole.
 
     Cost: O(events log events).
     """
@@ -103,6 +104,10 @@ def read_interactions(
 
     users, items = (_number(kind, sources) for kind in ("user", "item"))
     parts = [_read(part, users, items, min_weight) for part in sources]
+    name = name or sources[0].name
+    total = sum(part.events for part in sources)
+    incomplete = sum(part.incomplete for part in sources)
+    del sources  # may hold the columns, and what follows takes the most memory
     in_time = all("time" in part.columns for part in parts)
     if in_time:
         parts = [part.sort("time", maintain_order=True) for part in parts]
@@ -121,13 +126,13 @@ def read_interactions(
 
     train, held = _split(core, split, test_fraction, seed)
     rows = Dataset.from_pairs(
-        name or sources[0].name,
+        name,
         *((part["user"].to_numpy(), part["item"].to_numpy()) for part in (train, held)),
         in_time=in_time,
     )
     left_out = {
-        "incomplete": sum(part.incomplete for part in sources),
-        "below min_weight": sum(part.events for part in sources) - counted,
+        "incomplete": incomplete,
+        "below min_weight": total - counted,
         "repeated": counted - pairs.height,
         "outside the core": pairs.height - core.height,
         "unknown to train": core.height - train.height - held.height,

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow
+import pyarrow.parquet
 
 from hashgcn.data.lightgcn import parse_lightgcn
 
@@ -29,9 +31,10 @@ FORMATS = {
     "scipy": ("SciPy's sparse matrix", (".npz",)),
 }
 _COMPRESSIBLE = ("csv", "tsv", "jsonl", "inter", "movielens", "lightgcn")
-# What readers raise; polars panics where its reader of Parquet believes a damaged file.
+# What readers raise; a name of a Parquet column that is no UTF-8 is a UnicodeDecodeError.
 _FAILURES = (
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    *(pyarrow.ArrowException, UnicodeDecodeError),
     *(OSError, EOFError, zlib.error, zipfile.BadZipFile),
 )
 _BINARY = {b"PAR1": "parquet", b"PK\x03\x04": "scipy"}
@@ -132,8 +135,7 @@ def _scan_file(
 
     with _errors(str(path), format):
         if format == "parquet":
-            frame = pl.scan_parquet(path, glob=False)
-            return Table(str(path), format, frame, frame.collect_schema().names())
+            return Table(str(path), format, *_scan_parquet(path, wanted))
         if format == "scipy":
             return _of_matrix(str(path), _load_npz(path))
         if format == "lightgcn":
@@ -163,6 +165,37 @@ def _scan_file(
         separator = separator or {"csv": ",", "tsv": "\t"}[format]
         frame = _scan_text(path, separator, None if header else _numbered, header=header)
         return Table(str(path), format, frame, frame.collect_schema().names(), text=True)
+
+
+def _scan_parquet(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, list[str]]:
+    """The columns that are wanted, read, with the names of all.
+
+    Through pyarrow: polars' own reader ends the process where one bit of a file is wrong, e.g. of
+    the count in a run of levels, for which it then allocates 2^61 bytes. Each text is held once,
+    and 4 bytes for each event that has it.
+    """
+    with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+        names = file.schema_arrow.names
+        columns = [name for name in names if name in wanted]
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"{path}: expected each of {', '.join(columns)} once")
+        frames = [_of_arrow(file.schema_arrow.empty_table().select(columns))]
+        lacking = file.metadata.num_rows
+        for batch in file.iter_batches(columns=columns):
+            batch.validate(full=True)  # polars believes lengths, indices and UTF-8
+            frames.append(_of_arrow(batch))
+            lacking -= batch.num_rows
+        if lacking:  # what pyarrow leaves out where a column of a damaged file ends early
+            raise pyarrow.ArrowInvalid(f"{lacking} rows of {file.metadata.num_rows} are missing")
+    frame = pl.concat(frames, rechunk=False)
+    return frame.lazy().with_columns(pl.col(pl.Categorical).cast(pl.String)), names
+
+
+def _of_arrow(batch: Any) -> pl.DataFrame:
+    # Column by column: those of one batch hold the memory of all of it, text too.
+    columns = zip(batch.schema.names, batch.columns, strict=True)
+    frame = pl.DataFrame({name: pl.from_arrow(column) for name, column in columns})
+    return frame.with_columns(pl.col(pl.String).cast(pl.Categorical))
 
 
 def _scan_text(
@@ -260,13 +293,10 @@ def _of_matrix(label: str, matrix: Any) -> Table:
 
 
 def _of_pandas(column: Any) -> pl.Series:
-    """A column through NumPy, since polars would need pyarrow; missing values become nulls."""
-    values, missing = column.to_numpy(), column.isna().to_numpy()
-    if values.dtype.kind != "O":
-        return pl.Series(values)
+    """Missing values, NaN among them, become nulls."""
     try:
-        return pl.Series(np.where(missing, None, values).tolist(), strict=True)
-    except TypeError as error:
+        return pl.from_pandas(column)
+    except (pyarrow.ArrowException, pl.exceptions.PolarsError, TypeError, OverflowError) as error:
         raise ValueError(f"{column.name}: expected values of one type, got {error}") from error
 
 
