@@ -1,4 +1,4 @@
-"""Sizes of benchmarks: the counts of real data sets, with generated interactions of that shape."""
+"""Sizes of benchmarks: the counts of a real data set, with generated interactions of that shape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ class Shape(NamedTuple):
 
 
 GOWALLA = Shape(29_858, 40_981, 810_128)
-YELP2018 = Shape(31_668, 38_048, 1_237_259)
 TINY = Shape(300, 400, 4_000)  # of quick runs, which test the suite and measure nothing
 
 
