@@ -181,6 +181,15 @@ class TestDataset:
         assert rows_of(data.train) == [[0, 1, 2], [0, 1], [3], []]
         assert rows_of(data.test) == [[], [4], [], [3]]
 
+    @pytest.mark.parametrize("in_time", [False, True])
+    def test_pairs_of_train_are_not_for_test(self, in_time):
+        train, test = ([1, 2, 2], [5, 6, 5]), ([2, 1, 2, 3], [7, 5, 6, 5])
+        data = Dataset.from_pairs("toy", train, test, in_time=in_time)
+        assert data.item_ids[data.test.ids].tolist() == [7, 5]
+        assert data.user_ids[data.test.users()].tolist() == [2, 3]
+        assert data.left_out == {"repeated": 2}
+        assert data.train.num_pairs == 3
+
     def test_strings(self):
         data = Dataset.from_pairs("toy", (["b", "a", "é"], ["y", "y", ""]), ([], []), users=["zoë"])
         assert data.user_ids.tolist() == ["a", "b", "zoë", "é"]
