@@ -364,6 +364,8 @@ def test_damaged_codes_are_refused(data, tmp_path):
         ({"epochs": 0}, "epochs"),
         ({"learning_rate": -1}, "learning_rate"),
         ({"selection_metric": "recall@7"}, "one of the cutoffs"),
+        ({"selection_metric": "recall@050"}, "selection_metric"),
+        ({"selection_metric": "recall@５０"}, "selection_metric"),
         ({"cutoffs": (0, 50)}, "cutoffs >= 1"),
         ({"loss": "hinge"}, "loss"),
         ({"estimator": "relu"}, "estimator"),
