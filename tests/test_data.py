@@ -84,6 +84,10 @@ class TestInteractions:
         with pytest.raises(ValueError, match=message):
             Interactions.from_pairs(users, items, 2, 3)
 
+    def test_from_pairs_rejects_sizes_whose_product_wraps_around(self):
+        with pytest.raises(ValueError, match=r"num_users \* num_items: expected less than 2\^63"):
+            Interactions.from_pairs([5], [3], np.int64(8), np.int64(2**61))
+
 
 class TestSplit:
     def test_parts_are_a_partition_and_users_keep_an_item(self):

@@ -93,7 +93,7 @@ class Interactions:
             raise ValueError(f"items: expected {len(users)} rows, as users, got {len(items)}")
         _check_range("users", users, num_users)
         _check_range("items", items, num_items)
-        if num_users * num_items >= 2**63:
+        if int(num_users) * int(num_items) >= 2**63:  # NumPy's integers would wrap around
             raise ValueError(
                 f"num_users * num_items: expected less than 2^63, got {num_users} * {num_items}"
             )
