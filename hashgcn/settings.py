@@ -52,7 +52,7 @@ class CommonSettings(FrozenSettings):
         "random", description="of each user's items; last in time, where their order is known"
     )
     selection_ranking: Literal["codes"] = Field("codes", description="whose metric chooses")
-    selection_metric: str = Field("recall@50", pattern=r"^(recall|ndcg)@\d+$")
+    selection_metric: str = Field("recall@50", pattern=r"^(recall|ndcg)@[1-9][0-9]*$")
     patience: int = Field(2, ge=1, description="epochs without a better metric before stopping")
 
     # Evaluation
