@@ -14,6 +14,8 @@ def raw_ids(argument: str, ids: ArrayLike) -> np.ndarray:
     array = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, dtype=object)
     if array.ndim != 1:
         raise ValueError(f"{argument}: expected a 1-d array of ids, got shape {array.shape}")
+    if not len(array) and array.dtype.kind != "U":  # np.array([]) is of floats
+        return np.zeros(0, dtype=np.int64)
     if array.dtype.kind in "OT":
         for kind, dtype in ((Integral, np.int64), (str, np.str_)):
             if all(isinstance(x, kind) and not isinstance(x, bool) for x in array):

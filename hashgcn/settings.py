@@ -53,7 +53,7 @@ class CommonSettings(FrozenSettings):
     )
     selection_ranking: Literal["codes"] = Field("codes", description="whose metric chooses")
     selection_metric: str = Field(
-        "recall@50", pattern=r"^(recall|ndcg)@\d+$", description="that chooses, at a cutoff"
+        "recall@50", pattern=r"^(recall|ndcg)@[1-9][0-9]*$", description="that chooses, at a cutoff"
     )
     patience: int = Field(2, ge=1, description="epochs without a better metric before stopping")
 

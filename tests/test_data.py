@@ -84,6 +84,10 @@ class TestInteractions:
         with pytest.raises(ValueError, match=message):
             Interactions.from_pairs(users, items, 2, 3)
 
+    def test_from_pairs_rejects_sizes_whose_product_wraps_around(self):
+        with pytest.raises(ValueError, match=r"num_users \* num_items: expected less than 2\^63"):
+            Interactions.from_pairs([5], [3], np.int64(8), np.int64(2**61))
+
 
 class TestSplit:
     def test_parts_are_a_partition_and_users_keep_an_item(self):
@@ -180,6 +184,15 @@ class TestDataset:
         assert data.train.popularity().tolist() == [2, 2, 1, 1, 0]
         assert rows_of(data.train) == [[0, 1, 2], [0, 1], [3], []]
         assert rows_of(data.test) == [[], [4], [], [3]]
+
+    @pytest.mark.parametrize("in_time", [False, True])
+    def test_pairs_of_train_are_not_for_test(self, in_time):
+        train, test = ([1, 2, 2], [5, 6, 5]), ([2, 1, 2, 3], [7, 5, 6, 5])
+        data = Dataset.from_pairs("toy", train, test, in_time=in_time)
+        assert data.item_ids[data.test.ids].tolist() == [7, 5]
+        assert data.user_ids[data.test.users()].tolist() == [2, 3]
+        assert data.left_out == {"repeated": 2}
+        assert data.train.num_pairs == 3
 
     def test_strings(self):
         data = Dataset.from_pairs("toy", (["b", "a", "é"], ["y", "y", ""]), ([], []), users=["zoë"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -110,6 +111,27 @@ class TestDownload:
     def test_takes_what_is_whole_but_has_no_name_yet(self, server, path, wanted):
         (path.parent / f".f.{wanted[:8]}.part").write_bytes(CONTENT)
         assert download(f"{server.home}/f", path, wanted) and path.read_bytes() == CONTENT
+
+    def test_another_process_cannot_spoil_what_was_checked(self, server, path, wanted):
+        """One that was fetching the same, and writes on where it left off."""
+        with open(path.parent / f".f.{wanted[:8]}.part", "ab") as other:
+            assert download(f"{server.home}/f", path, wanted)
+            other.write(b"the rest")
+        assert path.read_bytes() == CONTENT
+
+    def test_two_at_a_time(self, server, path, wanted):
+        def run() -> None:
+            with contextlib.suppress(ValueError, OSError):  # which says to try again
+                download(f"{server.home}/f", path, wanted)
+
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not path.exists() or path.read_bytes() == CONTENT
+        download(f"{server.home}/f", path, wanted)
+        assert path.read_bytes() == CONTENT
 
     def test_refuses_other_content(self, server, path, wanted):
         server.files["/f"] = b"other"

@@ -258,6 +258,9 @@ def test_postgres_refuses_nul(tmp_path):
         export.write_postgres(index, tmp_path / "items.sql")
     with pytest.raises(ValueError, match="without NUL"):
         export.write_postgres(index, tmp_path / "items.sql", table="\0")
+    for table in ("items\nDROP TABLE x; --", "a\r"):  # it would end the comments in the head
+        with pytest.raises(ValueError, match="table: expected a name without line breaks, got '.*"):
+            export.write_postgres(index, tmp_path / "items.sql", table=table)
     assert os.listdir(tmp_path) == []
 
 

@@ -114,6 +114,21 @@ def test_a_range_of_all_rows_is_not_stored(tmp_path):
         HammingIndex.build(CODES, range(59))
 
 
+def test_ids_that_are_a_range_may_be_added():
+    index = HammingIndex.build(CODES[:2], [10, 11])
+    index.add(CODES[2:4], range(2))
+    assert index.ids.tolist() == [10, 11, 0, 1]
+    assert index.rows([1, 10]).tolist() == [3, 0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ids", [None, []])
+def test_an_index_may_grow_from_nothing(kind, ids):
+    index = HammingIndex(np.zeros((0, 2), np.int64), code_length=70, ids=ids)
+    index.add(CODES, make_ids(kind, 60))
+    assert_same(index.search(QUERIES, 60), make_index(kind).search(QUERIES, 60))
+
+
 def test_empty_changes_change_nothing():
     index = make_index("int")
     before = index.codes, index.ids

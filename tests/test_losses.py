@@ -112,6 +112,19 @@ def test_loss_and_gradient_equal_the_pairwise_form(problem, name):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-14)
 
 
+def test_ndcg_of_counts_whose_float32_sum_is_just_below_a_whole_number():
+    """As those of nn.real_score_tables: multiples of 2^-16, here 700 in all."""
+    unit, some = 2**16, torch.rand(50, 63, generator=torch.Generator().manual_seed(0)).double()
+    shares = (20 * some * unit).floor()
+    pos = torch.cat([shares, 700 * unit - shares.sum(1, keepdim=True)], 1).float() / unit
+    assert (pos.double().sum(1) == 700).all() and (pos.sum(1) < 700).any()
+    values = torch.linspace(-1, 1, 64).expand(50, -1)
+    tables = values, values, torch.ones(50, 64), pos
+    loss = nn.SmoothNDCGLoss(TAU, cutoff=1000)
+    got, want = loss(*tables), loss(*(table.double() for table in tables))
+    torch.testing.assert_close(got.double(), want, rtol=1e-6, atol=0)
+
+
 def test_a_users_own_loss_in_five_lines(problem):
     v_neg, v_pos, neg, pos = ops.score_tables(*problem)
     z = torch.logsumexp(torch.cat([v_neg / TAU + neg.log(), v_pos / TAU + pos.log()], 1), 1)

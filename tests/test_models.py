@@ -157,6 +157,13 @@ def test_bytes_per_item(data):
     assert of("hashgnn") == {"test": 3}
 
 
+@pytest.mark.parametrize("name", ["bgch", "hashgnn"])
+def test_released_evaluation_at_large_cutoffs(data, name):
+    model = small(name, released_evaluation=True, cutoffs=(20, 1200), epochs=1)
+    released = model.fit(data, progress=False).metrics["test_released"]
+    assert released["recall@1200"] == 1
+
+
 class TestLightGCN:
     def plain(self, graph, network):
         """Embeddings in float64, and the parameter they come from."""

@@ -178,6 +178,13 @@ def test_threads_change_nothing(graph, dtype):
         ),
         ({"user_rows": torch.full((USERS, WIDTH), math.nan)}, "finite, got NaN"),
         ({"item_rows": torch.full((ITEMS, WIDTH), math.inf)}, "finite, got NaN"),
+        (  # scores of 2.1e38, both signs apart more than float32 holds
+            {
+                "user_rows": torch.full((USERS, WIDTH), 7e18),
+                "item_rows": torch.full((ITEMS, WIDTH), 5e18),
+            },
+            "got NaN, infinity or an overflow",
+        ),
         ({"users": torch.arange(USERS) + 1}, "from -1 to 8, got 1 to 9"),
         ({"users": torch.arange(USERS) - 2}, "from -1 to 8, got -2 to 6"),
         ({"users": torch.arange(USERS).int()}, "users int64"),

@@ -106,7 +106,8 @@ def test_rows(kind):
         found = index.rows(raw)
         assert found.dtype == np.int64
         np.testing.assert_array_equal(found, rows)
-    assert index.rows([]).shape == (0,)
+    for nothing in ([], np.array([]), np.array([], dtype=str), np.array([], dtype=np.int32)):
+        assert index.rows(nothing).shape == (0,)
     unknown = ["item 3 and more than any id has"] if kind == "str" else [-1, 60, 2**60]
     for one in [*unknown, 1 if kind == "str" else "1"]:
         with pytest.raises(ValueError, match=f"expected ids of the index.*, got .*{one}"):
@@ -410,6 +411,25 @@ class TestWeightedTopk:
             (
                 {"exclude_ptr": np.arange(151), "exclude_ids": np.full(150, -1)},
                 r"exclude_ids: expected item rows in \[0, 80\), got -1",
+            ),
+            ({"exclude_ids": np.arange(80)}, "exclude_ptr, exclude_ids: expected both or neither"),
+            ({"exclude_ptr": np.arange(151)}, "exclude_ptr, exclude_ids: expected both or neither"),
+            *(
+                (
+                    {"exclude_ptr": ptr, "exclude_ids": np.arange(5)},
+                    "exclude_ptr: expected 151 numbers that rise from 0 to 5, the length",
+                )
+                for ptr in (
+                    np.array([0, 5]),
+                    np.append(np.ones(150, int), 5),
+                    np.zeros(151, int),
+                    np.concatenate([[0, 6], np.full(149, 5)]),
+                )
+            ),
+            *(
+                ({f"{side}_scale": np.full((n, 3), value, np.float32)}, f"{side}_scale: .*finite")
+                for side, n in (("query", 150), ("item", 80))
+                for value in (np.nan, np.inf, 2.0**49)
             ),
             ({"allow": np.arange(80)}, r"allow: expected bool \[80\], got int64 \[80\]"),
         ],

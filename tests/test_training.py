@@ -19,7 +19,7 @@ import torch
 from hashgcn import evaluation, training
 from hashgcn.data import Dataset, Interactions, generate_sample
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models import RecallHash, recall_hash
+from hashgcn.models import LightGCN, RecallHash, recall_hash
 from hashgcn.retrieval import Recommender
 from hashgcn.run import Run
 from hashgcn.settings import RecallHashSettings
@@ -337,6 +337,15 @@ def test_index_of_a_model(data, tmp_path):
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_changes_of_the_index_leave_the_model(data):
+    model, users = fitted(data), data.user_ids[:5]
+    before = model.recommend(users, k=20)
+    index = model.index()
+    index.remove(index.ids[:30])
+    for mine, theirs in zip(model.recommend(users, k=20), before, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_damaged_codes_are_refused(data, tmp_path):
     fitted(data, run=tmp_path)
     path = Run(tmp_path).codes
@@ -355,6 +364,8 @@ def test_damaged_codes_are_refused(data, tmp_path):
         ({"epochs": 0}, "epochs"),
         ({"learning_rate": -1}, "learning_rate"),
         ({"selection_metric": "recall@7"}, "one of the cutoffs"),
+        ({"selection_metric": "recall@050"}, "selection_metric"),
+        ({"selection_metric": "recall@５０"}, "selection_metric"),
         ({"cutoffs": (0, 50)}, "cutoffs >= 1"),
         ({"loss": "hinge"}, "loss"),
         ({"estimator": "relu"}, "estimator"),
@@ -374,6 +385,16 @@ def test_one_user():
     model = RecallHash(**SETTINGS).fit(Dataset.from_pairs("one", *pairs), progress=False)
     ids, _ = model.recommend(["ann"], k=2)
     assert sorted(ids[0]) == ["i8", "i9"] and model.metrics["test"]["recall@5"] == 1
+
+
+@pytest.mark.parametrize("loss", ["recall", "softmax", "bpr"])
+def test_users_without_train_items(loss):
+    """Each is a batch of its own here."""
+    train = np.repeat(np.arange(6), 3), np.arange(18) % 7
+    data = Dataset.from_pairs("some", train, ([8, 9], [0, 1]))
+    model = LightGCN(code_length=8, epochs=2, layers=1, loss=loss, validation_fraction=0)
+    metrics = model.fit(data, progress=False).metrics
+    assert all(np.isfinite(entry["loss"]) for entry in metrics["history"])
 
 
 def test_data_without_anything_to_hold_out(data):

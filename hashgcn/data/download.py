@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
+
+from hashgcn.files import write_atomic
 
 _CHUNK = 1 << 20
 _TIMEOUT = 30.0  # seconds without a byte
@@ -71,16 +74,17 @@ def download(
             f"{url}: cannot be fetched: {reason}; {kept} bytes are kept, the same command goes on "
             f"from there. Without a network, put the file at {path} by other means"
         ) from error
-    found = git_blob(partial)
-    if found != blob:
-        partial.unlink()
-        raise ValueError(f"{url}: expected content of git blob {blob}, got {found}; removed")
-    os.replace(partial, path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+
+    def copy(temporary: Path) -> None:
+        # Not the partial file itself: another process that fetches the same may still write to it.
+        shutil.copyfile(partial, temporary)
+        found = git_blob(temporary)
+        if found != blob:
+            partial.unlink(missing_ok=True)
+            raise ValueError(f"{url}: expected content of git blob {blob}, got {found}; removed")
+
+    write_atomic(path, copy)
+    partial.unlink(missing_ok=True)
     return True
 
 

@@ -93,7 +93,7 @@ class Interactions:
             raise ValueError(f"items: expected {len(users)} rows, as users, got {len(items)}")
         _check_range("users", users, num_users)
         _check_range("items", items, num_items)
-        if num_users * num_items >= 2**63:
+        if int(num_users) * int(num_items) >= 2**63:  # NumPy's integers would wrap around
             raise ValueError(
                 f"num_users * num_items: expected less than 2^63, got {num_users} * {num_items}"
             )
@@ -268,7 +268,8 @@ class Dataset:
         Args:
             name: what reports call it.
             train_pairs: (user ids, item ids), int or str [pairs] each; repeated pairs count once.
-            test_pairs: the same; ids of the same kind.
+            test_pairs: the same; ids of the same kind. A pair that train has is not for test, as no
+                item of train is ranked.
             users: ids of users to keep even where no pair names them.
             in_time: a user's pairs are given in order of time.
 
@@ -290,6 +291,7 @@ class Dataset:
         item_rows = np.argsort(by_popularity)[item_rows]
         train = Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape, in_time=in_time)
         test = Interactions.from_pairs(user_rows[cut:end], item_rows[cut:], *shape, in_time=in_time)
+        test = test.where(~_are_in(train, test))
         repeated = end - train.num_pairs - test.num_pairs
         left_out = {"repeated": repeated} if repeated else {}
         return cls(name, train, test, user_ids, item_ids[by_popularity], left_out)
@@ -345,6 +347,13 @@ def _raw_pairs(argument: str, pairs: tuple[ArrayLike, ArrayLike]) -> tuple[np.nd
             f"{argument}: expected as many items as users ({len(users)}), got {len(items)}"
         )
     return users, items
+
+
+def _are_in(some: Interactions, others: Interactions) -> np.ndarray:
+    """Whether each pair of others, of the same shape, is one of some; bool [pairs]."""
+    known, wanted = (part.users() * part.num_items + part.ids for part in (some, others))
+    # Both rise; np.isin would sort them again.
+    return np.append(known, -1)[np.searchsorted(known, wanted)] == wanted
 
 
 def _union(kind: str, *parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -150,8 +150,8 @@ class HashModel:
         return self._fitted().fold_in(items, **options)
 
     def index(self) -> HammingIndex:
-        """The items' codes, to be searched or saved."""
-        return self._fitted().index
+        """The items' codes, to be searched, saved or changed: the model keeps its own as it is."""
+        return self._fitted().index.snapshot()
 
     def _fitted(self) -> Recommender:
         if self.recommender is None:

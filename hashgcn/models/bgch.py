@@ -105,7 +105,9 @@ class BGCHNetwork(PairNetwork):
         ranking = self.ranking(graph, "codes")
         return {
             "test_released": evaluate(
-                *(ranking, data.train, data.test, s.cutoffs), measures=measures, list_length=1000
+                *(ranking, data.train, data.test, s.cutoffs),
+                measures=measures,
+                list_length=max(1000, *s.cutoffs),
             )
         }
 

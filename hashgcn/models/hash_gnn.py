@@ -89,7 +89,7 @@ class HashGNNNetwork(PairNetwork):
             real = RealRanking(*self.embeddings(graph))
         codes = HammingRanking(*self.codes(graph), s.code_length)
         measures = (metrics.recall, metrics.ndcg, metrics.ndcg_of_hits)
-        reranked = RerankedRanking(codes, real, depth=500)
+        reranked = RerankedRanking(codes, real, depth=max(500, *s.cutoffs))
         return {"test_released": evaluate(reranked, None, data.test, s.cutoffs, measures=measures)}
 
 

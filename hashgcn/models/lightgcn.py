@@ -87,7 +87,7 @@ class LightGCNNetwork(PairNetwork):
         degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
         own = (take(p, row) * take(q, item)).sum(1)
         total = sum_in_blocks(degree * log_partition(p, q, s.temperature))
-        return self.decayed((total - sum_in_blocks(own) / s.temperature) / len(row))
+        return self.decayed((total - sum_in_blocks(own) / s.temperature) / max(len(row), 1))
 
     def decayed(self, loss: Tensor) -> Tensor:
         """A loss over users, with the mean square of embeddings."""

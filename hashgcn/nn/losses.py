@@ -166,7 +166,7 @@ class SmoothNDCGLoss(nn.Module):
         gain = (pos / torch.log2(1 + ranks)).sum(1)
         places = torch.arange(self.cutoff + 1, dtype=gain.dtype, device=gain.device)
         ideal = torch.cumsum((places > 0) / torch.log2(places + 1).clamp(min=1), 0)
-        count = pos.sum(1).clamp(max=self.cutoff).long()
+        count = pos.sum(1).clamp(max=self.cutoff).round().long()  # of shares it may be 2.9999
         return -(gain / ideal[count].clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
 
 

@@ -123,8 +123,8 @@ def weighted_topk(
     Args:
         queries: int64 [Q, ceil(f / 64)], packed; f bits are S segments of f / S, one after another.
         items: int64 [n, ceil(f / 64)].
-        query_scale: a, float32 [Q, S], finite.
-        item_scale: c, float32 [n, S], finite.
+        query_scale: a, float32 [Q, S], at most 2^48 in magnitude.
+        item_scale: c, float32 [n, S], likewise.
         k: number of results, k >= 1; may exceed n.
         code_length: f, a multiple of S.
         exclude_ptr, exclude_ids, allow: as in hamming_topk.
@@ -134,7 +134,8 @@ def weighted_topk(
         Where fewer than k candidates are left: id -1, score -inf.
 
     Raises:
-        ValueError: shapes or dtypes that do not fit, k < 1, an excluded row out of range.
+        ValueError: shapes or dtypes that do not fit, k < 1, an excluded row out of range, a scale
+            that is NaN, infinite or too large.
 
     Deterministic. Cost Q n f multiply-adds and Q sorts of n. Memory: n f and, for 64 queries at a
     time, 64 n floats.
@@ -146,12 +147,26 @@ def weighted_topk(
                 f"{name}_scale: expected float32 {[len(rows), segments]}, "
                 f"got {scale.dtype} {list(scale.shape)}"
             )
+        if not (np.abs(scale) <= 2.0**48).all():
+            raise ValueError(f"{name}_scale: expected finite values, at most 2^48, got others")
     if k < 1:
         raise ValueError(f"k: expected a number >= 1, got {k}")
     if segments < 1 or code_length % segments:
         raise ValueError(f"code_length: expected a multiple of {segments}, got {code_length}")
+    if (exclude_ptr is None) != (exclude_ids is None):
+        raise ValueError("exclude_ptr, exclude_ids: expected both or neither, got one of them")
     # NumPy would take row -1 for the last item, and ids in place of a mask for rows from the end.
-    if exclude_ids is not None:
+    if exclude_ptr is not None:
+        if (
+            exclude_ptr.shape != (len(queries) + 1,)
+            or exclude_ptr[0] != 0
+            or exclude_ptr[-1] != len(exclude_ids)
+            or (exclude_ptr[1:] < exclude_ptr[:-1]).any()
+        ):
+            raise ValueError(
+                f"exclude_ptr: expected {len(queries) + 1} numbers that rise from 0 to "
+                f"{len(exclude_ids)}, the length of exclude_ids, got {exclude_ptr}"
+            )
         outside = exclude_ids[(exclude_ids < 0) | (exclude_ids >= len(items))]
         if len(outside):
             raise ValueError(

@@ -216,12 +216,15 @@ def write_postgres(
         table: name of the new table, quoted as needed.
 
     Raises:
-        ValueError: a name or an id with a character that PostgreSQL has not (NUL).
+        ValueError: a name or an id with a character that PostgreSQL has not (NUL), a name with line
+            breaks.
 
     One transaction. Deterministic. Memory: a few thousand rows.
     """
     index = index.snapshot()
     ids, length = index.ids, index.code_length
+    if set(table) & set("\r\n"):  # it stands in comments too, which they would end
+        raise ValueError(f"table: expected a name without line breaks, got {table!r}")
     name, text = _quoted(table, '"'), ids.dtype.kind == "U"
     nearest = f"FROM {name} ORDER BY distance, item_row LIMIT 10"
     head = [

@@ -118,6 +118,8 @@ class CodeTable:
             rows = find(argument, self.ids, self.order, ids, "the index")
         else:
             rows = raw_ids(argument, ids)
+            if not len(rows):
+                return np.zeros(0, dtype=np.int64)
             if rows.dtype.kind == "U":
                 raise ValueError(
                     f"{argument}: expected ids of the index (int64), got {rows.tolist()[0]!r}"
@@ -135,7 +137,9 @@ class CodeTable:
             if self.ids is not None:
                 raise ValueError("expected ids for an index that has ids, got none")
             return CodeTable(both)
-        new = CodeTable.of(words, ids)
+        new = CodeTable.of(words, ids)._with_ids()
+        if not len(self):
+            return new  # of either kind
         mine = self._with_ids()
         known = mine.find("ids", new.ids, unknown=True)
         if (known >= 0).any():
