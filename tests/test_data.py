@@ -256,6 +256,8 @@ class TestDataset:
             Dataset("toy", x, y, np.array([1]), np.array([1, 2]))
         with pytest.raises(ValueError, match="item_ids: expected unique ids, got 4 twice"):
             Dataset("toy", x, x, np.array([1]), np.array([4, 4]))
+        with pytest.raises(ValueError, match="pairs that train lacks, got user row 0 with item"):
+            Dataset("toy", x, x, np.array([1]), np.array([4, 5]))
 
 
 def write_folder(folder: Path, train: bytes, test: bytes = b"1 1\n") -> Path:
