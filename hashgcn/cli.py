@@ -507,9 +507,11 @@ def _check_device(name: str) -> None:
 
 
 def _describe(error: Any) -> str:
-    """What is wrong with one setting."""
-    name = ".".join(map(str, error["loc"])) or "settings"
-    return f"{name}: {error['msg']}, got {error['input']!r}" if error["loc"] else error["msg"]
+    """What is wrong with one setting, or with several together."""
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    return f"{'.'.join(map(str, error['loc']))}: {message}, got {error['input']!r}"
 
 
 def main() -> None:
