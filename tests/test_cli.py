@@ -44,7 +44,7 @@ def test_evaluate_repeats_the_runs_metrics(run):
 
 def test_a_refused_resume_changes_nothing(run):
     before = (run / "settings.json").read_bytes()
-    for other in (("--method", "hash_rec"), ("--set", "epochs=3")):
+    for other in (("--method", "hashrec"), ("--set", "epochs=3")):
         done = hashgcn("train", "sample", "--out", run, "--code-length", 32, *other, "--resume")
         assert done.returncode == 1 and "expected a checkpoint of the same method" in done.stderr
         assert (run / "settings.json").read_bytes() == before
