@@ -85,7 +85,7 @@ def train(
     run = Run(out)
     if run.metrics.exists() and not resume:
         raise ValueError(f"--out: expected a new folder, got {out}, which holds a finished run")
-    if run.checkpoint.exists() and not resume:
+    if (run.checkpoint.exists() or run.previous_checkpoint.exists()) and not resume:
         raise ValueError(
             f"--out: expected a new folder, got {out}, which holds an unfinished run; "
             "continue it with --resume"
@@ -109,12 +109,16 @@ def train(
     if is_file_of_events(dataset):
         typer.echo(cli_data.summary(interactions), err=as_json)
         dataset = str(Path(dataset).resolve())
-    write_settings(run, method, dataset, root, model.settings, reading)
+    asked = (method, dataset, root, model.settings, reading)
+    if not resume:
+        write_settings(run, *asked)
     try:
         model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
     except KeyboardInterrupt:
         typer.echo("hashgcn: interrupted; continue with --resume", err=True)
         raise typer.Exit(130) from None
+    if resume:  # only now is it known to be the run that was begun; its data may have moved
+        write_settings(run, *asked)
     metrics = model.metrics or {}
     if as_json:
         typer.echo(json.dumps(metrics, indent=2))
@@ -503,9 +507,11 @@ def _check_device(name: str) -> None:
 
 
 def _describe(error: Any) -> str:
-    """What is wrong with one setting."""
-    name = ".".join(map(str, error["loc"])) or "settings"
-    return f"{name}: {error['msg']}, got {error['input']!r}" if error["loc"] else error["msg"]
+    """What is wrong with one setting, or with several together."""
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    return f"{'.'.join(map(str, error['loc']))}: {message}, got {error['input']!r}"
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ def raw_ids(argument: str, ids: ArrayLike) -> np.ndarray:
                 )
                 break
     if array.dtype.kind == "U":
-        return array
+        return _text(argument, array)
     if array.dtype.kind in "iu":
         return _to_int64(argument, array)
     raise ValueError(f"{argument}: expected integers or strings, got {_describe(array)}")
@@ -47,6 +47,19 @@ def _to_str(argument: str, array: np.ndarray) -> np.ndarray:
         if text.endswith("\0"):
             raise ValueError(f"{argument}: expected ids that do not end in NUL, got {text!r}")
     return array.astype(np.str_)  # would drop it, and make two ids one
+
+
+def _text(argument: str, array: np.ndarray) -> np.ndarray:
+    """The same, of characters that files of codes, which are UTF-8, can hold."""
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    points = array.view(np.uint32).reshape(len(array), array.itemsize // 4)
+    if points.max(initial=0) >= 0xD800:
+        lone = ((points >= 0xD800) & (points < 0xE000)).any(axis=1)
+        if lone.any():
+            raise ValueError(
+                f"{argument}: expected ids without lone surrogates, got {array[lone].tolist()[0]!r}"
+            )
+    return array
 
 
 def find(

@@ -286,10 +286,12 @@ class Trainer:
 def interruptible() -> Iterator[threading.Event]:
     """Turns the first Ctrl-C into an event that is looked at between steps; the second interrupts.
 
-    Outside the main thread signals cannot be caught, and nothing is changed.
+    Nothing is changed outside the main thread, where signals cannot be caught, nor where a program
+    that Python is part of catches them (R, for one), whose handler could not be put back.
     """
     event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    on_main = threading.current_thread() is threading.main_thread()
+    if not on_main or signal.getsignal(signal.SIGINT) is None:
         yield event
         return
 

@@ -42,6 +42,20 @@ def test_evaluate_repeats_the_runs_metrics(run):
     assert "users" in hashgcn("evaluate", run).stdout
 
 
+def test_a_refused_resume_changes_nothing(run):
+    before = (run / "settings.json").read_bytes()
+    for other in (("--method", "hashrec"), ("--set", "epochs=3")):
+        done = hashgcn("train", "sample", "--out", run, "--code-length", 32, *other, "--resume")
+        assert done.returncode == 1 and "expected a checkpoint of the same method" in done.stderr
+        assert (run / "settings.json").read_bytes() == before
+
+
+def test_a_run_that_stopped_between_two_renames_is_no_new_folder(tmp_path):
+    (tmp_path / "checkpoint.previous.safetensors").touch()
+    done = hashgcn("train", "sample", "--out", tmp_path)
+    assert done.returncode == 1 and "continue it with --resume" in done.stderr
+
+
 def test_another_method_with_weighted_codes(tmp_path):
     out = tmp_path / "bgch"
     options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--quiet")

@@ -225,6 +225,9 @@ class TestDataset:
             ([True], "got bool"),
             (["5", "a\0"], r"expected ids that do not end in NUL, got 'a.x00'"),
             ([5, "a"], "got int and str"),
+            (["5", "a\ud800"], r"expected ids without lone surrogates, got 'a.ud800'"),
+            (np.array(["\udfff", "5"], dtype=">U2")[::-1], "lone surrogates, got '.udfff'"),
+            (["\U0001f600\ue000\ud7ff"], "expected ids of the dataset"),
             (5, "expected a 1-d array"),
             ([2**63], "int64 range"),
         ],
@@ -253,6 +256,8 @@ class TestDataset:
             Dataset("toy", x, y, np.array([1]), np.array([1, 2]))
         with pytest.raises(ValueError, match="item_ids: expected unique ids, got 4 twice"):
             Dataset("toy", x, x, np.array([1]), np.array([4, 4]))
+        with pytest.raises(ValueError, match="pairs that train lacks, got user row 0 with item"):
+            Dataset("toy", x, x, np.array([1]), np.array([4, 5]))
 
 
 def write_folder(folder: Path, train: bytes, test: bytes = b"1 1\n") -> Path:

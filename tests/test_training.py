@@ -412,6 +412,16 @@ def test_fit_works_outside_the_main_thread(data):
     assert models[0].metrics["test"] == fitted(data).metrics["test"]
 
 
+def test_fit_leaves_a_signal_handler_that_is_not_pythons(monkeypatch):
+    def change(number, handler):
+        pytest.fail("it could not be put back: Python has no object for it")
+
+    monkeypatch.setattr(signal, "signal", change)
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    with training.interruptible() as event:
+        assert not event.is_set()
+
+
 def test_ctrl_c_on_the_command_line_leaves_a_checkpoint(tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "hashgcn", "train", "sample", "--out", str(out), "--quiet"]

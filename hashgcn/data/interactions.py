@@ -213,13 +213,14 @@ class Dataset:
     Args:
         name: what reports call it.
         train: Interactions [m users, n items].
-        test: Interactions [m users, n items].
+        test: Interactions [m users, n items]; no pair is in both, as no item of train is ranked.
         user_ids: int64 or str [m], unique raw ids.
         item_ids: int64 or str [n], unique raw ids.
         left_out: how many of what was read did not become pairs, by reason.
 
     Raises:
-        ValueError: sizes that differ, repeated ids, ids that are neither integers nor strings.
+        ValueError: sizes that differ, repeated ids, ids that are neither integers nor strings, a
+            pair of train in test.
 
     `from_pairs` numbers items by train popularity; rankings break ties by item row.
     """
@@ -249,6 +250,12 @@ class Dataset:
                     f"{attribute}: expected {expected} users and items, as user_ids and item_ids, "
                     f"got {(part.num_users, part.num_items)}"
                 )
+        both = np.flatnonzero(_are_in(self.train, self.test))
+        if len(both):
+            user, item = self.test.users()[both[0]], self.test.ids[both[0]]
+            raise ValueError(
+                f"test: expected pairs that train lacks, got user row {user} with item row {item}"
+            )
 
     @classmethod
     def from_pairs(
@@ -268,8 +275,7 @@ class Dataset:
         Args:
             name: what reports call it.
             train_pairs: (user ids, item ids), int or str [pairs] each; repeated pairs count once.
-            test_pairs: the same; ids of the same kind. A pair that train has is not for test, as no
-                item of train is ranked.
+            test_pairs: the same; ids of the same kind. A pair that train has is left out.
             users: ids of users to keep even where no pair names them.
             in_time: a user's pairs are given in order of time.
 

@@ -69,14 +69,15 @@ class LightGCNNetwork(PairNetwork):
         return loss(graph, batch[batch >= 0])
 
     def recall_loss(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
-        """Negative smooth recall with the log rank, mean over users and cutoffs."""
+        """Negative smooth recall with the log rank, mean over cutoffs and users that have items."""
         s = self.settings
         p, q = self.scored(graph)
         ranks = smooth_rank(p.index_select(0, users), q, users, graph, s.temperature).log()
         recall = sum(torch.sigmoid(math.log(n) - ranks) for n in s.train_cutoffs)
         degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
         recall = recall / degree.repeat_interleave(degree)
-        return self.decayed(-sum_in_blocks(recall) / (len(s.train_cutoffs) * len(users)))
+        count = (degree > 0).sum().clamp(min=1)
+        return self.decayed(-sum_in_blocks(recall) / (len(s.train_cutoffs) * count))
 
     def softmax_loss(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
         """Cross entropy of each of the users' items against all items, mean over these pairs."""
