@@ -1,6 +1,6 @@
 """`python -m hashgcn`: the command line, where its entry point is not on the path."""
 
-from .cli import main
+from hashgcn.cli import main
 
 if __name__ == "__main__":
     main()

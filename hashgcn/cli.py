@@ -208,7 +208,7 @@ def recommend(
 
     Example: hashgcn recommend runs/gowalla --user 0 7 -k 20
     """
-    from hashgcn.retrieval.recommender import Recommender
+    from hashgcn.retrieval import Recommender
 
     recommender = Recommender.load(Run(run).codes)
     wanted: list[Any] = user + (more or [])  # --user takes one value, the others follow it
@@ -508,10 +508,10 @@ def _check_device(name: str) -> None:
 
 def _describe(error: Any) -> str:
     """What is wrong with one setting, or with several together."""
-    message = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
-        return message
-    return f"{'.'.join(map(str, error['loc']))}: {message}, got {error['input']!r}"
+    message, name = error["msg"].removeprefix("Value error, "), ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"{name}: expected a setting of the method, see docs/reference/settings.md"
+    return f"{name}: {message}, got {error['input']!r}" if name else message
 
 
 def main() -> None:

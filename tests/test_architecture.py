@@ -71,6 +71,7 @@ IMPORTS = {
         *("finished_run", "info", "models", "report", "reproduction", "retrieval", "run"),
         *("run_report", "settings"),
     },
+    "__main__": {"cli"},
     "__init__": set(),
 }
 TORCH_FREE = (
