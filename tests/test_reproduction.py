@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -92,6 +93,15 @@ def test_select():
 def test_settings_given_as_text_are_numbers_in_the_rows():
     [row] = results.with_settings([POSTER], {"code_length": "16", "cutoffs": ["5", "50"]})
     assert row.settings["code_length"] == 16 and tuple(row.settings["cutoffs"]) == (5, 50)
+
+
+def test_results_that_are_stored_at_once_are_all_kept(tmp_path):
+    def store(seed):
+        results.store(tmp_path, POSTER, made_up(POSTER, seed, 0.2, 0.3, 0.1, 0.15))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(store, range(24)))
+    assert [result["seed"] for result in results.read(tmp_path, POSTER)] == list(range(24))
 
 
 def test_results_are_stored_by_seed_and_replaced(tmp_path):

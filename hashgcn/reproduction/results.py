@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +91,6 @@ def read(folder: Path, row: Row) -> list[Result]:
 def write(folder: Path, row: Row, results: list[Result]) -> None:
     """Replace the row's file: sorted by seed, a value a line, so that differences read well."""
     file = path(folder, row)
-    file.parent.mkdir(parents=True, exist_ok=True)
     ordered = sorted(results, key=lambda result: result["seed"])
     content = {"row": row.id, "data_set": row.data_set, "results": ordered}
     text = json.dumps(content, indent=1) + "\n"
@@ -96,18 +99,32 @@ def write(folder: Path, row: Row, results: list[Result]) -> None:
 
 def store(folder: Path, row: Row, result: Result) -> None:
     """Add a result, in place of the one with its seed."""
-    others = [other for other in read(folder, row) if other["seed"] != result["seed"]]
-    write(folder, row, [*others, result])
+    with _alone(folder, row):
+        others = [other for other in read(folder, row) if other["seed"] != result["seed"]]
+        write(folder, row, [*others, result])
 
 
 def forget(folder: Path, row: Row, seed: int) -> None:
     """Drop the result of a seed, if there is one, and a file without results."""
-    results = read(folder, row)
-    kept = [result for result in results if result["seed"] != seed]
-    if kept:
-        write(folder, row, kept)
-    else:
-        path(folder, row).unlink(missing_ok=True)
+    with _alone(folder, row):
+        kept = [result for result in read(folder, row) if result["seed"] != seed]
+        if kept:
+            write(folder, row, kept)
+        else:
+            path(folder, row).unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(folder: Path, row: Row) -> Iterator[None]:
+    """Lock the data set's folder: processes may train seeds of one row side by side."""
+    file = path(folder, row)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def differences(row: Row, result: Result) -> list[str]:
