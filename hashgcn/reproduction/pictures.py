@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hashgcn.report import COLOURS, OURS, clean, new_figure
@@ -18,6 +19,7 @@ _FORMS = {
     "popularity bits": COLOURS[1],
     "popularity bits and recent items": OURS,
 }
+_CEILING = ("lightgcn-64-recall", "test_real")  # row and ranking
 _TITLES = {
     "recall@50": "Recall@50",
     "recall@100": "Recall@100",
@@ -38,7 +40,12 @@ def draw(content: dict[str, Any]) -> dict[str, Figure]:
         if any(of_metric["points"] for form in forms.values() for of_metric in form.values())
     }
     if lengths:
-        drawn["curve.png"] = _curves(content["published"]["Proposed"], lengths)
+        ceilings = {
+            entry["data_set"]: entry["figures"]
+            for entry in content["rows"]
+            if (entry["row"], entry["ranking"]) == _CEILING and "figures" in entry
+        }
+        drawn["curve.png"] = _curves(content["published"]["Proposed"], lengths, ceilings)
     return drawn
 
 
@@ -115,8 +122,8 @@ def _bar_panel(axes: Axes, bars: list[_Bar], metric: str) -> None:
     axes.grid(False, axis="y")
 
 
-def _curves(proposed: dict[str, Any], lengths: dict[str, Any]) -> Figure:
-    """Metric by bits, a line for each form, the published figure as a horizontal line."""
+def _curves(proposed: dict[str, Any], lengths: dict[str, Any], ceilings: dict[str, Any]) -> Figure:
+    """Metric by bits, a line for each form; levels of the published row and of real numbers."""
     figure = new_figure(13, 0.6 + 2.9 * len(lengths))
     panels = figure.subplots(len(lengths), len(METRICS), squeeze=False)
     for row, (name, forms) in zip(panels, lengths.items(), strict=True):
@@ -133,14 +140,12 @@ def _curves(proposed: dict[str, Any], lengths: dict[str, Any]) -> Figure:
                     capsize=2,
                     label=form,
                 )
+            level = partial(axes.axhline, color="#555", linewidth=1)
             if name in proposed:
-                axes.axhline(
-                    proposed[name][metric],
-                    color="#555",
-                    linestyle="--",
-                    linewidth=1,
-                    label="published, bits not stated",
-                )
+                level(proposed[name][metric], linestyle="--", label="published, bits not stated")
+            if name in ceilings:
+                mean = ceilings[name][metric]["mean"]
+                level(mean, linestyle=":", label="real-valued LightGCN, 64 numbers and a bias")
             bits = sorted({p["bits"] for f in forms.values() for p in f[metric]["points"]})
             axes.set_xscale("log", base=2)
             axes.set_xticks(bits, [str(b) for b in bits])
