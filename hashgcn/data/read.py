@@ -85,8 +85,8 @@ def read_interactions(
             test, a damaged file.
 
     Deterministic. Only the columns named are read, text twice in a stream: peak memory is that of
-    the unique ids, and about 110 bytes for each event, 160 where ids in Parquet are text.
-    LightGCN's text and matrices are read whole.
+    the unique ids, and about 115 bytes for each event, 150 where ids in Parquet are text
+    (benchmarks/read_memory.py). LightGCN's text and matrices are read whole.
 
     Cost: O(events log events).
     """
