@@ -155,6 +155,7 @@ ONES = {f"{kind}_scale": np.ones((n, 2), np.float32) for kind, n in (("user", 40
         ({"user_scale": ONES["user_scale"]}, "item_scale"),
         (ONES | {"user_scale": np.ones((1, 2), np.float32)}, r"scales float32 \[1, 2\], not"),
         (ONES | {"item_scale": np.ones((30, 2))}, r"scales float64 \[30, 2\], not"),
+        (ONES | {"item_scale": np.full((30, 2), 2e15, np.float32)}, r"of at most 2\^48"),
         (ONES | {"item_scale": np.full((30, 2), np.nan, np.float32)}, "not finite"),
         (ONES | {"item_scale": np.ones((30, 3), np.float32)}, "3 segments for codes of 70 bits"),
         (ONES | {"item_scale": np.ones((), np.float32)}, "0 segments"),

@@ -72,14 +72,15 @@ def fuzz(name: str, seconds: int) -> None:
     with atheris.instrument_imports(include=["hashgcn"]):
         from fuzz_targets import targets
     target = targets()[name]
-    with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
-        options = [
-            *(f"-max_total_time={seconds}", "-timeout=30", "-rss_limit_mb=4096", "-max_len=4096"),
-            f"-artifact_prefix={BUILD / name}/",
-        ]
-        command = [sys.argv[0], *options, str(BUILD / name / "corpus")]
-        atheris.Setup(command, lambda content: target.check(Path(folder), content))
-        atheris.Fuzz()
+    folder = BUILD / name / "files"
+    folder.mkdir(exist_ok=True)
+    options = [
+        *(f"-max_total_time={seconds}", "-timeout=30", "-rss_limit_mb=4096", "-max_len=4096"),
+        f"-artifact_prefix={BUILD / name}/",
+    ]
+    command = [sys.argv[0], *options, str(BUILD / name / "corpus")]
+    atheris.Setup(command, lambda content: target.check(folder, content))
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

@@ -322,7 +322,9 @@ def _check_scales(
         raise ValueError(f"scales of {segments} segments for codes of {length} bits")
     for scale, count in zip(scales, counts, strict=True):
         shape = (count, segments)
-        if scale.dtype != np.float32 or scale.shape != shape or not np.isfinite(scale).all():
+        fits = scale.dtype == np.float32 and scale.shape == shape
+        if not fits or not (np.abs(scale) <= 2.0**48).all():
             raise ValueError(
-                f"scales {scale.dtype} {list(scale.shape)}, not finite float32 {list(shape)}"
+                f"scales {scale.dtype} {list(scale.shape)}, not finite float32 {list(shape)} "
+                "of at most 2^48"
             )
