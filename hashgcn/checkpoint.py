@@ -85,7 +85,7 @@ def load(run: Run, identity: str) -> tuple[Position, dict[str, torch.Tensor]]:
         ValueError: the checkpoint is damaged (the message names the previous one, which is left
             alone), or belongs to other settings or data.
     """
-    if not run.checkpoint.exists() and not run.previous_checkpoint.exists():
+    if not run.has_checkpoint():
         raise FileNotFoundError(f"{run.checkpoint}: no checkpoint to resume from")
     # Between the two renames of a save there is only the previous one.
     path = run.checkpoint if run.checkpoint.exists() else run.previous_checkpoint

@@ -85,7 +85,7 @@ def train(
     run = Run(out)
     if run.metrics.exists() and not resume:
         raise ValueError(f"--out: expected a new folder, got {out}, which holds a finished run")
-    if (run.checkpoint.exists() or run.previous_checkpoint.exists()) and not resume:
+    if run.has_checkpoint() and not resume:
         raise ValueError(
             f"--out: expected a new folder, got {out}, which holds an unfinished run; "
             "continue it with --resume"

@@ -35,6 +35,10 @@ class Run:
         self.curves = self.folder / "curves.png"
         self.report = self.folder / "report.html"
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is a state to resume, if only the one before."""
+        return self.checkpoint.exists() or self.previous_checkpoint.exists()
+
 
 def write_settings(
     run: Run,

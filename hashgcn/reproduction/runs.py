@@ -119,11 +119,10 @@ def train(
     run = Run(folder(work, row, seed))
     run.folder.mkdir(parents=True, exist_ok=True)
     write_settings(run, row.method, row.data_set, data, method.settings)
-    checkpoints = (run.checkpoint, run.previous_checkpoint)
-    resume = any(path.exists() for path in checkpoints)
+    resume = run.has_checkpoint()
     method.fit(loaded, device=device, run=run.folder, resume=resume, progress=progress)
     results.store(stored, row, _result(row, seed, method, device))
-    for path in checkpoints:
+    for path in (run.checkpoint, run.previous_checkpoint):
         path.unlink(missing_ok=True)
 
 

@@ -15,6 +15,9 @@ except ImportError as error:
         "`make build`, or `pip install --no-build-isolation -e .`"
     ) from error
 
+# Of a weighted segment, as kMaxScale of csrc/core: a score stays finite.
+LARGEST_SCALE = 2.0**48
+
 
 def pack(x: np.ndarray, *, num_threads: int = 0) -> np.ndarray:
     """Bits of the signs of x: bit j of word w is 1 iff x[:, 64 w + j] >= 0.
@@ -147,7 +150,7 @@ def weighted_topk(
                 f"{name}_scale: expected float32 {[len(rows), segments]}, "
                 f"got {scale.dtype} {list(scale.shape)}"
             )
-        if not (np.abs(scale) <= 2.0**48).all():
+        if not (np.abs(scale) <= LARGEST_SCALE).all():
             raise ValueError(f"{name}_scale: expected finite values, at most 2^48, got others")
     if k < 1:
         raise ValueError(f"k: expected a number >= 1, got {k}")

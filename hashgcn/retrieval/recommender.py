@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from hashgcn.data.interactions import Interactions
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays, stated_number
 from hashgcn.ids import look_up
-from hashgcn.retrieval.codes import pack, unpack, weighted_topk
+from hashgcn.retrieval.codes import LARGEST_SCALE, pack, unpack, weighted_topk
 from hashgcn.retrieval.index import HammingIndex
 
 _FORMAT = "hashgcn.recommender"
@@ -323,7 +323,7 @@ def _check_scales(
     for scale, count in zip(scales, counts, strict=True):
         shape = (count, segments)
         fits = scale.dtype == np.float32 and scale.shape == shape
-        if not fits or not (np.abs(scale) <= 2.0**48).all():
+        if not fits or not (np.abs(scale) <= LARGEST_SCALE).all():
             raise ValueError(
                 f"scales {scale.dtype} {list(scale.shape)}, not finite float32 {list(shape)} "
                 "of at most 2^48"
