@@ -1,7 +1,7 @@
-"""What the CUDA kernels that are chosen by name (hashgcn.ops.cuda_kernels) are tested on.
+"""Further arguments of ops, at which their CUDA kernels do something of their own.
 
-Besides the samples of their ops: shapes at which these kernels do something of their own, such as
-tails of tiles and vectors, items in several slices, memory that does not begin at 16 bytes.
+Tails of tiles and vectors, memory that does not begin at 16 bytes, sums in several parts, items in
+several slices, kernels that other samples are too small, too long or too precise for.
 """
 
 from __future__ import annotations
@@ -9,21 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from samples import SAMPLES, csr, graph_inputs, lists, normal, table_inputs
+from samples import csr, graph_inputs, lists, normal, rank_inputs, table_inputs
 from torch import Tensor
-
-from hashgcn.ops._cuda_kernels import CUDA_KERNELS
-
-# The ops of a family.
-OPS = {
-    "elementwise": tuple(
-        op for op in SAMPLES if op.startswith(("sign_", "tanh_")) or op == "pack_codes"
-    ),
-    "hamming_topk": ("hamming_topk",),
-    "propagate": ("propagate",),
-    "score_tables": ("score_tables", "score_tables_backward"),
-}
-CHOICES = [(family, name) for family in OPS for name in CUDA_KERNELS[family][1:]]
 
 
 def shifted(x: Tensor) -> Tensor:
@@ -44,14 +31,21 @@ def topk(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
     allow = torch.rand(150, generator=g) < 0.5
     yield "rising exclusions", (queries, items, 40, 64, *csr(g, 33, 150, 120), allow)
     yield "unsorted exclusions", (queries, items, 160, 64, *lists(g, 33, 150, 90), None)
+    few = queries[:2]
+    yield "few queries, unsorted", (few, items, 160, 64, *lists(g, 2, 150, 90), None)
+    yield "few queries, allow-list", (few, items, 40, 64, None, None, allow)
+    yield "320 bits", (packed(3, 320), packed(150, 320), 20, 320, *lists(g, 3, 150, 90), None)
     yield "all equal", (queries, items[:1].repeat(150, 1), 70, 64, *nothing)
     many = packed(12_500, 64)
     yield "several chunks", (queries[:2], many, 300, 64, *lists(g, 2, 12_500, 500), None)
     yield "several chunks, shifted", (queries[:1], shifted(many)[:8195], 9, 64, *nothing)
     yield "several chunks, k of all", (queries[:1], packed(4100, 70)[:, :1], 5000, 64, *nothing)
-    # Costly to emulate: for the kernels that they are about.
-    yield "more queries than a batch", (packed(1030, 3), packed(5, 3), 2, 3, *nothing)
-    yield "many queries", (packed(4097, 64), packed(5, 64), 2, 64, *nothing)
+    yield "more queries than a batch", (packed(11, 300), packed(5, 300), 2, 300, *nothing)
+    yield "many queries", (packed(130, 64), packed(5, 64), 2, 64, *nothing)
+    ids = torch.randint(0, 70_000, (200,), generator=g)
+    wide = torch.ops.hashgcn.pack_codes(normal(g, 70_000, 3))
+    pointers = torch.tensor([0, len(ids)])
+    yield "ids of three bytes", (packed(1, 3), wide, 9, 3, pointers, ids, None)
 
 
 def vectors(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
@@ -85,32 +79,64 @@ def fused(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
 
 def graphs(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
     for dtype in (torch.float32, torch.float64):
-        for width, first in ((4, 0), (6, 0), (64, 1), (68, 2)):
+        for width, first in ((4, 0), (6, 0), (7, 1), (50, 0), (64, 1), (68, 2)):
             *graph, scale = graph_inputs(g, 25, 41)
             x = normal(g, 66, width, dtype=dtype)
             yield f"{width} of {dtype}", (x, *graph, scale.to(dtype), first, 3)
 
 
 def tables(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
-    for batch, users, items, width in ((40, 50, 300, 64), (3, 9, 40, 128), (33, 40, 129, 100)):
+    for batch, users, items, width in (
+        (40, 50, 300, 64),
+        (3, 9, 40, 128),
+        (33, 40, 129, 100),
+        (130, 140, 60, 50),
+        (5, 9, 1500, 20),
+    ):
         inputs = table_inputs(g, batch, users, items, width, torch.float32)
         yield f"{batch}x{items}x{width}", (*inputs, None, None, None)
 
 
+def long_tables(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
+    """Float64, and codes too long for the tiled kernels: sums in several parts of either side."""
+    for batch, items, width, dtype in (
+        (70, 40, 5, torch.float64),
+        (3, 500, 5, torch.float64),
+        (40, 90, 130, torch.float32),
+        (2, 70, 1024, torch.float32),
+    ):
+        inputs = table_inputs(g, batch, 80, items, width, dtype)
+        yield f"{batch}x{items}x{width}", (*inputs, None, None, None)
+
+
 def tables_backward(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
-    for name, args in tables(g):
+    for name, args in (*tables(g), *long_tables(g)):
         with torch.no_grad():
             v_neg, _, neg, pos = torch.ops.hashgcn.score_tables(*args)
         grads = [normal(g, *v_neg.shape, dtype=v_neg.dtype) for _ in range(2)]
         yield name, (*grads, neg, pos, *args, None)
 
 
-EXTRA = {
+def ranks_backward(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
+    for batch, items in ((70, 40), (3, 500)):
+        *inputs, size, tau = rank_inputs(g, batch, 80, items, 5, torch.float32)
+        grad = normal(g, size, dtype=torch.float32)
+        yield f"{batch}x{items}", (grad, *inputs, tau, None, None, None, None, True)
+
+
+def products(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
+    counts = torch.randint(0, 40_982, (37, 65), generator=g).float()
+    yield "counts", (counts, torch.randint(0, 2, (65, 33), generator=g).float())
+
+
+MORE = {
     "hamming_topk": topk,
+    "fixed_order_mm": products,
     "pack_codes": matrices,
     "propagate": graphs,
-    "score_tables": tables,
+    "score_tables": lambda g: (*tables(g), *long_tables(g)),
     "score_tables_backward": tables_backward,
+    "smooth_rank_backward": ranks_backward,
     "sign_swish": vectors,
     "sign_swish_backward": backward,
     "sign_swish_pack": fused,
@@ -118,28 +144,11 @@ EXTRA = {
 }
 
 
-ABOUT = {
-    "more queries than a batch": ("split_items",),
-    "many queries": ("tiled", "many_queries"),
-}
-
-
-def cases(family: str, kernels: str, own: bool) -> Iterator[tuple[str, str, tuple]]:
-    """Op, name and arguments: of the ops' samples, or of these kernels' own.
-
-    Of the former only what the kernels support, and nothing for "tiled" top-N, which takes the
-    kernels of one of the other two names.
-    """
+def more_samples() -> list[tuple[str, str, tuple]]:
+    """Op, name and arguments."""
     generator = torch.Generator().manual_seed(0)
-    for op in OPS[family]:
-        source = SAMPLES[op]() if not own else EXTRA[op](generator) if op in EXTRA else ()
-        for name, args in source:
-            args = tuple(x.detach() if isinstance(x, Tensor) else x for x in args)
-            if family == "score_tables":  # float32 alone
-                floats = [isinstance(x, Tensor) and x.is_floating_point() for x in args]
-                args = tuple(x.float() if f else x for x, f in zip(args, floats, strict=True))
-            if family == "hamming_topk" and not own and kernels == "tiled":
-                continue
-            if name in ABOUT and kernels not in ABOUT[name]:
-                continue
-            yield op, name, args
+    return [
+        (op, name, tuple(x.detach() if isinstance(x, Tensor) else x for x in args))
+        for op in sorted(MORE)
+        for name, args in MORE[op](generator)
+    ]

@@ -446,15 +446,3 @@ def test_the_process_survives_wild_values():
         ):
             with contextlib.suppress(ValueError, IndexError):
                 call()
-
-
-@pytest.mark.parametrize(
-    ("kernels", "words"),
-    [
-        ({"spmm": "wide"}, "expected some of elementwise, .*, got spmm"),
-        ({"propagate": "fast"}, "expected propagate to be one of plain, wide, got 'fast'"),
-    ],
-)
-def test_kernels_that_do_not_exist(kernels, words):
-    with pytest.raises(ValueError, match=words), ops.cuda_kernels(**kernels):
-        pass

@@ -1,20 +1,14 @@
 // Kernels that elementwise ops share; each gives a function of one number as a struct of numbers
-// and device pointers. A thread has a pack of elements: one, or as many as 16 bytes hold.
+// and device pointers. A thread has a pack of elements: as many as 16 bytes hold, or one where
+// memory does not begin at 16 bytes.
 #pragma once
 
 #include "../core/errors.h"
 #include "../core/scalar.h"
-#include "kernels.h"
 #include "launch.h"
 #include "packs.cuh"
 
 namespace hashgcn::cuda {
-
-// Whether elementwise kernels take 16 bytes at a time: as chosen, from memory that begins there.
-template <class... T>
-bool is_wide(const T*... pointers) {
-  return chosen(kElementwise) != kPlain && begin_at_16_bytes(pointers...);
-}
 
 // Blocks for `count` elements, `pack` of them a thread.
 inline unsigned pack_grid(int64_t count, int pack) {
@@ -43,7 +37,7 @@ template <class T, class Function>
 static void map(const T* x, T* out, int64_t count, unsigned int* errors, Function function,
                 cudaStream_t stream) {
   if (count == 0) return;
-  const int pack = is_wide(x, out) ? kWide<T> : 1;
+  const int pack = begin_at_16_bytes(x, out) ? kWide<T> : 1;
   const auto kernel = pack == 1 ? map_kernel<1, T, Function> : map_kernel<kWide<T>, T, Function>;
   kernel<<<pack_grid(count, pack), kThreads, 0, stream>>>(x, out, count, errors, function);
   check_launch();
@@ -68,7 +62,7 @@ template <class T, class Slope>
 static void scale_gradient(const T* grad, const T* x, T* out, int64_t count, Slope slope,
                            cudaStream_t stream) {
   if (count == 0) return;
-  const int pack = is_wide(grad, x, out) ? kWide<T> : 1;
+  const int pack = begin_at_16_bytes(grad, x, out) ? kWide<T> : 1;
   const auto kernel =
       pack == 1 ? scale_gradient_kernel<1, T, Slope> : scale_gradient_kernel<kWide<T>, T, Slope>;
   kernel<<<pack_grid(count, pack), kThreads, 0, stream>>>(grad, x, out, count, slope);

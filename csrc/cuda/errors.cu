@@ -19,8 +19,14 @@ unsigned int* error_flag() {
   check_cuda(cudaGetDevice(&device));
   if (device >= kMaxDevices) throw std::runtime_error("hashgcn: expected at most 64 CUDA devices");
   if (flags[device] == nullptr) {
+    // The first use loads the module, which a capture that is under way forbids unless this thread
+    // says that it may.
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+    check_cuda(cudaThreadExchangeStreamCaptureMode(&mode));
     void* address = nullptr;
-    check_cuda(cudaGetSymbolAddress(&address, device_errors));
+    const cudaError_t error = cudaGetSymbolAddress(&address, device_errors);
+    check_cuda(cudaThreadExchangeStreamCaptureMode(&mode));
+    check_cuda(error);
     flags[device] = static_cast<unsigned int*>(address);
   }
   return flags[device];

@@ -40,10 +40,12 @@ static __device__ void mark_excluded(core::Span list, int64_t begin, unsigned in
   __syncthreads();
 }
 
-// Whether an item of the chunk that starts at `begin` may be returned.
+// Whether an item of the chunk that starts at `begin` may be returned; `excluded` may be null where
+// none of them is excluded.
 static __device__ bool is_candidate(const core::HammingTopk& problem, int64_t item, int64_t begin,
                                     const unsigned int* excluded) {
   if (problem.allow != nullptr && !problem.allow[item]) return false;
+  if (excluded == nullptr) return true;
   return !((excluded[(item - begin) / 32] >> ((item - begin) % 32)) & 1);
 }
 

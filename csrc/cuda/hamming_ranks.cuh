@@ -6,8 +6,8 @@
 namespace hashgcn::cuda {
 
 // Turns the counts of a query's distances into the first rank of each; `last` becomes the largest
-// distance that has a rank below k, -1 without candidates. Returns the number of results. By one
-// thread.
+// distance that has a rank below k, the largest of all where there are fewer than k candidates.
+// Returns the number of results. By one thread.
 static __device__ unsigned int first_ranks(unsigned int* counts, int bins, int64_t k, int& last) {
   int64_t found = 0;
   for (last = -1; found < k && last + 1 < bins;) {

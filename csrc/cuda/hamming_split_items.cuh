@@ -11,7 +11,6 @@
 namespace hashgcn::cuda {
 
 constexpr int kSplitChunk = 4096;
-constexpr int64_t kSplitBlocks = 1024;
 constexpr int kRankThreads = 1024, kFewRankThreads = 128;  // for many slices, for few
 
 struct Split {
@@ -24,15 +23,9 @@ struct Split {
   int* last;             // [batch], the largest distance that has a rank
   int* nearest;          // [batch, chunks]
 
-  explicit Split(const core::HammingTopk& problem) {
-    const auto divided = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-    batch = problem.num_queries < kSplitBlocks ? problem.num_queries : kSplitBlocks;
-    chunks = problem.num_items == 0 ? 1 : divided(problem.num_items, kSplitChunk);
-    chunks_per_slice = divided(chunks, divided(kSplitBlocks, batch));
-    slices = divided(chunks, chunks_per_slice);
-    bins = int(core::words_per_code(problem.code_length)) * 64 + 1;
-    for (copies = kWarp; copies > 1 && bins * copies > 8500;) copies /= 2;
-  }
+  // As many blocks as the device holds at once.
+  explicit Split(const core::HammingTopk& problem);
+  size_t shared_counts() const { return size_t(bins) * copies * sizeof(unsigned int); }
   int64_t scratch_bytes() const { return 4 * batch * (bins * slices + 2 + chunks); }
   void use(void* scratch) {
     counts = static_cast<unsigned int*>(scratch);
@@ -42,8 +35,8 @@ struct Split {
   }
 };
 
-// A block's slice, chunk by chunk: calls take(chunk, begin, end) if wanted(chunk), with the query's
-// exclusions marked. By all threads.
+// A block's slice, chunk by chunk: calls take(chunk, begin, end, marks) if wanted(chunk), with the
+// chunk's excluded items marked, or null if there are none. By all threads.
 template <class Wanted, class Take>
 static __device__ __forceinline__ void for_each_chunk(const core::HammingTopk& problem,
                                                       int64_t num_excluded, const Split& split,
@@ -55,9 +48,10 @@ static __device__ __forceinline__ void for_each_chunk(const core::HammingTopk& p
     if (chunk >= split.chunks || !wanted(chunk)) continue;
     const int64_t begin = chunk * kSplitChunk, n = problem.num_items;
     const int64_t end = n - begin < kSplitChunk ? n : begin + kSplitChunk;
-    mark_excluded({core::lower_bound(list, begin), core::lower_bound(list, end)}, begin, excluded,
-                  kSplitChunk);
-    take(chunk, begin, end);
+    const core::Span inside{core::lower_bound(list, begin), core::lower_bound(list, end)};
+    const bool any = inside.begin < inside.end;
+    if (any) mark_excluded(inside, begin, excluded, kSplitChunk);
+    take(chunk, begin, end, any ? excluded : nullptr);
   }
 }
 
@@ -80,12 +74,12 @@ static __global__ void __launch_bounds__(kThreads)
   const int copy = threadIdx.x % split.copies;
   for (int i = threadIdx.x; i < split.bins * split.copies; i += kThreads) counts[i] = 0;
   const auto every = [](int64_t) { return true; };
-  const auto take = [&](int64_t chunk, int64_t begin, int64_t end) {
+  const auto take = [&](int64_t chunk, int64_t begin, int64_t end, const unsigned int* marks) {
     if (threadIdx.x == 0) nearest = core::kNoDistance;
     __syncthreads();
     unsigned int mine = core::kNoDistance;
     const auto count = [&](int64_t item, int distance) {
-      if (!is_candidate(problem, item, begin, excluded)) return;
+      if (!is_candidate(problem, item, begin, marks)) return;
       atomicAdd(&counts[distance * split.copies + copy], 1u);
       mine = unsigned(distance) < mine ? distance : mine;
     };
@@ -164,14 +158,27 @@ static __global__ void place_slices(core::HammingTopk problem, int64_t num_exclu
   for (int d = threadIdx.x; d <= last; d += kThreads) {
     next[d] = split.counts[(query * split.bins + d) * split.slices + blockIdx.x];
   }
+  __syncthreads();
   const auto has_ranks = [&](int64_t chunk) {
     return split.nearest[query * split.chunks + chunk] <= last;
   };
-  const auto take = [&](int64_t, int64_t begin, int64_t end) {
-    place_chunk(problem, query, begin, end, excluded, last, next, tile, distances, ids);
+  const auto take = [&](int64_t, int64_t begin, int64_t end, const unsigned int* marks) {
+    place_chunk(problem, query, begin, end, marks, last, next, tile, distances, ids);
   };
   for_each_chunk(problem, num_excluded, split, query, excluded, has_ranks, take);
   if (blockIdx.x == 0) fill_rest(problem, query, split.found[query], distances, ids);
+}
+
+inline Split::Split(const core::HammingTopk& problem) {
+  const auto divided = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
+  bins = int(core::words_per_code(problem.code_length)) * 64 + 1;
+  for (copies = kWarp; copies > 1 && bins * copies > 8500;) copies /= 2;
+  const int64_t blocks = blocks_at_once(count_slices, kThreads, shared_counts());
+  batch = problem.num_queries < blocks ? problem.num_queries : blocks;
+  chunks = problem.num_items == 0 ? 1 : divided(problem.num_items, kSplitChunk);
+  const int64_t wanted = blocks / batch;  // slices
+  chunks_per_slice = divided(chunks, wanted);
+  slices = divided(chunks, chunks_per_slice);
 }
 
 static void split_items(core::HammingTopk problem, int64_t num_excluded, void* scratch,
@@ -184,7 +191,7 @@ static void split_items(core::HammingTopk problem, int64_t num_excluded, void* s
   for (int64_t left = problem.num_queries; left > 0; left -= split.batch) {
     problem.num_queries = left < split.batch ? left : split.batch;
     const dim3 grid(unsigned(split.slices), unsigned(problem.num_queries));
-    count_slices<<<grid, kThreads, split.copies * shared, stream>>>(problem, num_excluded, split);
+    count_slices<<<grid, kThreads, split.shared_counts(), stream>>>(problem, num_excluded, split);
     check_launch();
     rank_slices<<<grid.y, rank_threads, shared, stream>>>(problem.k, split);
     check_launch();

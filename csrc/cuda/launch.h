@@ -22,7 +22,39 @@ inline void check_cuda(cudaError_t error) {
   throw std::runtime_error(std::string("hashgcn: CUDA error: ") + cudaGetErrorString(error));
 }
 
-inline void check_launch() { check_cuda(cudaGetLastError()); }
+// Work that was launched before may fail at any later call, this one too.
+inline void check_launch() {
+  const cudaError_t error = cudaGetLastError();
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(std::string("hashgcn: CUDA error, of this launch or of earlier work "
+                                       "(CUDA_LAUNCH_BLOCKING=1 tells which): ") +
+                           cudaGetErrorString(error));
+}
+
+// Before an op's first launch: what other code left behind is not the op's error.
+inline void check_earlier_work(const char* op) {
+  const cudaError_t error = cudaGetLastError();
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(std::string("hashgcn::") + op +
+                           ": CUDA error of earlier work: " + cudaGetErrorString(error));
+}
+
+// Multiprocessors of the current device.
+inline int64_t multiprocessors() {
+  int device = 0, count = 0;
+  check_cuda(cudaGetDevice(&device));
+  check_cuda(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
+}
+
+// Blocks of a kernel that the current device holds at once, at least one.
+template <class Kernel>
+int64_t blocks_at_once(Kernel kernel, int threads, size_t dynamic_shared = 0) {
+  int blocks = 0;
+  check_cuda(
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, dynamic_shared));
+  return (blocks > 1 ? blocks : 1) * multiprocessors();
+}
 
 }  // namespace hashgcn::cuda
 

@@ -58,7 +58,7 @@ void pack_codes(const T* x, uint64_t* words, T* codes, int64_t rows, int64_t cod
                 bool signs, unsigned int* errors, cudaStream_t stream) {
   const int64_t count = rows * core::words_per_code(code_length) * 8;
   if (count == 0) return;
-  if (code_length % 64 == 0 && is_wide(x, codes)) {
+  if (code_length % 64 == 0 && begin_at_16_bytes(x, codes)) {
     pack_whole_words_kernel<<<pack_grid(rows * code_length, kWide<T>), kThreads, 0, stream>>>(
         x, reinterpret_cast<uint32_t*>(words), codes, rows * code_length, signs, errors);
     check_launch();

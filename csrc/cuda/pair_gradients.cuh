@@ -1,5 +1,6 @@
 // From gradients of scores to gradients of the users and items whose products the scores are. Owner
-// computes: each element is summed by one thread in a fixed order.
+// computes: each element of a part is summed by one thread, each tile of 32 by itself, which keeps
+// long sums near to float64's; parts are added in their order.
 //
 // A Gradient has
 //   static constexpr bool kScores            whether `pair` uses the score
@@ -9,6 +10,7 @@
 
 #include "../core/rows.h"
 #include "launch.h"
+#include "parts.cuh"
 
 namespace hashgcn::cuda {
 
@@ -38,8 +40,10 @@ static __device__ uint32_t positives_in_tile(const core::Rows<T>& rows, int64_t 
   return bits;
 }
 
-// All items are candidates. out = G items (kUsersOwn) or G^T users, G [batch, num_items] by tiles.
-// Two blocks a multiprocessor are asked for: with the default the compiler spills to fit more.
+// All items are candidates. A block of grid (owner tiles, columns / kColumns, parts) sums over a
+// part of the others: out [parts, owners, width] = G items (kUsersOwn) or G^T users, G [batch,
+// num_items] by tiles. Two blocks a multiprocessor are asked for: with the default the compiler
+// spills to fit more.
 template <bool kUsersOwn, class T, class Gradient>
 static __global__ void __launch_bounds__(kThreads, 2)
     sum_all_pairs(Gradient gradient, core::Rows<T> rows, const T* users, const T* items,
@@ -51,6 +55,7 @@ static __global__ void __launch_bounds__(kThreads, 2)
   __shared__ T others[kTile][kColumns];
   const int64_t num_owners = kUsersOwn ? rows.batch : rows.num_items;
   const int64_t num_others = kUsersOwn ? rows.num_items : rows.batch;
+  const Part part = part_of(blockIdx.z, gridDim.z, num_others, kTile);
   const T* other_rows = kUsersOwn ? items : users;
   const int64_t first_column = int64_t(blockIdx.y) * kColumns;
   const int64_t column = first_column + threadIdx.x % kColumns;
@@ -59,59 +64,61 @@ static __global__ void __launch_bounds__(kThreads, 2)
   const int j = threadIdx.x % kTile, first_r = threadIdx.x / kTile;
   constexpr int kStep = kThreads / kTile;
 
-  for (int64_t owner = int64_t(blockIdx.x) * kTile; owner < num_owners;
-       owner += int64_t(gridDim.x) * kTile) {
-    T sum[kOwnersPerThread] = {};
-    for (int64_t other = 0; other < num_others; other += kTile) {
-      const int64_t row_begin = kUsersOwn ? owner : other, item_begin = kUsersOwn ? other : owner;
-      if (threadIdx.x < kTile) {
-        positive[threadIdx.x] = positives_in_tile(rows, row_begin + threadIdx.x, item_begin);
-      }
-      for (int e = threadIdx.x; e < kTile * kColumns; e += kThreads) {
-        const int64_t at = other + e / kColumns, k = first_column + e % kColumns;
-        others[e / kColumns][e % kColumns] =
-            at < num_others && k < width ? other_rows[at * width + k] : T(0);
-      }
-      T score[kPerThread] = {};
-      for (int64_t first = 0; Gradient::kScores && first < width; first += kDepth) {
-        for (int e = threadIdx.x; e < kTile * kDepth; e += kThreads) {
-          const int r = e / kDepth, c = e % kDepth;
-          const bool inside = first + c < width;
-          user_part[r][c] = inside && row_begin + r < rows.batch
-                                ? users[(row_begin + r) * width + first + c]
-                                : T(0);
-          item_part[r][c] = inside && item_begin + r < rows.num_items
-                                ? items[(item_begin + r) * width + first + c]
-                                : T(0);
-        }
-        __syncthreads();
-        for (int c = 0; c < kDepth; ++c) {
-          for (int i = 0; i < kPerThread; ++i) {
-            score[i] += user_part[first_r + i * kStep][c] * item_part[j][c];
-          }
-        }
-        __syncthreads();
+  const int64_t owner = int64_t(blockIdx.x) * kTile;
+  T sum[kOwnersPerThread] = {};
+  for (int64_t other = part.begin; other < part.end; other += kTile) {
+    const int64_t row_begin = kUsersOwn ? owner : other, item_begin = kUsersOwn ? other : owner;
+    if (threadIdx.x < kTile) {
+      positive[threadIdx.x] = positives_in_tile(rows, row_begin + threadIdx.x, item_begin);
+    }
+    for (int e = threadIdx.x; e < kTile * kColumns; e += kThreads) {
+      const int64_t at = other + e / kColumns, k = first_column + e % kColumns;
+      others[e / kColumns][e % kColumns] =
+          at < num_others && k < width ? other_rows[at * width + k] : T(0);
+    }
+    T score[kPerThread] = {};
+    for (int64_t first = 0; Gradient::kScores && first < width; first += kDepth) {
+      for (int e = threadIdx.x; e < kTile * kDepth; e += kThreads) {
+        const int r = e / kDepth, c = e % kDepth;
+        const bool inside = first + c < width;
+        user_part[r][c] = inside && row_begin + r < rows.batch
+                              ? users[(row_begin + r) * width + first + c]
+                              : T(0);
+        item_part[r][c] = inside && item_begin + r < rows.num_items
+                              ? items[(item_begin + r) * width + first + c]
+                              : T(0);
       }
       __syncthreads();
+      for (int c = 0; c < kDepth; ++c) {
+        for (int i = 0; i < kPerThread; ++i) {
+          score[i] += user_part[first_r + i * kStep][c] * item_part[j][c];
+        }
+      }
+      __syncthreads();
+    }
+    __syncthreads();
 #pragma unroll
-      for (int i = 0; i < kPerThread; ++i) {
-        const int r = first_r + i * kStep;
-        const int64_t row = row_begin + r, item = item_begin + j;
-        const bool real = row < rows.batch && item < rows.num_items && rows.users[row] >= 0;
-        const T value = real ? gradient.pair(row, item, (positive[r] >> j) & 1, score[i]) : T(0);
-        gradients[kUsersOwn ? j : r][kUsersOwn ? r : j] = value;
-      }
-      __syncthreads();
-      for (int o = 0; o < kTile; ++o) {
-        const T x = others[o][threadIdx.x % kColumns];
-        for (int i = 0; i < kOwnersPerThread; ++i) sum[i] += gradients[o][first_owner + i] * x;
-      }
-      __syncthreads();
+    for (int i = 0; i < kPerThread; ++i) {
+      const int r = first_r + i * kStep;
+      const int64_t row = row_begin + r, item = item_begin + j;
+      const bool real = row < rows.batch && item < rows.num_items && rows.users[row] >= 0;
+      const T value = real ? gradient.pair(row, item, (positive[r] >> j) & 1, score[i]) : T(0);
+      gradients[kUsersOwn ? j : r][kUsersOwn ? r : j] = value;
     }
-    for (int i = 0; i < kOwnersPerThread; ++i) {
-      const int64_t at = owner + first_owner + i;
-      if (at < num_owners && column < width) out[at * width + column] = sum[i];
+    __syncthreads();
+    T tile_sum[kOwnersPerThread] = {};
+#pragma unroll 8  // all at once would not fit into registers
+    for (int o = 0; o < kTile; ++o) {
+      const T x = others[o][threadIdx.x % kColumns];
+      for (int i = 0; i < kOwnersPerThread; ++i) tile_sum[i] += gradients[o][first_owner + i] * x;
     }
+    for (int i = 0; i < kOwnersPerThread; ++i) sum[i] += tile_sum[i];
+    __syncthreads();
+  }
+  for (int i = 0; i < kOwnersPerThread; ++i) {
+    const int64_t at = owner + first_owner + i;
+    if (at >= num_owners || column >= width) continue;
+    out[(blockIdx.z * num_owners + at) * width + column] = sum[i];
   }
 }
 
@@ -195,32 +202,74 @@ static __global__ void sum_item_lists(Gradient gradient, core::Rows<T> rows,
   }
 }
 
+// How the sums over all pairs are split: parts of the items for the users' gradients, parts of the
+// rows for the items'.
+struct PairParts {
+  int64_t of_items, of_rows;
+};
+
+template <class T, class Gradient>
+PairParts pair_parts(const core::Rows<T>& rows, int64_t width) {
+  const auto tiles = [](int64_t count, int tile) { return (count + tile - 1) / tile; };
+  const int64_t row_tiles = tiles(rows.batch, kTile), item_tiles = tiles(rows.num_items, kTile);
+  const int64_t columns = tiles(width, kColumns);
+  return {num_parts(row_tiles * columns, item_tiles,
+                    blocks_at_once(sum_all_pairs<true, T, Gradient>, kThreads)),
+          num_parts(item_tiles * columns, row_tiles,
+                    blocks_at_once(sum_all_pairs<false, T, Gradient>, kThreads))};
+}
+
+// Numbers of scratch that sum_pair_gradients takes: the parts of one side at a time.
+template <class T, class Gradient>
+int64_t pair_gradients_scratch(const core::Rows<T>& rows, int64_t width) {
+  if (rows.candidate_ptr != nullptr) return 0;
+  const PairParts parts = pair_parts<T, Gradient>(rows, width);
+  const int64_t users = parts.of_items > 1 ? parts.of_items * rows.batch * width : 0;
+  const int64_t items = parts.of_rows > 1 ? parts.of_rows * rows.num_items * width : 0;
+  return users > items ? users : items;
+}
+
+template <bool kUsersOwn, class T, class Gradient>
+void sum_all_parts(const Gradient& gradient, const core::Rows<T>& rows, const T* users,
+                   const T* items, int64_t width, int64_t parts, T* scratch, T* out,
+                   cudaStream_t stream) {
+  const int64_t num_owners = kUsersOwn ? rows.batch : rows.num_items;
+  const dim3 grid(unsigned((num_owners + kTile - 1) / kTile),
+                  unsigned((width + kColumns - 1) / kColumns), unsigned(parts));
+  const auto kernel = sum_all_pairs<kUsersOwn, T, Gradient>;
+  kernel<<<grid, kThreads, 0, stream>>>(gradient, rows, users, items, width,
+                                        parts > 1 ? scratch : out);
+  check_launch();
+  if (parts > 1) sum_parts(scratch, parts, out, num_owners * width, stream);
+}
+
 // dL/d(users) [batch, width] and dL/d(items) [num_items, width]. With candidate lists
 // `candidate_grad` holds their gradients.
 template <class T, class Gradient>
 void sum_pair_gradients(const Gradient& gradient, const core::Rows<T>& rows, const T* users,
                         const T* items, int64_t width, const T* candidate_grad,
-                        const int64_t* candidate_order, T* user_grad, T* item_grad,
+                        const int64_t* candidate_order, T* scratch, T* user_grad, T* item_grad,
                         cudaStream_t stream) {
-  const int64_t row_tiles = (rows.batch + kTile - 1) / kTile;
-  const int64_t item_tiles = (rows.num_items + kTile - 1) / kTile;
-  const bool lists = rows.candidate_ptr != nullptr;
-  if (rows.batch > 0 && lists) {
+  if (rows.candidate_ptr == nullptr) {
+    const PairParts parts = pair_parts<T, Gradient>(rows, width);
+    if (rows.batch > 0) {
+      sum_all_parts<true>(gradient, rows, users, items, width, parts.of_items, scratch, user_grad,
+                          stream);
+    }
+    if (rows.num_items > 0) {
+      sum_all_parts<false>(gradient, rows, users, items, width, parts.of_rows, scratch, item_grad,
+                           stream);
+    }
+    return;
+  }
+  if (rows.batch > 0) {
     sum_row_lists<<<column_grid(rows.batch, width), kColumns, 0, stream>>>(
         gradient, rows, candidate_grad, items, width, user_grad);
     check_launch();
-  } else if (rows.batch > 0) {
-    sum_all_pairs<true><<<column_grid(row_tiles, width), kThreads, 0, stream>>>(
-        gradient, rows, users, items, width, user_grad);
-    check_launch();
   }
-  if (rows.num_items > 0 && lists) {
+  if (rows.num_items > 0) {
     sum_item_lists<<<column_grid(rows.num_items, width), kColumns, 0, stream>>>(
         gradient, rows, candidate_grad, candidate_order, users, width, item_grad);
-    check_launch();
-  } else if (rows.num_items > 0) {
-    sum_all_pairs<false><<<column_grid(item_tiles, width), kThreads, 0, stream>>>(
-        gradient, rows, users, items, width, item_grad);
     check_launch();
   }
 }

@@ -1,7 +1,6 @@
 #include <utility>
 
 #include "../core/errors.h"
-#include "kernels.h"
 #include "launch.h"
 #include "packs.cuh"
 #include "propagate.h"
@@ -24,7 +23,7 @@ static __global__ void scale_all(T* x, T factor, int64_t count) {
 enum class InMean { kNot, kStart, kAdd };
 
 // A thread sums a pack of columns of one row in the order of its neighbours; the threads of a row
-// read each neighbour's row together. Packs of one column, or as many as 16 bytes hold.
+// read each neighbour's row together.
 template <int kCount, class T>
 static __global__ void propagate_layer(Graph<T> graph, const T* y, T* next, T* sum, int64_t width,
                                        InMean in_mean, unsigned int* errors) {
@@ -63,6 +62,22 @@ static __global__ void propagate_layer(Graph<T> graph, const T* y, T* next, T* s
   store_pack(onwards, next + i, kCount);
 }
 
+template <int kCount, class T>
+static void propagate_in_packs(const Graph<T>& graph, T* sum, T* y, T* next, int64_t width,
+                               int64_t first, int64_t layers, unsigned int* errors,
+                               cudaStream_t stream) {
+  const unsigned blocks = element_grid((graph.num_users + graph.num_items) * (width / kCount));
+  const auto kernel = propagate_layer<kCount, T>;
+  for (int64_t layer = 1; layer <= layers; ++layer) {
+    const InMean in_mean = layer < first    ? InMean::kNot
+                           : layer == first ? InMean::kStart
+                                            : InMean::kAdd;
+    kernel<<<blocks, kThreads, 0, stream>>>(graph, y, next, sum, width, in_mean, errors);
+    check_launch();
+    std::swap(y, next);
+  }
+}
+
 template <class T>
 void propagate(const Graph<T>& graph, T* sum, T* y, T* next, int64_t width, int64_t first,
                int64_t layers, unsigned int* errors, cudaStream_t stream) {
@@ -71,19 +86,12 @@ void propagate(const Graph<T>& graph, T* sum, T* y, T* next, int64_t width, int6
   const unsigned blocks = element_grid(count);
   scale_rows<<<blocks, kThreads, 0, stream>>>(sum, graph.scale, y, count, width);
   check_launch();
-  // Rows of whole packs: a pack lies in one row.
-  const bool wide =
-      chosen(kPropagate) != kPlain && width % kWide<T> == 0 && begin_at_16_bytes(sum, y, next);
-  const auto kernel = wide ? propagate_layer<kWide<T>, T> : propagate_layer<1, T>;
-  const unsigned layer_blocks = element_grid(wide ? count / kWide<T> : count);
-  for (int64_t layer = 1; layer <= layers; ++layer) {
-    const InMean in_mean = layer < first    ? InMean::kNot
-                           : layer == first ? InMean::kStart
-                                            : InMean::kAdd;
-    kernel<<<layer_blocks, kThreads, 0, stream>>>(graph, y, next, sum, width, in_mean, errors);
-    check_launch();
-    std::swap(y, next);
-  }
+  // Rows of whole packs, so that a pack lies in one row: of 16 bytes, of two columns, of one.
+  const bool aligned = begin_at_16_bytes(sum, y, next);
+  const auto layers_of = aligned && width % kWide<T> == 0 ? propagate_in_packs<kWide<T>, T>
+                         : aligned && width % 2 == 0      ? propagate_in_packs<2, T>
+                                                          : propagate_in_packs<1, T>;
+  layers_of(graph, sum, y, next, width, first, layers, errors, stream);
   scale_all<<<blocks, kThreads, 0, stream>>>(sum, T(1) / T(layers - first + 1), count);
   check_launch();
 }

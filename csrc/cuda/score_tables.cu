@@ -1,4 +1,7 @@
+#include <type_traits>
+
 #include "pair_gradients.cuh"
+#include "score_shares.cuh"
 #include "score_tables.h"
 #include "score_tables_tiled.cuh"
 
@@ -64,13 +67,31 @@ static __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// Whether the tiled kernels score the pairs: all items, float32, codes of up to two words.
 template <class T>
-void score_tables(const core::ScoreTables<T>& tables, bool tiled, void* scratch, T* v_neg, T* v_pos,
-                  T* neg, T* pos, cudaStream_t stream) {
+static bool is_tiled(const core::ScoreTables<T>& tables) {
+  return std::is_same_v<T, float> && tables.rows.candidate_ptr == nullptr &&
+         tables.code_length <= kMaxTiledLength && tables.rows.batch > 0 &&
+         tables.rows.num_items > 0;
+}
+
+template <class T>
+int64_t score_tables_scratch(const core::ScoreTables<T>& tables) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (is_tiled(tables)) return counts_bytes(tables);
+  }
+  return 0;
+}
+
+template <class T>
+void score_tables(const core::ScoreTables<T>& tables, void* scratch, T* v_neg, T* v_pos, T* neg,
+                  T* pos, cudaStream_t stream) {
   if (tables.rows.batch == 0) return;
-  if (tiled) {
-    tiled_tables(tables, static_cast<unsigned int*>(scratch), v_neg, v_pos, neg, pos, stream);
-    return;
+  if constexpr (std::is_same_v<T, float>) {
+    if (is_tiled(tables)) {
+      tiled_tables(tables, static_cast<unsigned int*>(scratch), v_neg, v_pos, neg, pos, stream);
+      return;
+    }
   }
   score_tables_kernel<<<row_grid(tables.rows.batch), kThreads, 0, stream>>>(tables, v_neg, v_pos,
                                                                             neg, pos);
@@ -81,18 +102,16 @@ template <class T>
 struct ShareGradient {
   static constexpr bool kScores = false;
   core::ScoreTables<T> tables;
-  TableGradients<T> gradients;
+  ShareTable<T> shares;
 
   __device__ T negative(int64_t row, int64_t item) const {
-    const int64_t at = row * (tables.code_length + 1) + core::level(tables, row, item);
-    return core::share(gradients.v_neg[at], gradients.neg[at]);
+    return shares.at(row, false, core::distance(tables, row, item));
   }
   __device__ T positive(int64_t row, const int64_t* id) const {
-    const int64_t at = row * (tables.code_length + 1) + core::level(tables, row, *id);
-    return core::share(gradients.v_pos[at], gradients.pos[at]);
+    return shares.at(row, true, core::distance(tables, row, *id));
   }
   __device__ T pair(int64_t row, int64_t item, bool is_positive, T) const {
-    return is_positive ? positive(row, &item) : negative(row, item);
+    return shares.at(row, is_positive, core::distance(tables, row, item));
   }
 };
 
@@ -114,34 +133,44 @@ static __global__ void candidate_gradients(ShareGradient<T> gradient, T* candida
 }
 
 template <class T>
-void score_tables_backward(const core::ScoreTables<T>& tables, bool tiled, void* scratch,
+int64_t score_tables_backward_scratch(const core::ScoreTables<T>& tables) {
+  const int64_t shares = num_shares(tables.rows.batch, tables.code_length) * int64_t(sizeof(T));
+  if constexpr (std::is_same_v<T, float>) {
+    if (is_tiled(tables)) return shares + tiled_gradients_scratch(tables);
+  }
+  return shares + int64_t(sizeof(T)) *
+                      pair_gradients_scratch<T, ShareGradient<T>>(tables.rows, tables.code_length);
+}
+
+template <class T>
+void score_tables_backward(const core::ScoreTables<T>& tables, void* scratch,
                            const TableGradients<T>& gradients, const T* user_codes,
                            const T* item_codes, const int64_t* candidate_order, T* candidate_grad,
                            T* user_grad, T* item_grad, cudaStream_t stream) {
   const core::Rows<T>& rows = tables.rows;
-  if constexpr (sizeof(T) == sizeof(float)) {
-    if (tiled && rows.batch > 0 && rows.num_items > 0) {
-      tiled_gradients(tables, gradients, static_cast<uint32_t*>(scratch), user_grad, item_grad,
-                      stream);
+  const ShareTable<T> shares = make_shares(tables, gradients, static_cast<T*>(scratch), stream);
+  T* rest = shares.values + num_shares(rows.batch, tables.code_length);
+  if constexpr (std::is_same_v<T, float>) {
+    if (is_tiled(tables)) {
+      tiled_gradients(tables, shares, rest, user_grad, item_grad, stream);
       return;
     }
   }
-  const ShareGradient<T> gradient{tables, gradients};
+  const ShareGradient<T> gradient{tables, shares};
   if (rows.candidate_ptr != nullptr && rows.batch > 0) {
     candidate_gradients<<<row_grid(rows.batch), kThreads, 0, stream>>>(gradient, candidate_grad);
     check_launch();
   }
   sum_pair_gradients(gradient, rows, user_codes, item_codes, tables.code_length, candidate_grad,
-                     candidate_order, user_grad, item_grad, stream);
+                     candidate_order, rest, user_grad, item_grad, stream);
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                            \
-  template int64_t score_tables_scratch<T>(const core::ScoreTables<T>&, bool);            \
-  template int64_t score_tables_backward_scratch<T>(const core::ScoreTables<T>&, bool);   \
-  template void score_tables<T>(const core::ScoreTables<T>&, bool, void*, T*, T*, T*, T*, \
-                                cudaStream_t);                                            \
-  template void score_tables_backward<T>(const core::ScoreTables<T>&, bool, void*,        \
-                                         const TableGradients<T>&, const T*, const T*,    \
+#define HASHGCN_INSTANTIATE(T)                                                                     \
+  template int64_t score_tables_scratch<T>(const core::ScoreTables<T>&);                           \
+  template int64_t score_tables_backward_scratch<T>(const core::ScoreTables<T>&);                  \
+  template void score_tables<T>(const core::ScoreTables<T>&, void*, T*, T*, T*, T*, cudaStream_t); \
+  template void score_tables_backward<T>(const core::ScoreTables<T>&, void*,                       \
+                                         const TableGradients<T>&, const T*, const T*,             \
                                          const int64_t*, T*, T*, T*, cudaStream_t);
 HASHGCN_INSTANTIATE(float)
 HASHGCN_INSTANTIATE(double)

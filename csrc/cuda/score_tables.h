@@ -6,21 +6,18 @@
 
 namespace hashgcn::cuda {
 
-// Longest code of the tiled kernels.
-constexpr int kMaxTiledLength = 128;
-
-// Bytes of scratch of the kernels for all items: the tiled ones keep counts of all rows, and going
-// backward a bit for each pair and sums of parts of the items.
+// Bytes of scratch, which depend on the device besides the shape: counts of all rows forward;
+// shares of the gradients, a bit for each pair and sums of parts backward.
 template <class T>
-int64_t score_tables_scratch(const core::ScoreTables<T>& tables, bool tiled);
+int64_t score_tables_scratch(const core::ScoreTables<T>& tables);
 template <class T>
-int64_t score_tables_backward_scratch(const core::ScoreTables<T>& tables, bool tiled);
+int64_t score_tables_backward_scratch(const core::ScoreTables<T>& tables);
 
 // Tables [batch, code_length + 1]: the values v_w = -f + 2w, twice, and how many candidates that
 // are not positives (neg), how many positives (pos) have that score.
 template <class T>
-void score_tables(const core::ScoreTables<T>& tables, bool tiled, void* scratch, T* v_neg, T* v_pos,
-                  T* neg, T* pos, cudaStream_t stream);
+void score_tables(const core::ScoreTables<T>& tables, void* scratch, T* v_neg, T* v_pos, T* neg,
+                  T* pos, cudaStream_t stream);
 
 // What flows back into the tables, and their counts, each [batch, code_length + 1].
 template <class T>
@@ -30,9 +27,9 @@ struct TableGradients {
 
 // dL/dB into user_grad [batch, f], dL/dD into item_grad [num_items, f]; scores are computed again,
 // tile by tile. `candidate_grad` is scratch [num_candidates]; both candidate arguments may be null
-// without lists. Tiled kernels are float's.
+// without lists.
 template <class T>
-void score_tables_backward(const core::ScoreTables<T>& tables, bool tiled, void* scratch,
+void score_tables_backward(const core::ScoreTables<T>& tables, void* scratch,
                            const TableGradients<T>& gradients, const T* user_codes,
                            const T* item_codes, const int64_t* candidate_order, T* candidate_grad,
                            T* user_grad, T* item_grad, cudaStream_t stream);

@@ -3,40 +3,28 @@
 // scores up where tensor cores want them, and multiplies them with the codes there.
 #pragma once
 
-#include "pair_gradients.cuh"
+#include "packs.cuh"
+#include "parts.cuh"
+#include "score_shares.cuh"
 #include "score_tables.h"
 #include "tensor_cores.cuh"
 #include "warps.cuh"
 
 namespace hashgcn::cuda {
 
+// Longest code, in bits.
+constexpr int kMaxTiledLength = 128;
+
 constexpr int kTiledWarps = 4, kTiledThreads = kTiledWarps * kWarp;
-constexpr int64_t kWantedWarps = 2112;  // 16 for each multiprocessor of an H200
+static_assert(kShareRows == kWarp, "a tile of rows is a warp's");
 
-// Slices of the items, for as many warps as a GPU holds; a slice has a part for each of 4 warps.
-inline int64_t item_slices(int64_t batch, int64_t num_items) {
-  const int64_t groups = (batch + kWarp - 1) / kWarp;
-  const int64_t wanted = (kWantedWarps / kTiledWarps + groups - 1) / groups;
-  const int64_t most = (num_items + kTiledThreads - 1) / kTiledThreads;
-  return wanted < most ? wanted : most;
-}
-
-struct Part {
-  int64_t begin, end;
-};
-
-// A warp's items, whole tiles of 32.
-static __device__ Part part_of(int64_t part, int64_t parts, int64_t num_items) {
-  const int64_t size = ((num_items + parts - 1) / parts + kWarp - 1) / kWarp * kWarp;
-  const int64_t begin = part * size < num_items ? part * size : num_items;
-  return {begin, num_items - begin < size ? num_items : begin + size};
-}
+inline int64_t tiles_of(int64_t count, int64_t tile) { return (count + tile - 1) / tile; }
 
 // counts [distances, batch] += how many items have each distance. Whole numbers: their sums do not
 // depend on the order of blocks.
-template <int kWords, class T>
+template <int kWords>
 static __global__ void __launch_bounds__(kTiledThreads)
-    count_distances(core::ScoreTables<T> tables, unsigned int* counts) {
+    count_distances(core::ScoreTables<float> tables, unsigned int* counts) {
   constexpr int kWarps = kTiledWarps / kWords, kBins = 64 * kWords + 1;
   __shared__ unsigned int count[kBins][kWarps * kWarp];
   alignas(16) __shared__ uint64_t tiles[kWarps][kWarp][kWords];
@@ -45,12 +33,14 @@ static __global__ void __launch_bounds__(kTiledThreads)
   const int64_t row = int64_t(blockIdx.x) * kWarp + lane;
   const Code<kWords> code(tables.user_words, row, row < batch);
   const Part part = part_of(int64_t(blockIdx.y) * kWarps + warp, int64_t(gridDim.y) * kWarps,
-                            tables.rows.num_items);
+                            tables.rows.num_items, kWarp);
   for (int d = 0; d < kBins; ++d) count[d][threadIdx.x] = 0;
   const auto visit = [&](int64_t first, auto* tile) {
-    for_each_distance(code, tile, [&](int j, int distance) {
-      if (first + j < part.end) ++count[distance][threadIdx.x];
-    });
+    if (first + kWarp <= part.end) {
+      for_each_distance(code, tile, [&](int, int distance) { ++count[distance][threadIdx.x]; });
+      return;
+    }
+    for (int j = 0; first + j < part.end; ++j) ++count[code.distance(tile[j])][threadIdx.x];
   };
   for_each_tile<kWords>(tables.item_words, part.begin, part.end, tiles[warp], visit);
   __syncthreads();
@@ -62,12 +52,11 @@ static __global__ void __launch_bounds__(kTiledThreads)
 }
 
 // A block has a row: counts its positives and writes its tables.
-template <class T>
 static __global__ void __launch_bounds__(kWarp)
-    write_tables(core::ScoreTables<T> tables, const unsigned int* counts, T* v_neg, T* v_pos,
-                 T* neg, T* pos) {
+    write_tables(core::ScoreTables<float> tables, const unsigned int* counts, float* v_neg,
+                 float* v_pos, float* neg, float* pos) {
   __shared__ unsigned int positive_count[kMaxTiledLength + 1];
-  const core::Rows<T>& rows = tables.rows;
+  const core::Rows<float>& rows = tables.rows;
   const int f = int(tables.code_length);
   const int64_t row = blockIdx.x;
   for (int w = threadIdx.x; w <= f; w += kWarp) positive_count[w] = 0;
@@ -81,15 +70,14 @@ static __global__ void __launch_bounds__(kWarp)
   for (int w = threadIdx.x; w <= f; w += kWarp) {
     const int64_t out = row * (f + 1) + w;
     const unsigned int count = rows.users[row] < 0 ? 0 : counts[(f - w) * rows.batch + row];
-    v_neg[out] = v_pos[out] = T(2 * w - f);
-    neg[out] = T(count - positive_count[w]);
-    pos[out] = T(positive_count[w]);
+    v_neg[out] = v_pos[out] = float(2 * w - f);
+    neg[out] = float(count - positive_count[w]);
+    pos[out] = float(positive_count[w]);
   }
 }
 
 // positive [tiles of 32 items, batch]: bit j, the tile's item j is a positive of the row.
-template <class T>
-static __global__ void mark_positives(core::Rows<T> rows, uint32_t* positive) {
+static __global__ void mark_positives(core::Rows<float> rows, uint32_t* positive) {
   const int64_t row = blockIdx.x;
   const core::Span liked = core::positives(rows, row);
   for (const int64_t* id = liked.begin + threadIdx.x; id < liked.end; id += kWarp) {
@@ -98,45 +86,50 @@ static __global__ void mark_positives(core::Rows<T> rows, uint32_t* positive) {
   }
 }
 
-// By distance: dL/ds of 32 rows' pairs, of negatives, then of positives; 0 for padding. One more
-// column spreads rows over banks.
+// A tile's part of the share table; when all is looked up, room for a warp's sums.
 template <int kWords>
 struct Shares {
   float by_distance[2][kWarp][64 * kWords + 2];
 
   // By all threads of a block.
-  __device__ void load(const core::ScoreTables<float>& tables,
-                       const TableGradients<float>& gradients, int64_t first_row) {
-    const int f = int(tables.code_length);
-    for (int i = threadIdx.x; i < kWarp * (f + 1); i += kTiledThreads) {
-      const int r = i / (f + 1), d = i % (f + 1);
-      const int64_t row = first_row + r, at = row * (f + 1) + f - d;
-      const bool real = row < tables.rows.batch && tables.rows.users[row] >= 0;
-      by_distance[0][r][d] = real ? core::share(gradients.v_neg[at], gradients.neg[at]) : 0.0f;
-      by_distance[1][r][d] = real ? core::share(gradients.v_pos[at], gradients.pos[at]) : 0.0f;
+  __device__ void load(const ShareTable<float>& table, int64_t first_row) {
+    using Four = Pack<float, kWide<float>>;
+    constexpr int kCount = sizeof(by_distance) / sizeof(float);
+    static_assert(kCount % kWide<float> == 0);
+    const float* from = table.values + first_row / kWarp * kCount;
+    for (int i = threadIdx.x; i < kCount / kWide<float>; i += kTiledThreads) {
+      reinterpret_cast<Four*>(by_distance)[i] = reinterpret_cast<const Four*>(from)[i];
     }
   }
 };
 
+// Calls visit(i, sum) for a lane's 64 sums, which the compiler keeps in registers.
+template <class Visit>
+static __device__ __forceinline__ void for_each_sum(float (&sum)[2][8][4], const Visit& visit) {
+#pragma unroll
+  for (int i = 0; i < 64; ++i) visit(i, sum[i / 32][i / 4 % 8][i % 4]);
+}
+
 // out = G items (kUsersOwn) or G^T users for 64 columns, G [batch, num_items] the gradients of the
 // scores, by tiles of 32 x 32. Gradients are split into three bfloat16, codes are signs: products
-// are exact, and each tile's sums are added in float32. Users: a warp sums over a part of the
-// items, into out [parts, batch, f]; items: over all rows, into out [num_items, f].
+// are exact, and each tile's sums are added in float32. Users: a block has 32 of them and a part of
+// the items, which its warps share out; items: a warp has 32, and its block a part of the rows.
+// Into out [parts, users or items, f].
 template <bool kUsersOwn, int kWords>
 static __global__ void __launch_bounds__(kTiledThreads, 3)
-    sum_tiles(core::ScoreTables<float> tables, TableGradients<float> gradients,
+    sum_tiles(core::ScoreTables<float> tables, ShareTable<float> share_table,
               const uint32_t* positive, float* out) {
-  __shared__ Shares<kWords> shares;
+  alignas(16) __shared__ Shares<kWords> shares;
   alignas(16) __shared__ uint64_t tiles[kTiledWarps][kWarp][kWords];
   const int64_t batch = tables.rows.batch, num_items = tables.rows.num_items;
   const int64_t f = tables.code_length;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, g = lane / 4, t = lane % 4;
   const int group = blockIdx.z;  // of 64 columns
-  const int64_t part = int64_t(blockIdx.y) * kTiledWarps + warp;
   const int64_t num_owners = kUsersOwn ? batch : num_items;
   const int64_t owner = (kUsersOwn ? blockIdx.x : blockIdx.x * int64_t(kTiledWarps) + warp) * kWarp;
-  const Part others =
-      kUsersOwn ? part_of(part, int64_t(gridDim.y) * kTiledWarps, num_items) : Part{0, batch};
+  const Part others = kUsersOwn ? part_of(int64_t(blockIdx.y) * kTiledWarps + warp,
+                                          int64_t(gridDim.y) * kTiledWarps, num_items, kWarp)
+                                : part_of(blockIdx.y, gridDim.y, batch, kWarp);
   const uint64_t* owner_words = kUsersOwn ? tables.user_words : tables.item_words;
   const uint64_t* other_words = kUsersOwn ? tables.item_words : tables.user_words;
   Code<kWords> own[4] = {{owner_words, owner + g, owner + g < num_owners},
@@ -145,14 +138,14 @@ static __global__ void __launch_bounds__(kTiledThreads, 3)
                          {owner_words, owner + g + 24, owner + g + 24 < num_owners}};
   float sum[2][8][4] = {};
   if (kUsersOwn) {
-    shares.load(tables, gradients, owner);
+    shares.load(share_table, owner);
     __syncthreads();
   }
   for_each_tile<kWords>(
       other_words, others.begin, others.end, tiles[warp], [&](int64_t first, auto* tile) {
         if (!kUsersOwn) {
           __syncthreads();
-          shares.load(tables, gradients, first);
+          shares.load(share_table, first);
           __syncthreads();
         }
         // Of this tile's row `lane`.
@@ -203,79 +196,99 @@ static __global__ void __launch_bounds__(kTiledThreads, 3)
           }
         }
       });
-#pragma unroll
-  for (int m = 0; m < 2; ++m) {
-#pragma unroll
-    for (int n = 0; n < 8; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int64_t at = owner + 16 * m + g + i / 2 * 8,
-                      column = 64 * group + 8 * n + 2 * t + i % 2;
-        const int64_t from = kUsersOwn ? part * batch : 0;
-        if (at < num_owners && column < f) out[(from + at) * f + column] = sum[m][n][i];
-      }
+  if (kUsersOwn) {
+    // The first warp adds the others' sums to its own, in the order of warps.
+    float (*sums)[kWarp] = reinterpret_cast<float (*)[kWarp]>(shares.by_distance);
+    for (int w = 1; w < kTiledWarps; ++w) {
+      __syncthreads();
+      for_each_sum(sum, [&](int i, float& own_sum) {
+        if (warp == w) sums[i][lane] = own_sum;
+      });
+      __syncthreads();
+      for_each_sum(sum, [&](int i, float& own_sum) {
+        if (warp == 0) own_sum += sums[i][lane];
+      });
     }
+    if (warp != 0) return;
   }
+  const int64_t from = blockIdx.y * num_owners;
+  for_each_sum(sum, [&](int i, float& own_sum) {
+    const int64_t at = owner + i / 32 * 16 + g + i % 4 / 2 * 8;
+    const int64_t column = 64 * group + i / 4 % 8 * 8 + 2 * t + i % 2;
+    if (at < num_owners && column < f) out[(from + at) * f + column] = own_sum;
+  });
 }
 
-static __global__ void sum_parts(const float* parts, int64_t num_parts, float* out, int64_t count) {
-  const int64_t i = element_index();
-  if (i >= count) return;
-  float sum = 0;
-  for (int64_t part = 0; part < num_parts; ++part) sum += parts[part * count + i];
-  out[i] = sum;
+inline int64_t counts_bytes(const core::ScoreTables<float>& tables) {
+  return 4 * tables.rows.batch * (core::words_per_code(tables.code_length) * 64 + 1);
 }
 
-template <class T>
-int64_t score_tables_scratch(const core::ScoreTables<T>& tables, bool tiled) {
-  return tiled ? 4 * tables.rows.batch * (core::words_per_code(tables.code_length) * 64 + 1) : 0;
-}
-
-template <class T>
-static void tiled_tables(const core::ScoreTables<T>& tables, unsigned int* counts, T* v_neg,
-                         T* v_pos, T* neg, T* pos, cudaStream_t stream) {
+static void tiled_tables(const core::ScoreTables<float>& tables, unsigned int* counts, float* v_neg,
+                         float* v_pos, float* neg, float* pos, cudaStream_t stream) {
   const int64_t batch = tables.rows.batch, words = core::words_per_code(tables.code_length);
-  check_cuda(cudaMemsetAsync(counts, 0, size_t(score_tables_scratch(tables, true)), stream));
-  const dim3 grid(unsigned((batch + kWarp - 1) / kWarp),
-                  unsigned(item_slices(batch, tables.rows.num_items)));
-  const auto kernel = words == 1 ? count_distances<1, T> : count_distances<2, T>;
-  if (grid.y > 0) {
-    kernel<<<grid, unsigned(kTiledThreads / words), 0, stream>>>(tables, counts);
-    check_launch();
-  }
+  check_cuda(cudaMemsetAsync(counts, 0, size_t(counts_bytes(tables)), stream));
+  const auto kernel = words == 1 ? count_distances<1> : count_distances<2>;
+  const int threads = int(kTiledThreads / words);
+  const int64_t groups = tiles_of(batch, kWarp);
+  const int64_t parts =
+      num_parts(groups, tiles_of(tables.rows.num_items, threads), blocks_at_once(kernel, threads));
+  const dim3 grid{unsigned(groups), unsigned(parts)};
+  kernel<<<grid, unsigned(threads), 0, stream>>>(tables, counts);
+  check_launch();
   write_tables<<<unsigned(batch), kWarp, 0, stream>>>(tables, counts, v_neg, v_pos, neg, pos);
   check_launch();
 }
 
-template <class T>
-int64_t score_tables_backward_scratch(const core::ScoreTables<T>& tables, bool tiled) {
-  const int64_t batch = tables.rows.batch, num_items = tables.rows.num_items;
-  if (!tiled || batch == 0) return 0;
-  const int64_t parts = item_slices(batch, num_items) * kTiledWarps;
-  return 4 * batch * ((num_items + 31) / 32 + parts * tables.code_length);
+// Launches of sum_tiles: a side's kernel, its grid, and where its parts go.
+struct TiledSums {
+  void (*kernel)(core::ScoreTables<float>, ShareTable<float>, const uint32_t*, float*);
+  int64_t num_owners, blocks, parts, words;
+
+  TiledSums(const core::ScoreTables<float>& tables, bool users_own) {
+    const int64_t batch = tables.rows.batch, num_items = tables.rows.num_items;
+    words = core::words_per_code(tables.code_length);
+    num_owners = users_own ? batch : num_items;
+    if (users_own) {
+      kernel = words == 1 ? sum_tiles<true, 1> : sum_tiles<true, 2>;
+    } else {
+      kernel = words == 1 ? sum_tiles<false, 1> : sum_tiles<false, 2>;
+    }
+    blocks = tiles_of(num_owners, users_own ? kWarp : kTiledThreads);
+    const int64_t tiles = users_own ? tiles_of(num_items, kTiledThreads) : tiles_of(batch, kWarp);
+    parts = num_parts(blocks * words, tiles, blocks_at_once(kernel, kTiledThreads));
+  }
+
+  int64_t scratch(int64_t code_length) const {
+    return parts > 1 ? parts * num_owners * code_length : 0;
+  }
+
+  void run(const core::ScoreTables<float>& tables, const ShareTable<float>& shares,
+           const uint32_t* positive, float* scratch, float* out, cudaStream_t stream) const {
+    const dim3 grid{unsigned(blocks), unsigned(parts), unsigned(words)};
+    kernel<<<grid, kTiledThreads, 0, stream>>>(tables, shares, positive, parts > 1 ? scratch : out);
+    check_launch();
+    if (parts > 1) sum_parts(scratch, parts, out, num_owners * tables.code_length, stream);
+  }
+};
+
+// A bit for each pair, then parts of one side at a time.
+inline int64_t tiled_gradients_scratch(const core::ScoreTables<float>& tables) {
+  const int64_t users = TiledSums(tables, true).scratch(tables.code_length);
+  const int64_t items = TiledSums(tables, false).scratch(tables.code_length);
+  const int64_t bits = tables.rows.batch * tiles_of(tables.rows.num_items, 32);
+  return 4 * (bits + (users > items ? users : items));
 }
 
-static void tiled_gradients(const core::ScoreTables<float>& tables,
-                            const TableGradients<float>& gradients, uint32_t* positive,
-                            float* user_grad, float* item_grad, cudaStream_t stream) {
-  const int64_t batch = tables.rows.batch, num_items = tables.rows.num_items;
-  const int64_t f = tables.code_length, slices = item_slices(batch, num_items);
-  const int64_t words = core::words_per_code(f), item_tiles = (num_items + 31) / 32;
-  check_cuda(cudaMemsetAsync(positive, 0, size_t(4 * item_tiles * batch), stream));
+static void tiled_gradients(const core::ScoreTables<float>& tables, const ShareTable<float>& shares,
+                            float* scratch, float* user_grad, float* item_grad,
+                            cudaStream_t stream) {
+  const int64_t batch = tables.rows.batch, bits = batch * tiles_of(tables.rows.num_items, 32);
+  uint32_t* positive = reinterpret_cast<uint32_t*>(scratch);
+  check_cuda(cudaMemsetAsync(positive, 0, size_t(4 * bits), stream));
   mark_positives<<<unsigned(batch), kWarp, 0, stream>>>(tables.rows, positive);
   check_launch();
-  float* parts = reinterpret_cast<float*>(positive + item_tiles * batch);
-  const dim3 by_user(unsigned((batch + kWarp - 1) / kWarp), unsigned(slices), unsigned(words));
-  const auto users = words == 1 ? sum_tiles<true, 1> : sum_tiles<true, 2>;
-  users<<<by_user, kTiledThreads, 0, stream>>>(tables, gradients, positive, parts);
-  check_launch();
-  sum_parts<<<element_grid(batch * f), kThreads, 0, stream>>>(parts, slices * kTiledWarps,
-                                                              user_grad, batch * f);
-  check_launch();
-  const dim3 by_item(unsigned((num_items + kTiledThreads - 1) / kTiledThreads), 1, unsigned(words));
-  const auto items = words == 1 ? sum_tiles<false, 1> : sum_tiles<false, 2>;
-  items<<<by_item, kTiledThreads, 0, stream>>>(tables, gradients, positive, item_grad);
-  check_launch();
+  TiledSums(tables, true).run(tables, shares, positive, scratch + bits, user_grad, stream);
+  TiledSums(tables, false).run(tables, shares, positive, scratch + bits, item_grad, stream);
 }
 
 }  // namespace hashgcn::cuda

@@ -232,6 +232,11 @@ static __global__ void __launch_bounds__(kRowThreads)
 }
 
 template <class T>
+int64_t smooth_rank_parts(const core::SmoothRank<T>& problem) {
+  return pair_gradients_scratch<T, RankGradient<T>>(problem.rows, problem.width);
+}
+
+template <class T>
 void smooth_rank_backward(const core::SmoothRank<T>& problem, const T* users, const T* items,
                           const T* tau, const T* rank_grad, const int64_t* candidate_order,
                           const RankScratch<T>& scratch, T* user_grad, T* item_grad,
@@ -248,13 +253,14 @@ void smooth_rank_backward(const core::SmoothRank<T>& problem, const T* users, co
     check_launch();
   }
   sum_pair_gradients(gradient, rows, users, items, problem.width, scratch.candidate_grad,
-                     candidate_order, user_grad, item_grad, stream);
+                     candidate_order, scratch.parts, user_grad, item_grad, stream);
 }
 
 #define HASHGCN_INSTANTIATE(T)                                                                     \
   template void check_ranks<T>(const core::SmoothRank<T>&, const T*, unsigned int*, cudaStream_t); \
   template void smooth_rank<T>(const core::SmoothRank<T>&, const T*, const T*, const T*, T*,       \
                                cudaStream_t);                                                      \
+  template int64_t smooth_rank_parts<T>(const core::SmoothRank<T>&);                               \
   template void smooth_rank_backward<T>(const core::SmoothRank<T>&, const T*, const T*, const T*,  \
                                         const T*, const int64_t*, const RankScratch<T>&, T*, T*,   \
                                         cudaStream_t);

@@ -17,14 +17,19 @@ template <class T>
 void smooth_rank(const core::SmoothRank<T>& problem, const T* users, const T* items, const T* tau,
                  T* ranks, cudaStream_t stream);
 
-// Scratch of the backward pass: the positives' scores and dL/ds of them [size], and, with lists,
-// dL/ds of the candidates [num_candidates].
+// Scratch of the backward pass: the positives' scores and dL/ds of them [size], with lists dL/ds of
+// the candidates [num_candidates], and sums of parts [smooth_rank_parts].
 template <class T>
 struct RankScratch {
   T* scores;
   double* score_grad;
   T* candidate_grad;
+  T* parts;
 };
+
+// Depends on the device besides the shape.
+template <class T>
+int64_t smooth_rank_parts(const core::SmoothRank<T>& problem);
 
 // dL/dp into user_grad [batch, width], dL/dq into item_grad [num_items, width].
 template <class T>

@@ -5,26 +5,73 @@
 
 namespace hashgcn::cuda {
 
-constexpr int kSortThreads = 64;
+constexpr int kSortThreads = 64, kBytes = 256;
 
-// Lists that rise, as a graph's do, are copied; others are sorted by counting who comes before.
+// `to` = the ids of `from`, ordered by the byte above `shift`, equal ones in the order that they
+// have. By all threads of a block. An id that another block changes meanwhile, where lists overlap
+// by mistake, must not lead out of the list.
+static __device__ void sort_by_byte(const int64_t* from, int64_t* to, int64_t count, int shift,
+                                    unsigned long long* next, int* tile) {
+  const auto byte_of = [&](int64_t id) { return int(uint64_t(id) >> shift) & (kBytes - 1); };
+  for (int b = threadIdx.x; b < kBytes; b += kSortThreads) next[b] = 0;
+  __syncthreads();
+  for (int64_t i = threadIdx.x; i < count; i += kSortThreads) {
+    atomicAdd(&next[byte_of(from[i])], 1ull);
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    unsigned long long before = 0;
+    for (int b = 0; b < kBytes; ++b) {
+      const unsigned long long own = next[b];
+      next[b] = before;
+      before += own;
+    }
+  }
+  __syncthreads();
+  for (int64_t begin = 0; begin < count; begin += kSortThreads) {
+    const int64_t i = begin + threadIdx.x;
+    const int64_t id = i < count ? from[i] : 0;
+    const int byte = i < count ? byte_of(id) : -1;
+    tile[threadIdx.x] = byte;
+    __syncthreads();
+    int64_t place = byte < 0 ? count : int64_t(next[byte]);
+    for (int e = 0; e < int(threadIdx.x); ++e) place += tile[e] == byte;
+    __syncthreads();
+    if (byte >= 0) atomicAdd(&next[byte], 1ull);
+    if (place < count) to[place] = id;
+  }
+  __syncthreads();
+}
+
+// A block has a query's list. Lists that rise, as a graph's do, are copied; others are sorted byte
+// by byte from the lowest, as many bytes as the items' ids have: linear in the list's length.
+// `spare` is scratch of the size of `sorted`.
 static __global__ void __launch_bounds__(kSortThreads)
     sort_exclusions(core::HammingTopk problem, int64_t num_excluded, int64_t* sorted,
-                    unsigned int* errors) {
+                    int64_t* spare, unsigned int* errors) {
+  __shared__ unsigned long long next[kBytes];
+  __shared__ int tile[kSortThreads];
+  int bytes = 1;
+  while (bytes < 8 && (problem.num_items - 1) >> (8 * bytes) > 0) ++bytes;
   for (int64_t query = blockIdx.x; query < problem.num_queries; query += gridDim.x) {
     const core::Span list = exclusions(problem, num_excluded, query, errors);
-    int64_t* out = sorted + (list.begin - problem.exclude_ids);
+    const int64_t offset = list.begin - problem.exclude_ids, count = list.end - list.begin;
     bool rises = true;
-    for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += kSortThreads) {
-      rises &= id == list.begin || id[-1] <= *id;
+    for (int64_t i = threadIdx.x; i < count; i += kSortThreads) {
+      rises &= i == 0 || list.begin[i - 1] <= list.begin[i];
     }
-    rises = __syncthreads_and(rises);
-    for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += kSortThreads) {
-      int64_t rank = rises ? id - list.begin : 0;
-      for (const int64_t* other = list.begin; !rises && other < list.end; ++other) {
-        rank += *other < *id || (*other == *id && other < id);
+    if (__syncthreads_and(rises)) {
+      for (int64_t i = threadIdx.x; i < count; i += kSortThreads) {
+        sorted[offset + i] = list.begin[i];
       }
-      out[rank] = *id;
+      continue;
+    }
+    const int64_t* from = list.begin;
+    for (int b = 0; b < bytes; ++b) {
+      // The last byte's order goes to `sorted`.
+      int64_t* to = ((bytes - b) % 2 ? sorted : spare) + offset;
+      sort_by_byte(from, to, count, 8 * b, next, tile);
+      from = to;
     }
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../cuda/errors.h"
+#include "../cuda/launch.h"
 #include "checks.h"
 #include "device.h"
 
@@ -25,6 +26,7 @@ class Device {
  private:
   static const char* checked(const char* op, const Tensor& anchor) {
     require(is_on_device(anchor), op, "all tensors on one device, got some on another");
+    cuda::check_earlier_work(op);
     return op;
   }
 

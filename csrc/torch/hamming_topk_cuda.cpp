@@ -3,7 +3,6 @@
 #include <tuple>
 
 #include "../cuda/hamming_topk.h"
-#include "../cuda/kernels.h"
 #include "cuda.h"
 
 namespace hashgcn {
@@ -22,10 +21,6 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tens
           " on CUDA, got ", code_length);
   require(problem.num_items <= cuda::kMaxTopkItems, op, "up to ", cuda::kMaxTopkItems,
           " items on CUDA, got ", problem.num_items);
-  const auto kernels = cuda::HammingKernels(cuda::chosen(cuda::kHammingTopk));
-  require(kernels != cuda::HammingKernels::kManyQueries || code_length <= cuda::kMaxManyLength, op,
-          "code_length up to ", cuda::kMaxManyLength, " by the kernels many_queries, got ",
-          code_length);
   cuda::check_tails(problem.queries, problem.num_queries, code_length, device.errors,
                     device.stream);
   cuda::check_tails(problem.items, problem.num_items, code_length, device.errors, device.stream);
@@ -34,9 +29,8 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tens
   Tensor ids = torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Long);
   const int64_t num_excluded = input.exclude_ids ? input.exclude_ids->size(0) : 0;
   Tensor scratch = torch::stable::new_empty(
-      input.queries, {cuda::hamming_topk_scratch(problem, num_excluded, kernels)},
-      ScalarType::Byte);
-  cuda::hamming_topk(problem, num_excluded, kernels, scratch.mutable_data_ptr(),
+      input.queries, {cuda::hamming_topk_scratch(problem, num_excluded)}, ScalarType::Byte);
+  cuda::hamming_topk(problem, num_excluded, scratch.mutable_data_ptr(),
                      mutable_data<int32_t>(distances), mutable_data<int64_t>(ids), device.errors,
                      device.stream);
   device.finish();

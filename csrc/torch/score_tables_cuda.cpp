@@ -2,7 +2,6 @@
 
 #include <tuple>
 
-#include "../cuda/kernels.h"
 #include "../cuda/pack_codes.h"
 #include "../cuda/score_tables.h"
 #include "cuda.h"
@@ -20,17 +19,6 @@ static Tensor pack_checked(const Device& device, const Tensor& codes) {
   cuda::pack_codes<T>(data<T>(codes), mutable_data<uint64_t>(words), nullptr, rows, code_length,
                       true, device.errors, device.stream);
   return words;
-}
-
-// Whether all items are scored by the tiled kernels, as chosen.
-template <class T>
-static bool is_tiled(const char* op, const core::ScoreTables<T>& tables) {
-  if (cuda::chosen(cuda::kScoreTables) == cuda::kPlain) return false;
-  if (tables.rows.candidate_ptr != nullptr) return false;
-  require(sizeof(T) == sizeof(float), op, "float32 codes by the kernels tiled, got float64");
-  require(tables.code_length <= cuda::kMaxTiledLength, op, "code_length up to ",
-          cuda::kMaxTiledLength, " by the kernels tiled, got ", tables.code_length);
-  return true;
 }
 
 static Tensor bytes(const Tensor& like, int64_t count) {
@@ -55,9 +43,8 @@ static Tables forward(const Tensor& user_codes, const Tensor& item_codes, const 
   const int64_t batch = user_codes.size(0), levels = user_codes.size(1) + 1;
   Tensor out[4];
   for (Tensor& table : out) table = torch::stable::new_empty(user_codes, {batch, levels});
-  const bool tiled = is_tiled(op, input.tables);
-  Tensor scratch = bytes(user_codes, cuda::score_tables_scratch(input.tables, tiled));
-  cuda::score_tables(input.tables, tiled, scratch.mutable_data_ptr(), mutable_data<T>(out[0]),
+  Tensor scratch = bytes(user_codes, cuda::score_tables_scratch(input.tables));
+  cuda::score_tables(input.tables, scratch.mutable_data_ptr(), mutable_data<T>(out[0]),
                      mutable_data<T>(out[1]), mutable_data<T>(out[2]), mutable_data<T>(out[3]),
                      device.stream);
   device.finish();
@@ -94,10 +81,9 @@ static Gradients backward(const Tensor& grad_v_neg, const Tensor& grad_v_pos, co
   Tensor candidate_grad = torch::stable::new_empty(user_codes, {rows.num_candidates});
   Tensor user_grad = torch::stable::new_empty(user_codes, {rows.batch, width});
   Tensor item_grad = torch::stable::new_empty(item_codes, {rows.num_items, width});
-  const bool tiled = is_tiled(op, input.tables);
-  Tensor scratch = bytes(user_codes, cuda::score_tables_backward_scratch(input.tables, tiled));
+  Tensor scratch = bytes(user_codes, cuda::score_tables_backward_scratch(input.tables));
   cuda::score_tables_backward(
-      input.tables, tiled, scratch.mutable_data_ptr(),
+      input.tables, scratch.mutable_data_ptr(),
       {data<T>(tables[0]), data<T>(tables[1]), data<T>(tables[2]), data<T>(tables[3])},
       data<T>(input.user_codes), data<T>(input.item_codes), order_data,
       mutable_data<T>(candidate_grad), mutable_data<T>(user_grad), mutable_data<T>(item_grad),

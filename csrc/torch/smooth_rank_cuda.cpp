@@ -40,10 +40,11 @@ static std::tuple<Tensor, Tensor> backward(const Device& device, const RankArgum
   Tensor scores = torch::stable::new_empty(input.user_emb, {problem.size});
   Tensor score_grad = torch::stable::new_empty(input.user_emb, {problem.size}, ScalarType::Double);
   Tensor candidate_grad = torch::stable::new_empty(input.user_emb, {problem.rows.num_candidates});
+  Tensor parts = torch::stable::new_empty(input.user_emb, {cuda::smooth_rank_parts(problem)});
   Tensor user_grad = torch::stable::new_empty(input.user_emb, input.user_emb.sizes());
   Tensor item_grad = torch::stable::new_empty(input.item_emb, input.item_emb.sizes());
   const cuda::RankScratch<T> scratch{mutable_data<T>(scores), mutable_data<double>(score_grad),
-                                     mutable_data<T>(candidate_grad)};
+                                     mutable_data<T>(candidate_grad), mutable_data<T>(parts)};
   cuda::smooth_rank_backward(problem, data<T>(input.user_emb), data<T>(input.item_emb),
                              data<T>(input.tau), data<T>(grad), order_data, scratch,
                              mutable_data<T>(user_grad), mutable_data<T>(item_grad), device.stream);

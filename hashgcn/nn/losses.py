@@ -9,6 +9,7 @@ Deterministic, for any number of threads. Cost O(b f^2), the softmax O(b f); mem
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -133,7 +134,7 @@ class SmoothRecallLoss(nn.Module):
             ranks = ranks.log()
         loss = ranks.new_zeros(())
         for cutoff in self.cutoffs:
-            n = torch.log(ranks.new_tensor(cutoff)) if self.rank == "log" else cutoff
+            n = math.log(cutoff) if self.rank == "log" else cutoff
             recall = torch.sigmoid((n - ranks) / self.tau_rank)
             loss = loss - mean_over_positives(recall, pos, self.mean)
         return loss / len(self.cutoffs)

@@ -1,6 +1,5 @@
 """Torch ops on CPU and CUDA: gradients of the sign, losses' tables, top-N, propagation."""
 
-from hashgcn.ops._cuda_kernels import cuda_kernels
 from hashgcn.ops._library import check_errors
 from hashgcn.ops.fixed_order_mm import fixed_order_mm
 from hashgcn.ops.hamming_topk import hamming_topk
@@ -17,7 +16,6 @@ from hashgcn.ops.weighted_hamming_topk import weighted_hamming_topk
 
 __all__ = [
     "check_errors",
-    "cuda_kernels",
     "fixed_order_mm",
     "hamming_topk",
     "pack_codes",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from pathlib import Path
 
@@ -34,13 +33,6 @@ if torch.version.cuda is not None and (_FOLDER / "libhashgcn_cuda.so").exists():
 
 
 ops = torch.ops.hashgcn
-
-
-def cuda_library() -> ctypes.CDLL:
-    """The CUDA library that the ops were loaded from."""
-    if not torch._C._dispatch_has_kernel_for_dispatch_key("hashgcn::hamming_topk", "CUDA"):
-        raise RuntimeError("expected hashgcn's CUDA library; it is not built, or torch has no CUDA")
-    return ctypes.CDLL(str(_FOLDER / "libhashgcn_cuda.so"))
 
 
 # By bit of a CUDA device's error flag (csrc/core/errors.h).

@@ -39,7 +39,8 @@ def hamming_topk(
 
     Deterministic, identical on every device, for any batch and number of threads. Cost: Q n counts
     of f bits. Peak extra memory for each thread on the CPU: 2 MiB, or 2k + 64 pairs of 12 bytes if
-    that is more, and the results once more where it has fewer than 256 queries; never Q x n.
+    that is more, and the results once more where it has fewer than 256 queries; never Q x n. On
+    CUDA two copies of exclude_ids, and for few queries counts of at most 4 MB for each 64 bits.
     """
     return ops.hamming_topk.default(queries, items, k, code_length, exclude_ptr, exclude_ids, allow)
 

@@ -54,9 +54,11 @@ def score_tables(
         ValueError: codes that are not +1 or -1, an id out of range, a CSR that is not one, another
             dtype or shape. On CUDA values are checked on the device (see ops.check_errors).
 
-    Deterministic: owner computes, in a fixed order whatever the number of threads.
+    Deterministic: owner computes, in a fixed order whatever the number of threads; on CUDA the
+    gradients' last bits depend on the kind of GPU.
     Cost: forward b n popcounts of f bits; backward the same and two b x n x f products. Peak extra
-    memory O(b f + n f / 64) words and, on the CPU, 16 b f floats in the backward pass; never b x n.
+    memory O(b f + n f / 64) words; in the backward pass also 16 b f floats on the CPU, and on CUDA
+    a bit for each of the b x n pairs (float32, f <= 128) and sums of parts, a few megabytes.
     """
     if user_codes.dtype in (torch.float16, torch.bfloat16):
         user_codes, item_codes = user_codes.float(), item_codes.float()
