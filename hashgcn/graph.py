@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +62,21 @@ class BipartiteGraph:
     def num_items(self) -> int:
         """n, items without users included."""
         return self.item_ptr.shape[0] - 1
+
+    @cached_property
+    def has_full_user(self) -> bool:
+        """Whether some user has every item, so that no negative can be drawn for them."""
+        return self.num_users > 0 and int(self.user_ptr.diff().max()) == self.num_items
+
+    @cached_property
+    def lacking_keys(self) -> Tensor:
+        """int64 [pairs], rising: user * n + i_j - j for each of the user's items i_0 < i_1 < ...
+
+        i_j - j is the number of items below i_j that the user lacks (sampling.uniform_negatives).
+        """
+        pairs = torch.arange(len(self.user_items), device=self.user_items.device)
+        owner = torch.searchsorted(self.user_ptr, pairs, right=True) - 1
+        return owner * self.num_items + self.user_items - (pairs - self.user_ptr[owner])
 
     def to(self, device: torch.device | str) -> BipartiteGraph:
         """The same graph on another device."""

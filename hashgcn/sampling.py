@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from hashgcn.devices import copy_to
 from hashgcn.graph import BipartiteGraph
 
 
@@ -27,25 +28,14 @@ def step_generator(seed: int, progress: float) -> torch.Generator:
     return torch.Generator().manual_seed(crc32(f"{seed} {progress}".encode()))
 
 
-def batches(rows: Tensor, size: int) -> Tensor:
-    """Rows in their order, `size` at a time.
-
-    Args:
-        rows: int64 [N, ...].
-        size: at least 1.
-
-    Returns:
-        int64 [ceil(N / size), size, ...]; the last batch is padded with -1.
-    """
-    missing = -len(rows) % size
-    padded = pad(rows, (0, 0) * (rows.dim() - 1) + (0, missing), value=-1)
-    return padded.view(-1, size, *rows.shape[1:])
+def user_order(graph: BipartiteGraph, generator: torch.Generator) -> Tensor:
+    """All user rows in random order, int64 [users]."""
+    return torch.randperm(graph.num_users, generator=generator).to(graph.user_ptr.device)
 
 
-def user_batches(graph: BipartiteGraph, size: int, generator: torch.Generator) -> Tensor:
-    """All user rows in random order, int64 [steps, size], padded with -1."""
-    order = torch.randperm(graph.num_users, generator=generator)
-    return batches(order.to(graph.user_ptr.device), size)
+def padded_batches(rows: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Rows [N] in their order, `size` at a time; the last batch is padded with -1."""
+    return pad(rows, (0, -len(rows) % size), value=-1).split(size)
 
 
 def pair_batches(
@@ -54,7 +44,7 @@ def pair_batches(
     negatives: int,
     generator: torch.Generator,
     sampling: Literal["pairs", "users"] = "pairs",
-) -> Tensor:
+) -> tuple[Tensor, ...]:
     """As many pairs as the graph has, each with negatives drawn anew.
 
     Args:
@@ -66,7 +56,8 @@ def pair_batches(
             among those with items, then one of the user's items, uniform.
 
     Returns:
-        int64 [steps, size, 2 + negatives]: user, positive, negatives; padded with -1.
+        for each step int64 [size, 2 + negatives]: user, positive, negatives. The last step has
+        the pairs that are left.
 
     Raises:
         ValueError: a user who has every item.
@@ -87,7 +78,7 @@ def pair_batches(
         pair = ptr[users] + (draw[1] * degrees[users]).long()
     columns = [users[:, None], graph.user_items[pair][:, None]]
     columns.append(uniform_negatives(graph, users, negatives, generator))
-    return batches(torch.cat(columns, 1), size)
+    return torch.cat(columns, 1).split(size)
 
 
 def uniform_negatives(
@@ -115,15 +106,11 @@ def uniform_negatives(
     Deterministic given the generator's state. Cost: N count binary searches among the pairs.
     """
     ptr, n = graph.user_ptr, graph.num_items
-    degrees = ptr.diff()
-    lacking = n - degrees[users]
-    if len(users) and lacking.min() == 0:
+    lacking = n - (ptr[users + 1] - ptr[users])
+    if graph.has_full_user and len(users) and lacking.min() == 0:
         user = users[lacking.argmin()].item()
         raise ValueError(f"graph: expected users who lack some item, got user {user} with all {n}")
-    owner = torch.repeat_interleave(torch.arange(graph.num_users, device=ptr.device), degrees)
-    place = torch.arange(len(owner), device=ptr.device) - ptr[owner]
-    keys = owner * n + graph.user_items - place
-    draw = torch.rand(len(users), count, dtype=torch.float64, generator=generator).to(ptr.device)
-    rank = (draw * lacking[:, None]).long()
-    below = torch.searchsorted(keys, users[:, None] * n + rank, right=True) - ptr[users][:, None]
-    return rank + below
+    draw = torch.rand(len(users), count, dtype=torch.float64, generator=generator)
+    rank = (copy_to(draw, ptr.device) * lacking[:, None]).long()
+    below = torch.searchsorted(graph.lacking_keys, users[:, None] * n + rank, right=True)
+    return rank + below - ptr[users][:, None]

@@ -166,9 +166,9 @@ class Trainer:
                 raise KeyboardInterrupt
             loss += self.step(batches[position.step])
             position.step += 1
-            bar.update()
-            if position.step % 10 == 0 and self.progress:
-                bar.set_postfix(self.postfix(loss.item() / position.step), refresh=False)
+            # The host reads the loss, and waits for the device, only as often as the bar is drawn.
+            if bar.update():
+                bar.set_postfix(self.postfix(loss.item() / position.step))
         check_errors(loss)
         entry: dict[str, Any] = {
             "phase": position.phase,

@@ -8,7 +8,13 @@ import torch
 
 from hashgcn.data import Interactions
 from hashgcn.graph import BipartiteGraph
-from hashgcn.sampling import epoch_generator, pair_batches, uniform_negatives, user_batches
+from hashgcn.sampling import (
+    epoch_generator,
+    padded_batches,
+    pair_batches,
+    uniform_negatives,
+    user_order,
+)
 
 NUM_ITEMS = 23
 
@@ -35,12 +41,13 @@ def pairs_of(graph: BipartiteGraph) -> list[list[int]]:
 
 @pytest.mark.parametrize("size", [1, 7, 30, 64])
 def test_users_come_once_each_in_another_order_every_epoch(graph, size):
-    epochs = [user_batches(graph, size, epoch_generator(3, e)) for e in (0, 1, 0)]
-    for batches in epochs:
-        assert batches.shape == (-(-30 // size), size)
-        rows = batches.flatten()
+    orders = [user_order(graph, epoch_generator(3, e)) for e in (0, 1, 0)]
+    for order in orders:
+        batches = padded_batches(order, size)
+        assert [len(batch) for batch in batches] == [size] * -(-30 // size)
+        rows = torch.cat(batches)
         assert sorted(rows[:30].tolist()) == list(range(30)) and (rows[30:] == -1).all()
-    assert torch.equal(epochs[0], epochs[2]) and not torch.equal(epochs[0], epochs[1])
+    assert torch.equal(orders[0], orders[2]) and not torch.equal(orders[0], orders[1])
 
 
 @pytest.mark.parametrize("sampling", ["pairs", "users"])
@@ -48,18 +55,18 @@ def test_users_come_once_each_in_another_order_every_epoch(graph, size):
 def test_pairs_are_the_graphs_and_negatives_are_not(graph, sampling, size):
     count = len(graph.user_items)
     batches = pair_batches(graph, size, 3, epoch_generator(0, 4), sampling)
-    assert batches.dtype == torch.int64 and batches.shape == (-(-count // size), size, 5)
-    rows = batches.flatten(0, 1)
-    assert (rows[count:] == -1).all()
+    rows = torch.cat(batches)
+    assert rows.dtype == torch.int64 and rows.shape == (count, 5)
+    assert all(len(batch) == size for batch in batches[:-1]) and len(batches) == -(-count // size)
     own = pairs_of(graph)
-    for user, positive, *negatives in rows[:count].tolist():
+    for user, positive, *negatives in rows.tolist():
         assert [user, positive] in own
         assert all([user, i] not in own and 0 <= i < NUM_ITEMS for i in negatives)
     if sampling == "pairs":
-        assert sorted(rows[:count, :2].tolist()) == own
-    again = pair_batches(graph, size, 3, epoch_generator(0, 4), sampling)
-    other = pair_batches(graph, size, 3, epoch_generator(0, 5), sampling)
-    assert torch.equal(batches, again) and not torch.equal(batches, other)
+        assert sorted(rows[:, :2].tolist()) == own
+    again = torch.cat(pair_batches(graph, size, 3, epoch_generator(0, 4), sampling))
+    other = torch.cat(pair_batches(graph, size, 3, epoch_generator(0, 5), sampling))
+    assert torch.equal(rows, again) and not torch.equal(rows, other)
 
 
 def test_negatives_are_uniform_over_what_a_user_lacks(graph):
@@ -75,8 +82,7 @@ def test_negatives_are_uniform_over_what_a_user_lacks(graph):
 
 def test_sampled_users_are_uniform_and_so_are_their_items(graph):
     parts = [pair_batches(graph, 64, 1, epoch_generator(0, e), "users") for e in range(400)]
-    rows = torch.cat([p.flatten(0, 1) for p in parts])
-    rows = rows[rows[:, 0] >= 0]
+    rows = torch.cat([batch for part in parts for batch in part])
     counts = torch.bincount(rows[:, 0], minlength=30).double()
     assert counts[9] == 0
     expected = len(rows) / 29

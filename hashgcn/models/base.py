@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hashgcn.evaluation import HammingRanking, Ranking
 from hashgcn.graph import BipartiteGraph
-from hashgcn.sampling import epoch_generator, user_batches
+from hashgcn.sampling import epoch_generator, padded_batches, user_order
 from hashgcn.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ class Network(nn.Module):
         self.settings = settings
         self.generator = torch.Generator().manual_seed(settings.seed)
 
-    def batches(self, graph: BipartiteGraph, epoch: int) -> Tensor:
-        """What the steps of an epoch train on, int64 [steps, ...]: here rows of users.
+    def batches(self, graph: BipartiteGraph, epoch: int) -> Sequence[Tensor]:
+        """What each step of an epoch trains on, int64: here rows of users, padded with -1.
 
         The same for the same (seed, epoch), so that a resumed run equals an uninterrupted one; as
-        many steps in every epoch. -1 is padding.
+        many steps in every epoch.
         """
-        size = self.settings.users_per_step(graph.num_users)
-        return user_batches(graph, size, epoch_generator(self.settings.seed, epoch))
+        order = user_order(graph, epoch_generator(self.settings.seed, epoch))
+        return padded_batches(order, self.settings.users_per_step(graph.num_users))
 
     def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
         """Loss of a batch, one of `batches`; progress in [0, 1) drives schedules."""

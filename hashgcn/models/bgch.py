@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from hashgcn import metrics
 from hashgcn.data import Dataset
+from hashgcn.devices import copy_to
 from hashgcn.evaluation import HammingRanking, Ranking, WeightedRanking, evaluate
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.base import HashModel
-from hashgcn.models.pairs import PairNetwork, bpr, cross_entropy, real_rows, take
+from hashgcn.models.pairs import PairNetwork, bpr, columns, cross_entropy, take
 from hashgcn.nn.layers import Dense, next_layer, sum_in_blocks
 from hashgcn.ops import fixed_order_mm, propagate, sign_fourier
 from hashgcn.sampling import step_generator
@@ -47,7 +48,7 @@ class BGCHNetwork(PairNetwork):
 
     def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
         s, m = self.settings, self.rows[0]
-        users, positives, negatives = real_rows(batch)
+        users, positives, negatives = columns(batch)
         items = torch.cat([positives[:, None], negatives], 1)
         nodes = torch.cat([users[:, None], m + items], 1)
         scores = 0
@@ -126,9 +127,9 @@ def dispersed(x: Tensor, eta: float, generator: torch.Generator) -> Tensor:
     """
     if eta == 0:
         return x
-    table, direction = x.detach(), torch.zeros(x.shape[1]).to(x)
+    table, direction = x.detach(), x.new_zeros(x.shape[1])
     for _ in range(2):
-        v = torch.randn(x.shape[1], generator=generator).to(x)
+        v = copy_to(torch.randn(x.shape[1], generator=generator), x.device)
         for _ in range(2):
             v = fixed_order_mm((table * v).sum(1)[None], table)[0]
         direction = direction + v

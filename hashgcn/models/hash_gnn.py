@@ -10,10 +10,11 @@ from torch.nn.functional import leaky_relu
 
 from hashgcn import metrics
 from hashgcn.data import Dataset
+from hashgcn.devices import copy_to
 from hashgcn.evaluation import HammingRanking, RealRanking, RerankedRanking, evaluate
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.base import HashModel
-from hashgcn.models.pairs import PairNetwork, bpr, cross_entropy, real_rows, take
+from hashgcn.models.pairs import PairNetwork, bpr, columns, cross_entropy, take
 from hashgcn.nn.layers import Dense, neighbour_mean
 from hashgcn.ops import sign_guided
 from hashgcn.sampling import step_generator
@@ -64,11 +65,11 @@ class HashGNNNetwork(PairNetwork):
 
     def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
         s = self.settings
-        users, positives, negatives = real_rows(batch)
+        users, positives, negatives = columns(batch)
         drawn = torch.rand(
             negatives.shape[1] + 1, len(users), generator=step_generator(s.seed, progress)
         )
-        signs = (drawn < self.sign_share(progress)).to(users.device)
+        signs = copy_to(drawn < self.sign_share(progress), users.device)
         p, q = self.embeddings(graph)
         p, positive = (sign_guided(take(x, r), signs[0]) for x, r in ((p, users), (q, positives)))
         negative = sign_guided(take(q, negatives.T.flatten()), signs[1:].flatten())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.base import HashModel
-from hashgcn.models.pairs import PairNetwork, bpr, mean, real_rows, take
+from hashgcn.models.pairs import PairNetwork, bpr, columns, mean, take
 from hashgcn.ops import tanh_continuation
 from hashgcn.settings import HashRecSettings
 
@@ -28,7 +28,7 @@ class HashRecNetwork(PairNetwork):
         self.alpha = 10 / width if s.alpha is None else s.alpha
 
     def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
-        users, positives, negatives = real_rows(batch)
+        users, positives, negatives = columns(batch)
         epoch = math.floor(progress * self.settings.epochs + 1e-6)
         beta = math.sqrt(1 + 10 * epoch)
         items = torch.cat([positives[:, None], negatives], 1)

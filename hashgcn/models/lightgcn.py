@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +11,14 @@ from torch.nn.functional import normalize
 
 from hashgcn.evaluation import HammingRanking, Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.base import HashModel, Network
-from hashgcn.models.pairs import PairNetwork, bpr, mean, real_rows, take
+from hashgcn.models.base import HashModel
+from hashgcn.models.pairs import PairNetwork, bpr, columns, mean, take
 from hashgcn.nn import layers
 from hashgcn.nn.catalogue_softmax import log_partition
 from hashgcn.nn.itq import itq
 from hashgcn.nn.layers import sum_in_blocks
 from hashgcn.ops import fixed_order_mm, smooth_rank
+from hashgcn.sampling import epoch_generator, user_order
 from hashgcn.settings import LightGCNSettings
 
 
@@ -56,17 +58,19 @@ class LightGCNNetwork(PairNetwork):
             items = normalize(items)
         return users, items
 
-    def batches(self, graph: BipartiteGraph, epoch: int) -> Tensor:
-        """Pairs with negatives for BPR, rows of users for the softmax."""
-        if self.settings.loss == "bpr":
+    def batches(self, graph: BipartiteGraph, epoch: int) -> Sequence[Tensor]:
+        """Pairs with negatives for BPR, else rows of users; the last step has what is left."""
+        s = self.settings
+        if s.loss == "bpr":
             return super().batches(graph, epoch)
-        return Network.batches(self, graph, epoch)
+        order = user_order(graph, epoch_generator(s.seed, epoch))
+        return order.split(s.users_per_step(graph.num_users))
 
     def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
         if self.settings.loss == "bpr":
             return self.bpr_loss(graph, batch)
         loss = self.recall_loss if self.settings.loss == "recall" else self.softmax_loss
-        return loss(graph, batch[batch >= 0])
+        return loss(graph, batch)
 
     def recall_loss(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
         """Negative smooth recall with the log rank, mean over cutoffs and users that have items."""
@@ -96,7 +100,7 @@ class LightGCNNetwork(PairNetwork):
         return loss + l2 / 2 * mean(self.encoder.weight.square().sum(1)) if l2 else loss
 
     def bpr_loss(self, graph: BipartiteGraph, batch: Tensor) -> Tensor:
-        users, positives, negatives = real_rows(batch)
+        users, positives, negatives = columns(batch)
         items = torch.cat([positives[:, None], negatives], 1)
         p, q = self.scored(graph)
         scores = (take(p, users)[:, None] * take(q, items)).sum(2)

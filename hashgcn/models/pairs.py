@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -26,8 +28,8 @@ class PairNetwork(Network):
         super().__init__(graph, settings)
         self.popularity = PopularityBits(graph.num_items, settings.num_popularity_bits)
 
-    def batches(self, graph: BipartiteGraph, epoch: int) -> Tensor:
-        """int64 [steps, pairs, 2 + negatives]: user, positive, negatives."""
+    def batches(self, graph: BipartiteGraph, epoch: int) -> Sequence[Tensor]:
+        """For each step int64 [pairs, 2 + negatives]: user, positive, negatives."""
         s = self.settings
         return pair_batches(
             graph, s.batch_pairs, s.negatives, epoch_generator(s.seed, epoch), s.sampling
@@ -51,14 +53,19 @@ class PairNetwork(Network):
         }
 
 
-def real_rows(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Users [b], positives [b] and negatives [b, k] of a batch of pairs, without padding."""
-    batch = batch[batch[:, 0] >= 0]
+def columns(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Users [b], positives [b] and negatives [b, k] of a batch of pairs."""
     return batch[:, 0], batch[:, 1], batch[:, 2:]
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:
-    """x[rows], rows of any shape; on the CPU its gradient is summed in order, unlike indexing's."""
+    """x[rows], rows of any shape, whose gradient is summed in an order that is fixed.
+
+    Of torch's two ways indexing sorts on CUDA, where index_select adds with atomics; on the CPU
+    index_select adds in order, where indexing does not.
+    """
+    if x.is_cuda:
+        return x[rows]
     return x.index_select(0, rows.flatten()).view(*rows.shape, *x.shape[1:])
 
 

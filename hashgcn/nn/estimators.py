@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from hashgcn.devices import copy_to
 from hashgcn.nn.layers import standard_deviation
 from hashgcn.ops import sign_fourier, sign_guided, sign_ste, sign_swish, tanh_continuation
 
@@ -137,7 +138,7 @@ class Guidance(HashLayer):
         self.generator = generator
 
     def codes(self, x: Tensor, unit: Tensor, beta: float | Tensor) -> Tensor:
-        drawn = torch.rand(len(x), generator=self.generator).to(x.device)
+        drawn = copy_to(torch.rand(len(x), generator=self.generator), x.device)
         return sign_guided(x, drawn < beta, scale=1 / unit)
 
 
