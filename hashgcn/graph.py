@@ -83,12 +83,16 @@ class BipartiteGraph:
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         return BipartiteGraph(**{k: x if x is None else x.to(device) for k, x in parts.items()})
 
-    def positives(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Row in the batch and item of every positive of users [b], row by row; none of -1."""
+    def positives(self, users: Tensor, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Row in the batch and item of every positive of users [b], row by row; none of -1.
+
+        `size`: how many that are, where the caller knows; else the host reads it from the device.
+        """
         known = users.clamp(min=0)
         begin = self.user_ptr[known]
         degree = (self.user_ptr[known + 1] - begin) * (users >= 0)
-        row = torch.repeat_interleave(torch.arange(len(users), device=users.device), degree)
+        rows = torch.arange(len(users), device=users.device)
+        row = torch.repeat_interleave(rows, degree, output_size=size)
         place = torch.arange(len(row), device=users.device) - (degree.cumsum(0) - degree)[row]
         return row, self.user_items[begin[row] + place]
 

@@ -29,8 +29,8 @@ def step_generator(seed: int, progress: float) -> torch.Generator:
 
 
 def user_order(graph: BipartiteGraph, generator: torch.Generator) -> Tensor:
-    """All user rows in random order, int64 [users]."""
-    return torch.randperm(graph.num_users, generator=generator).to(graph.user_ptr.device)
+    """All user rows in random order, int64 [users], on the CPU."""
+    return torch.randperm(graph.num_users, generator=generator)
 
 
 def padded_batches(rows: Tensor, size: int) -> tuple[Tensor, ...]:

@@ -12,6 +12,9 @@ import torch  # noqa: E402
 
 REAL_DATA = Path(os.environ.get("HASHGCN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
+# CUDA errors of one call, after which a process may go on; any other stays with the process.
+PASSING_CUDA_ERRORS = ("invalid argument", "invalid configuration", "out of memory", "captur")
+
 
 @pytest.fixture(autouse=True)
 def _seed():
@@ -32,3 +35,12 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> None:
+    """Ends the run at a CUDA error that every later test of this process would fail with."""
+    if call.excinfo is None or not call.excinfo.errisinstance(RuntimeError):
+        return
+    text = str(call.excinfo.value)
+    if "CUDA error" in text and not any(words in text for words in PASSING_CUDA_ERRORS):
+        item.session.shouldstop = f"{item.nodeid}: {text.splitlines()[0]}"

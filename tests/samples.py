@@ -28,6 +28,45 @@ def all_samples() -> list[tuple[str, str, tuple]]:
     return [(op, name, args) for op in sorted(SAMPLES) for name, args in SAMPLES[op]()]
 
 
+def ids_of(case: tuple[str, str, tuple]) -> str:
+    """Op and name: a test's id."""
+    return f"{case[0]}: {case[1]}"
+
+
+def as_tuple(x: object) -> tuple:
+    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
+
+
+def in_float64(args: tuple) -> tuple:
+    """The same arguments with every float as float64."""
+
+    def convert(x: object) -> object:
+        if isinstance(x, Tensor) and x.is_floating_point():
+            return x.detach().double().requires_grad_(x.requires_grad)
+        return x
+
+    return tuple(map(convert, args))
+
+
+def traced(cases: list[tuple[str, str, tuple]]) -> set[str]:
+    """Ids of one case of each kind that a trace tells apart, in which sizes from two are symbols.
+
+    Tracing is nearly all of opcheck's time.
+    """
+
+    def kind(x: object) -> object:
+        if not isinstance(x, Tensor):
+            return x if isinstance(x, bool) else type(x)
+        sizes = tuple(min(size, 2) for size in x.shape)
+        return x.dtype, x.requires_grad, x.is_contiguous(), x.storage_offset() > 0, sizes
+
+    return set({(case[0], *map(kind, case[2])): ids_of(case) for case in reversed(cases)}.values())
+
+
+# The parts of opcheck that do not trace.
+UNTRACED = ("test_schema", "test_autograd_registration", "test_faketensor")
+
+
 def normal(g: torch.Generator, *shape: int, dtype=torch.float64, grad=False) -> Tensor:
     return torch.randn(shape, generator=g, dtype=dtype).requires_grad_(grad)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from kernel_samples import more_samples
-from samples import SAMPLES, all_samples
-from test_ops import as_tuple, assert_close, expected, ids_of, in_float64
+from samples import SAMPLES, all_samples, as_tuple, ids_of, in_float64
+from test_ops import assert_close, expected
 from tolerances import tolerance
 from torch import Tensor
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 import torch._dynamo.testing
-from samples import SAMPLES, all_samples
+from samples import SAMPLES, UNTRACED, all_samples, as_tuple, ids_of, in_float64, traced
 from tolerances import tolerance
 from torch import Tensor
 
@@ -18,11 +18,8 @@ from hashgcn import _numpy, ops, reference
 NAMESPACE = torch.ops.hashgcn
 
 
-def ids_of(case) -> str:
-    return f"{case[0]}: {case[1]}"
-
-
 ALL = all_samples()
+TRACED = traced(ALL)
 DIFFERENTIABLE = [
     case
     for case in ALL
@@ -87,19 +84,6 @@ def gradients(outputs, inputs, grads):
     )
 
 
-def as_tuple(x) -> tuple:
-    return tuple(x) if isinstance(x, (tuple, list)) else (x,)
-
-
-def in_float64(args: tuple) -> tuple:
-    def convert(x):
-        if isinstance(x, Tensor) and x.is_floating_point():
-            return x.detach().double().requires_grad_(x.requires_grad)
-        return x
-
-    return tuple(map(convert, args))
-
-
 def assert_close(op: str, got, want) -> None:
     for mine, theirs in zip(as_tuple(got), as_tuple(want), strict=True):
         assert mine.shape == theirs.shape
@@ -141,23 +125,6 @@ def test_gradient_is_the_references(case):
     got = run(getattr(NAMESPACE, op), args)
     want = run(lambda *a: expected(op, a), in_float64(args))
     assert_close(op, got, want)
-
-
-def traced_kind(case) -> tuple:
-    """What a trace tells apart in which sizes of two and more are symbols."""
-
-    def kind(x):
-        if not isinstance(x, Tensor):
-            return x if isinstance(x, bool) else type(x)
-        sizes = tuple(min(size, 2) for size in x.shape)
-        return x.dtype, x.requires_grad, x.is_contiguous(), x.storage_offset() > 0, sizes
-
-    return (case[0], *map(kind, case[2]))
-
-
-# The slow part of opcheck, nearly all of its time, traces one sample of each kind.
-TRACED = set({traced_kind(case): ids_of(case) for case in reversed(ALL)}.values())
-UNTRACED = ("test_schema", "test_autograd_registration", "test_faketensor")
 
 
 @pytest.mark.parametrize("case", ALL, ids=ids_of)

@@ -48,7 +48,8 @@ class Network(nn.Module):
         many steps in every epoch.
         """
         order = user_order(graph, epoch_generator(self.settings.seed, epoch))
-        return padded_batches(order, self.settings.users_per_step(graph.num_users))
+        rows = order.to(graph.user_ptr.device)
+        return padded_batches(rows, self.settings.users_per_step(graph.num_users))
 
     def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
         """Loss of a batch, one of `batches`; progress in [0, 1) drives schedules."""

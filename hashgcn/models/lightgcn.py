@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from hashgcn.devices import copy_to
 from hashgcn.evaluation import HammingRanking, Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.base import HashModel
@@ -39,6 +40,7 @@ class LightGCNNetwork(PairNetwork):
             first_layer=s.first_layer,
         )
         self.bias = nn.Parameter(torch.zeros(graph.num_items)) if s.item_bias else None
+        self.degrees = graph.user_ptr.diff().cpu()
 
     def scored(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         """Rows whose inner products are the scores: embeddings, and the bias as one number more."""
@@ -59,7 +61,7 @@ class LightGCNNetwork(PairNetwork):
         return users, items
 
     def batches(self, graph: BipartiteGraph, epoch: int) -> Sequence[Tensor]:
-        """Pairs with negatives for BPR, else rows of users; the last step has what is left."""
+        """Pairs with negatives for BPR, else rows of users on the CPU; the last step is shorter."""
         s = self.settings
         if s.loss == "bpr":
             return super().batches(graph, epoch)
@@ -70,25 +72,28 @@ class LightGCNNetwork(PairNetwork):
         if self.settings.loss == "bpr":
             return self.bpr_loss(graph, batch)
         loss = self.recall_loss if self.settings.loss == "recall" else self.softmax_loss
-        return loss(graph, batch)
+        # Counted on the CPU: the host would wait for the device to tell.
+        size = int(self.degrees[batch].sum())
+        return loss(graph, copy_to(batch, graph.user_ptr.device), size)
 
-    def recall_loss(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
+    def recall_loss(self, graph: BipartiteGraph, users: Tensor, size: int) -> Tensor:
         """Negative smooth recall with the log rank, mean over cutoffs and users that have items."""
         s = self.settings
         p, q = self.scored(graph)
-        ranks = smooth_rank(p.index_select(0, users), q, users, graph, s.temperature).log()
+        own = p.index_select(0, users)
+        ranks = smooth_rank(own, q, users, graph, s.temperature, size=size).log()
         recall = sum(torch.sigmoid(math.log(n) - ranks) for n in s.train_cutoffs)
         degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
-        recall = recall / degree.repeat_interleave(degree)
+        recall = recall / degree.repeat_interleave(degree, output_size=size)
         count = (degree > 0).sum().clamp(min=1)
         return self.decayed(-sum_in_blocks(recall) / (len(s.train_cutoffs) * count))
 
-    def softmax_loss(self, graph: BipartiteGraph, users: Tensor) -> Tensor:
+    def softmax_loss(self, graph: BipartiteGraph, users: Tensor, size: int) -> Tensor:
         """Cross entropy of each of the users' items against all items, mean over these pairs."""
         s = self.settings
         p, q = self.scored(graph)
         p = p.index_select(0, users)
-        row, item = graph.positives(users)
+        row, item = graph.positives(users, size)
         degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
         own = (take(p, row) * take(q, item)).sum(1)
         total = sum_in_blocks(degree * log_partition(p, q, s.temperature))
