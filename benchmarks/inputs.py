@@ -16,10 +16,7 @@ from torch import Tensor
 from hashgcn.data import Dataset, read_lightgcn
 from hashgcn.files import load_arrays, save_arrays
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models import RecallHash
 from hashgcn.ops import unpack_codes
-from hashgcn.settings import RecallHashSettings
-from hashgcn.training import Trainer
 
 CACHE = ROOT / "build" / "benchmarks"  # not in git
 EPOCHS = 2  # of the codes' training: long enough for the skew and the ties of trained codes
@@ -107,6 +104,11 @@ class Inputs:
         source = self.name.split(",")[0]
         path = CACHE / f"{source}-{self.shape.users}-{bits}-bits-{EPOCHS}-epochs.safetensors"
         if not path.exists():
+            # Settings need pydantic, which the ops and their benchmarks go without.
+            from hashgcn.models import RecallHash
+            from hashgcn.settings import RecallHashSettings
+            from hashgcn.training import Trainer
+
             CACHE.mkdir(parents=True, exist_ok=True)
             settings = RecallHashSettings(code_length=bits, epochs=EPOCHS, validation_fraction=0)
             trainer = Trainer(
@@ -133,5 +135,5 @@ def random_words(rows: int, bits: int, seed: int) -> Tensor:
 def mask_positives(scores: Tensor, graph: BipartiteGraph, start: int) -> None:
     """Writes -inf to the positives of users start, start + 1, ..., one row of scores each."""
     ptr = graph.user_ptr[start : start + len(scores) + 1]
-    row = torch.repeat_interleave(torch.arange(len(scores)), ptr.diff())
+    row = torch.repeat_interleave(torch.arange(len(scores), device=ptr.device), ptr.diff())
     scores[row, graph.user_items[ptr[0] : ptr[-1]]] = -torch.inf

@@ -44,7 +44,7 @@ def in_chunks(
         scores = user_codes @ item_codes.T
     gradient = torch.empty_like(scores)
     total = scores.new_zeros(())
-    bounds = torch.searchsorted(row, torch.arange(0, len(scores) + chunk, chunk))
+    bounds = torch.searchsorted(row, torch.arange(0, len(scores) + chunk, chunk, device=row.device))
     for start, begin, end in zip(
         range(0, len(scores), chunk), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True
     ):
@@ -107,7 +107,9 @@ def softmax_in_chunks(
     total = user_codes.new_zeros(())
     user_gradient = torch.empty_like(user_codes)
     item_gradient = torch.zeros_like(item_codes)
-    bounds = torch.searchsorted(row, torch.arange(0, len(user_codes) + chunk, chunk))
+    bounds = torch.searchsorted(
+        row, torch.arange(0, len(user_codes) + chunk, chunk, device=row.device)
+    )
     for start, begin, end in zip(
         range(0, len(user_codes), chunk), bounds[:-1].tolist(), bounds[1:].tolist(), strict=True
     ):
