@@ -29,7 +29,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda test-emulate fuzz gpu-check lint format bench bench-report docs wheel kernels sanitize clean
+.PHONY: build demo test test-slow test-cuda test-emulate fuzz gpu-check gpu-carry lint format bench bench-report docs wheel kernels sanitize clean
 
 build: $(VENV)/built
 
@@ -43,7 +43,7 @@ test-slow: build
 	$(BIN)/python -m pytest -m slow
 
 test-cuda: build
-	$(BIN)/python -m pytest -m cuda
+	$(BIN)/python -m pytest -m cuda tests/test_cuda.py
 
 # The CUDA kernels as host code, sanitized: needs neither a GPU nor nvcc. EMULATE: options of pytest.
 test-emulate: build
@@ -62,15 +62,19 @@ fuzz: build $(VENV)/fuzz-installed
 gpu-check:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tools/gpu_check.py $(GPU_CHECK)
 
+# For a GPU machine without a network: build/gpu-carry. DATA: folder with gowalla and yelp2018.
+gpu-carry: $(VENV)/installed
+	$(BIN)/python tools/gpu_carry.py $(if $(DATA),--data $(DATA))
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh')
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' '*.cu' 'csrc/*.cuh')
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' 'csrc/*.cu' 'csrc/*.cuh')
+	$(BIN)/clang-format -i $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' '*.cu' 'csrc/*.cuh')
 
 # The libraries that the benchmarks compare with.
 $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
@@ -90,15 +94,15 @@ docs: $(VENV)/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # dist: the source, and a wheel for this Python and every torch from 2.10 on; installed and tried in an
-# environment of its own; TORCH="2.10.0": also with these versions, up to 6 GB each. build/lib is the
-# wheel's: a module that is gone would stay in it.
+# environment of its own; TORCH="2.10.0": also with these versions, up to 7 GB each, and against their
+# headers. build/lib is the wheel's: a module that is gone would stay in it.
 wheel: $(VENV)/installed
 	rm -rf build/lib* build/bdist*
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip wheel -q --disable-pip-version-check \
 	  --no-build-isolation --no-deps -w dist .
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -c \
 	  "from setuptools.build_meta import build_sdist; build_sdist('dist')" >build/sdist.log
-	$(BIN)/python tools/try_wheel.py dist $(TORCH)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/try_wheel.py dist $(TORCH)
 
 # Registers, shared memory and spills of every CUDA kernel: docs/kernels.md. Needs nvcc.
 kernels: $(VENV)/installed

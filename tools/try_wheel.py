@@ -3,11 +3,14 @@
     python tools/try_wheel.py dist [VERSION...]
 
 One environment sees this one's torch and other dependencies, but not its hashgcn; for each VERSION
-another has that torch instead, from a package index.
+another has that torch instead, from a package index, and the sources that see torch's headers are
+compiled against that torch's, warnings as errors. HASHGCN_CUDA=1: the wheel must hold the CUDA
+library, which a torch with CUDA then loads, whether there is a GPU or not.
 """
 
 from __future__ import annotations
 
+import os
 import site
 import subprocess
 import sys
@@ -16,6 +19,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+CUDA = os.environ.get("HASHGCN_CUDA", "auto")  # as for the build
+
 _CHECK = """
 import sys
 from pathlib import Path
@@ -23,14 +29,22 @@ import hashgcn
 import torch
 print("torch", torch.__version__, end=": ")
 assert torch.__version__.partition("+")[0] in sys.argv[1:] or not sys.argv[1:]
-assert sys.prefix in hashgcn.__file__, hashgcn.__file__
+package = Path(hashgcn.__file__).parent
+assert sys.prefix in str(package), package
+if torch.version.cuda is not None and (package / "lib" / "libhashgcn_cuda.so").exists():
+    import hashgcn.ops
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    names = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("hashgcn::")]
+    bare = [name for name in names if not has_kernel(name, "CUDA")]
+    assert names and not bare, f"ops without a CUDA kernel: {bare}"
+    print(f"CUDA kernels of {len(names)} ops loaded", end=", ")
 data = hashgcn.data.load("sample")
 model = hashgcn.models.RecallHash(code_length=32, epochs=1, validation_fraction=0)
 model.fit(data, progress=False)
 items, scores = model.recommend(["user-0003"], k=3)
 assert items.shape == (1, 3)
 assert model.metrics["test"]["recall@20"] > 2 * model.metrics["popularity_ranking"]["recall@20"]
-assert (Path(hashgcn.__file__).parent / "py.typed").is_file()
+assert (package / "py.typed").is_file()
 print("installed, trained and recommended")
 """
 
@@ -42,13 +56,15 @@ def main(folder: Path, versions: list[str]) -> None:
     )
     if wheel is None or source is None:
         sys.exit(f"{folder}: expected a wheel and a source distribution; make wheel")
+    wanted = {"hashgcn/lib/libhashgcn_cpu.so", "hashgcn/py.typed"}
+    if CUDA == "1":
+        wanted.add("hashgcn/lib/libhashgcn_cuda.so")
     with zipfile.ZipFile(wheel) as archive:
-        missing = {"hashgcn/lib/libhashgcn_cpu.so", "hashgcn/py.typed"} - set(archive.namelist())
+        missing = wanted - set(archive.namelist())
     assert not missing, f"{wheel}: {missing} missing"
     with tarfile.open(source) as archive:
         packed = {name.partition("/")[2] for name in archive.getnames()}
-    here = Path(__file__).resolve().parent.parent
-    needed = {str(path.relative_to(here)) for path in (here / "csrc").rglob("*.*")}
+    needed = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.*")}
     assert needed | {"CMakeLists.txt", "setup.py"} <= packed, needed - packed
     for version in (None, *versions):
         try_in_environment(wheel, version)
@@ -57,7 +73,7 @@ def main(folder: Path, versions: list[str]) -> None:
 
 
 def try_in_environment(wheel: Path, version: str | None) -> None:
-    """Import, train, recommend and the command line, with this environment's torch or another."""
+    """Compile, import, train, recommend, the command line; with this torch or another version."""
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([sys.executable, "-m", "venv", scratch], check=True)
         python = Path(scratch) / "bin" / "python"
@@ -65,8 +81,10 @@ def try_in_environment(wheel: Path, version: str | None) -> None:
         packages = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
         options = ["-q", "--disable-pip-version-check"]
         if version is not None:
-            install = [python, "-m", "pip", "install", *options, f"torch=={version}"]
-            subprocess.run(install, check=True)
+            # Few of its modules are imported: byte code of all would take longer than the rest.
+            install = [python, "-m", "pip", "install", *options, "--no-compile"]
+            subprocess.run([*install, f"torch=={version}"], check=True)
+            compile_glue(Path(packages) / "torch", Path(scratch) / "glue")
         # A line of its own path: dependencies come after the wheel's own files.
         lines = "\n".join(site.getsitepackages())
         (Path(packages) / "dependencies.pth").write_text(lines + "\n")
@@ -77,6 +95,25 @@ def try_in_environment(wheel: Path, version: str | None) -> None:
         command = Path(scratch) / "bin" / "hashgcn"
         done = subprocess.run([command, "info"], cwd=scratch, check=True, capture_output=True)
         print(done.stdout.decode(), end="", flush=True)
+
+
+def compile_glue(torch: Path, build: Path) -> None:
+    """Compile what sees torch's headers against those of the package in the folder `torch`."""
+    options = [
+        f"-DPython_EXECUTABLE={sys.executable}",
+        f"-DHASHGCN_TORCH={torch}",
+        f"-DHASHGCN_CUDA={CUDA}",
+        "-DHASHGCN_WERROR=ON",
+        "-DCMAKE_BUILD_TYPE=None",  # no optimisation: none of it is run
+    ]
+    jobs = ["-j", os.environ["MAX_JOBS"]] if "MAX_JOBS" in os.environ else []
+    for command in (
+        ["cmake", "-G", "Ninja", "-S", ROOT, "-B", build, *options],
+        ["cmake", "--build", build, "--target", "glue", *jobs],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{torch}:\n{done.stdout}{done.stderr}")
 
 
 if __name__ == "__main__":
