@@ -20,31 +20,34 @@ def shifted(x: Tensor) -> Tensor:
     return wide[1:].view(x.shape)
 
 
+MANY = 80  # queries: as many as the emulated device, which is small, takes one a lane
+
+
 def topk(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
     def packed(rows: int, bits: int) -> Tensor:
         return torch.ops.hashgcn.pack_codes(normal(g, rows, bits))
 
     nothing = (None, None, None)
-    for bits in (64, 100, 192, 256):
-        yield f"{bits} bits", (packed(37, bits), packed(150, bits), 20, bits, *nothing)
-    queries, items = packed(33, 64), packed(150, 64)
-    allow = torch.rand(150, generator=g) < 0.5
-    yield "rising exclusions", (queries, items, 40, 64, *csr(g, 33, 150, 120), allow)
-    yield "unsorted exclusions", (queries, items, 160, 64, *lists(g, 33, 150, 90), None)
-    few = queries[:2]
-    yield "few queries, unsorted", (few, items, 160, 64, *lists(g, 2, 150, 90), None)
-    yield "few queries, allow-list", (few, items, 40, 64, None, None, allow)
-    yield "320 bits", (packed(3, 320), packed(150, 320), 20, 320, *lists(g, 3, 150, 90), None)
-    yield "all equal", (queries, items[:1].repeat(150, 1), 70, 64, *nothing)
-    many = packed(12_500, 64)
-    yield "several chunks", (queries[:2], many, 300, 64, *lists(g, 2, 12_500, 500), None)
+    items, allow = packed(150, 64), torch.rand(150, generator=g) < 0.5
+    for count in (5, MANY):
+        queries = packed(count, 64)
+        for bits in (64, 100, 192, 256):
+            yield (
+                f"{count} of {bits} bits",
+                (packed(count, bits), packed(150, bits), 20, bits, *nothing),
+            )
+        rising, unsorted = csr(g, count, 150, 120), lists(g, count, 150, 90)
+        yield f"{count}, rising exclusions", (queries, items, 40, 64, *rising, allow)
+        yield f"{count}, unsorted exclusions", (queries, items, 160, 64, *unsorted, None)
+        yield f"{count}, allow-list", (queries, items, 40, 64, None, None, allow)
+        yield f"{count}, all equal", (queries, items[:1].repeat(150, 1), 70, 64, *nothing)
+    queries, many = packed(2, 64), packed(12_500, 64)
+    yield "several chunks", (queries, many, 300, 64, *lists(g, 2, 12_500, 500), None)
     yield "several chunks, shifted", (queries[:1], shifted(many)[:8195], 9, 64, *nothing)
     yield "several chunks, k of all", (queries[:1], packed(4100, 70)[:, :1], 5000, 64, *nothing)
-    yield "more queries than a batch", (packed(11, 300), packed(5, 300), 2, 300, *nothing)
-    yield "many queries", (packed(130, 64), packed(5, 64), 2, 64, *nothing)
-    ids = torch.randint(0, 70_000, (200,), generator=g)
+    yield "320 bits", (packed(11, 320), packed(150, 320), 20, 320, *lists(g, 11, 150, 90), None)
+    ids, pointers = torch.randint(0, 70_000, (200,), generator=g), torch.tensor([0, 200])
     wide = torch.ops.hashgcn.pack_codes(normal(g, 70_000, 3))
-    pointers = torch.tensor([0, len(ids)])
     yield "ids of three bytes", (packed(1, 3), wide, 9, 3, pointers, ids, None)
 
 
