@@ -9,10 +9,11 @@ import json
 import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hashgcn.files import write_atomic
+from hashgcn.files import write_atomic, write_text
 from hashgcn.html_page import document
 from hashgcn.report import COLOURS, OURS, clean, new_figure
 
@@ -73,12 +74,10 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     for name, png in page.pictures.items():
-        write_atomic(pictures / name, lambda temporary, png=png: temporary.write_bytes(png))
+        write_atomic(pictures / name, partial(Path.write_bytes, data=png))
     targets = [folder / "index.html", folder / "benchmarks.md"]
     for target, text in zip(targets, (page.html(), page.markdown()), strict=True):
-        write_atomic(
-            target, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8")
-        )
+        write_text(target, text)
     return targets
 
 
@@ -131,7 +130,7 @@ def _machine_section(page: _Page, machine: dict[str, Any], rows: list[Row]) -> N
 
 def _case_table(group: list[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """One line a contender: ours with its case first, then each baseline with its ratio."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     labels = _labels(group, _KEY)
     for row, label in zip(group, labels, strict=True):
         percent = row["percent_of_bound"]

@@ -221,7 +221,8 @@ def recommend(
     ids, scores = recommender.recommend(
         wanted, k, filter_already_liked_items=not keep_seen, popularity=popularity
     )
-    nothing, digits = -recommender.index.code_length - 1, "+d"
+    nothing: float = -recommender.index.code_length - 1
+    digits = "+d"
     if recommender.scales is not None:
         nothing, digits = -math.inf, "+.3f"
     for row, raw in enumerate(wanted):

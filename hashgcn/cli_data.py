@@ -81,7 +81,8 @@ def with_reading(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(
                 inspect.Parameter(name, parameter.kind, default=default, annotation=annotation)
             )
-    run.__signature__ = inspect.Signature(parameters)
+    # As an attribute it is unknown to mypy; inspect reads it, and so does Typer.
+    vars(run)["__signature__"] = inspect.Signature(parameters)
     return run
 
 

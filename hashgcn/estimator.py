@@ -173,26 +173,28 @@ class HashRecommender:
         fitted = self._fitted()
         single, users = _ids("userid", userid, None if recalculate_user else fitted.seen.num_users)
         count = _count(N, items)
-        liked = None
-        if filter_already_liked_items or recalculate_user:
-            liked = self._own(user_items, len(users))
+        liked: Interactions | None
         if recalculate_user:
+            liked = self._own(user_items, len(users))
             known = liked.where(fitted.trained_items[liked.ids]).degrees() > 0
             codes, scales = np.zeros((len(users), fitted.index.codes.shape[1]), np.int64), None
-            own = liked.rows(np.flatnonzero(known))
-            codes[known] = fitted.fold_in(own, num_threads=self.num_threads)
+            rows = liked.rows(np.flatnonzero(known))
+            codes[known] = fitted.fold_in(rows, num_threads=self.num_threads)
         else:
+            liked = self._own(user_items, len(users)) if filter_already_liked_items else None
             known = fitted.seen.degrees()[users] > 0
             codes = fitted.user_codes[users]
             scales = None if fitted.scales is None else fitted.scales[0][users]
         listed = self._listed_items(items, filter_items)
         allow = listed if items is not None else _both(listed, fitted.trained_items)
         search = partial(self._search, known, codes, scales, allow, popularity)
-        if items is None or not filter_already_liked_items:
-            return _results(single, *search(count, liked if filter_already_liked_items else None))
+        exclude = liked if filter_already_liked_items else None
+        if items is None or exclude is None:
+            return _results(single, *search(count, exclude))
         # All of them are returned, so that nothing is excluded: a user's own go to the end.
-        ids, scores = search(np.count_nonzero(allow), None)
-        own = _contains(liked, fitted.index.rows(ids.ravel()).reshape(ids.shape))
+        assert allow is not None  # as items are listed
+        ids, scores = search(int(np.count_nonzero(allow)), None)
+        own = _contains(exclude, fitted.index.rows(ids.ravel()).reshape(ids.shape))
         order = np.argsort(own, axis=1, kind="stable")[:, :count]
         ids, scores, own = (np.take_along_axis(x, order, 1) for x in (ids, scores, own))
         return _results(single, ids, np.where(own, _LOWEST, scores))
@@ -311,7 +313,8 @@ class HashRecommender:
                 file.write(path.read_bytes())
             return
         arguments = {name: value for name, value in vars(self).items() if name != "recommender"}
-        arrays, metadata = {}, {}
+        arrays: dict[str, np.ndarray] = {}
+        metadata: dict[str, str] = {}
         if self.recommender is not None:
             arrays, metadata = self.recommender.encode()
         save_arrays(
@@ -390,9 +393,11 @@ class HashRecommender:
         if len(others):
             # Rows of the index are in order of popularity, and so are results at equal distance.
             ptr, own = (None, None) if exclude is None else exclude.rows(others)
-            same = [np.zeros((n, 1), np.int64) for n in (len(others), fitted.index.num_items)]
+            counts = len(others), fitted.index.num_items
+            queries, same = (np.zeros((n, 1), np.int64) for n in counts)
             _, rows = hamming_topk(
-                *same,
+                queries,
+                same,
                 count,
                 code_length=64,
                 exclude_ptr=ptr,

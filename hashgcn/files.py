@@ -29,7 +29,7 @@ _NUMPY = {code: name for name, code in _DTYPES.items()}
 _LONGEST_HEADER = 100_000_000  # as of the format's own library
 
 
-def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], None]) -> None:
+def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], object]) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old file or the new one.
 
     Args:
@@ -62,6 +62,11 @@ def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], None]) -
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write text in UTF-8 as write_atomic does."""
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def save_arrays(
@@ -126,7 +131,7 @@ def save_arrays(
         with open(temporary, "wb") as file:
             file.write(len(encoded).to_bytes(8, "little") + encoded)
             for _, array in ordered:
-                file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")))
+                file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
 
     write_atomic(path, write)
 
@@ -188,7 +193,7 @@ def load_arrays(
             except (ValueError, OverflowError) as error:  # no bytes, and lengths that no array has
                 raise ValueError(f"{path}: array {name!r} of shape {shape}: {error}") from error
             file.seek(offset)
-            if file.readinto(arrays[name].reshape(-1).view(np.uint8)) != arrays[name].nbytes:
+            if file.readinto(arrays[name].reshape(-1).view(np.uint8).data) != arrays[name].nbytes:
                 raise ValueError(f"{path}: expected {name!r} to its end, got a shorter file")
         return arrays, metadata
 

@@ -79,8 +79,8 @@ class FinishedRun:
     def ranking(self) -> HammingRanking:
         """How its codes rank items."""
         index = self.recommender.index
-        words = map(torch.from_numpy, (self.recommender.user_codes, index.codes))
-        if not self.weighted:
-            return HammingRanking(*words, index.code_length)
-        scales = tuple(map(torch.from_numpy, self.recommender.scales))
-        return WeightedRanking(*words, index.code_length, scales)
+        users, items = map(torch.from_numpy, (self.recommender.user_codes, index.codes))
+        if self.recommender.scales is None:
+            return HammingRanking(users, items, index.code_length)
+        of_users, of_items = map(torch.from_numpy, self.recommender.scales)
+        return WeightedRanking(users, items, index.code_length, (of_users, of_items))

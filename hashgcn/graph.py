@@ -81,7 +81,7 @@ class BipartiteGraph:
     def to(self, device: torch.device | str) -> BipartiteGraph:
         """The same graph on another device."""
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return BipartiteGraph(**{k: x if x is None else x.to(device) for k, x in parts.items()})
+        return BipartiteGraph(**{k: x.to(device) for k, x in parts.items() if x is not None})
 
     def positives(self, users: Tensor, size: int | None = None) -> tuple[Tensor, Tensor]:
         """Row in the batch and item of every positive of users [b], row by row; none of -1.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -129,8 +130,8 @@ class RecallHash(GeneralRecommender):
         if self.signs is None:
             words = self.network.codes(self.graph)
             users, items = (unpack_codes(x, self.network.settings.code_length) for x in words)
-            tables = users, items[self.rows]
-            self.signs = tuple(nn.functional.pad(x, (0, 0, 1, 0)) for x in tables)
+            pad = partial(nn.functional.pad, pad=(0, 0, 1, 0))
+            self.signs = pad(users), pad(items[self.rows])
         return self.signs
 
 

@@ -8,6 +8,7 @@ schemas.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -38,7 +39,8 @@ def sign_ste(x: Tensor, scale: float, clip: float) -> Tensor:
 
 def fourier_slope(z: Tensor, omega: float, terms: int) -> Tensor:
     """Derivative of (4 / pi) sum of sin(i omega z) / i over odd i < terms."""
-    return 4 * omega / math.pi * sum(torch.cos(i * omega * z) for i in range(1, terms, 2))
+    cosines = (torch.cos(i * omega * z) for i in range(1, terms, 2))
+    return 4 * omega / math.pi * sum(cosines, start=torch.zeros_like(z))
 
 
 def sign_fourier(x: Tensor, scale: float, omega: float, terms: int) -> Tensor:
@@ -86,10 +88,15 @@ def positive_mask(users: Tensor, ptr: Tensor, ids: Tensor, num_items: int) -> Te
 
 
 def candidate_weights(
-    users: Tensor, num_items: int, dtype: torch.dtype, ptr=None, ids=None, weight=None
+    users: Tensor,
+    num_items: int,
+    dtype: torch.dtype,
+    ptr: Tensor | None = None,
+    ids: Tensor | None = None,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """[b, n]: how much item j counts for row r; 1 everywhere without candidate lists."""
-    if ptr is None:
+    if ptr is None or ids is None:
         counts = torch.ones(len(users), num_items, dtype=dtype)
     else:
         counts = torch.zeros(len(users), num_items, dtype=dtype)
@@ -100,7 +107,12 @@ def candidate_weights(
 
 
 def score_tables(
-    user_codes: Tensor, item_codes: Tensor, users: Tensor, ptr: Tensor, ids: Tensor, *candidates
+    user_codes: Tensor,
+    item_codes: Tensor,
+    users: Tensor,
+    ptr: Tensor,
+    ids: Tensor,
+    *candidates: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The tables from the scores of all pairs.
 
@@ -130,7 +142,7 @@ def smooth_rank(
     ptr: Tensor,
     ids: Tensor,
     tau: float,
-    candidates=(),
+    candidates: Sequence[Tensor | None] = (),
     exclude_positives: bool = True,
 ) -> Tensor:
     """Ranks from the scores of all pairs, one row of n sigmoids for each positive."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hashgcn import __version__
-from hashgcn.files import write_atomic
+from hashgcn.files import write_text
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -70,8 +70,7 @@ def write_settings(
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

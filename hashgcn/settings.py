@@ -51,7 +51,9 @@ class CommonSettings(FrozenSettings):
     validation_part: Literal["random", "last"] = Field(
         "random", description="of each user's items; last in time, where their order is known"
     )
-    selection_ranking: Literal["codes"] = Field("codes", description="whose metric chooses")
+    selection_ranking: Literal["codes", "real", "itq", "plain"] = Field(
+        "codes", description="whose metric chooses"
+    )
     selection_metric: str = Field(
         "recall@50", pattern=r"^(recall|ndcg)@[1-9][0-9]*$", description="that chooses, at a cutoff"
     )
@@ -150,6 +152,7 @@ class RecallHashSettings(CommonSettings):
     mean: Literal["users", "pairs"] = Field(
         "users", description="of the recall and softmax losses: over users or over train pairs"
     )
+    selection_ranking: Literal["codes"] = "codes"
 
     @model_validator(mode="after")
     def _train_cutoffs(self) -> RecallHashSettings:
@@ -208,6 +211,7 @@ class HashRecSettings(PairSettings):
     alpha: float | None = Field(
         None, gt=0, description="factor of score differences; default 10 / taste bits"
     )
+    selection_ranking: Literal["codes"] = "codes"
 
 
 class HashGNNSettings(PairSettings):
@@ -215,6 +219,7 @@ class HashGNNSettings(PairSettings):
 
     layers: int = Field(2, ge=2, le=2, description="of users; items have one")
     first_layer: int = Field(0, ge=0, le=0, description="none: its layers are not averaged")
+    selection_ranking: Literal["codes"] = "codes"
     id_width: int = Field(120, ge=1, description="numbers in an embedding")
     hidden_width: int = Field(68, ge=1, description="numbers in a hidden row")
     cross_entropy: float = Field(0.1, ge=0, description="weight of it, beside BPR's 1")

@@ -227,7 +227,11 @@ class Trainer:
             for name in self.network.rankings
         }
         codes = rankings["test"]
-        weighted = isinstance(codes, evaluation.WeightedRanking)
+        assert isinstance(codes, evaluation.HammingRanking)  # as of every network
+        scales = None
+        if isinstance(codes, evaluation.WeightedRanking):
+            of_users, of_items = (x.cpu().numpy() for x in codes.scales)
+            scales = of_users, of_items
         recommender = Recommender(
             codes.users.cpu().numpy(),
             data.user_ids,
@@ -238,10 +242,10 @@ class Trainer:
                 popularity_bits=settings.num_popularity_bits,
             ),
             data.train,
-            tuple(x.cpu().numpy() for x in codes.scales) if weighted else None,
+            scales,
         )
         metrics: dict[str, Any] = {
-            **(self.test_metrics(rankings) if data.test.num_pairs else {}),
+            **(self.test_metrics(codes, rankings) if data.test.num_pairs else {}),
             "bytes_per_item": {name: x.bytes_per_item for name, x in rankings.items()},
             "validation": selection[epochs - 1]["validation"] if selection else None,
             "epochs": epochs,
@@ -258,23 +262,24 @@ class Trainer:
             write_json(self.run.metrics, metrics)
         return Result(recommender, metrics)
 
-    def test_metrics(self, rankings: dict[str, evaluation.Ranking]) -> dict[str, Any]:
+    def test_metrics(
+        self, codes: evaluation.HammingRanking, rankings: dict[str, evaluation.Ranking]
+    ) -> dict[str, Any]:
         """Of every ranking, of orders of ties, and of what the method adds; by name."""
         data, cutoffs = self.data, self.settings.cutoffs
-        options = {"batch_users": self.settings.eval_users}
+        size = self.settings.eval_users
         metrics: dict[str, Any] = {
-            name: evaluation.evaluate(ranking, data.train, data.test, cutoffs, **options)
+            name: evaluation.evaluate(ranking, data.train, data.test, cutoffs, batch_users=size)
             for name, ranking in rankings.items()
         }
         metrics |= self.network.other_metrics(self.graph, data)
-        codes = rankings["test"]
         metrics["test_is_of"] = (
             "a refit on all of train for the selected number of epochs"
             if self.history("selection")
             else "a fit on all of train for the number of epochs set beforehand"
         )
         metrics["test_original_order"] = evaluation.evaluate_original_order(
-            codes, data, cutoffs, **options
+            codes, data, cutoffs, batch_users=size
         )
         if not isinstance(codes, evaluation.WeightedRanking):
             metrics["test_ties"] = evaluation.evaluate_ties(codes, data, cutoffs)

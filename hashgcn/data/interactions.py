@@ -163,8 +163,6 @@ class Interactions:
 
         Deterministic on every machine. Cost: O(pairs log pairs).
         """
-        if part == "last" and self.order is None:
-            raise ValueError("part: expected random for items without order, got last")
         if not 0 <= fraction < 1:
             raise ValueError(f"fraction: expected a number in [0, 1), got {fraction}")
         if not 0 <= seed < 2**64:
@@ -180,6 +178,8 @@ class Interactions:
 
         users = self.users()
         if part == "last":
+            if self.order is None:
+                raise ValueError("part: expected random for items without order, got last")
             first_held = -self.order
         else:
             first_held = _mix(user_key[users] ^ self.ids.astype(np.uint64))
@@ -364,12 +364,12 @@ def _are_in(some: Interactions, others: Interactions) -> np.ndarray:
 
 def _union(kind: str, *parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sorted unique ids of all parts, and the position among them of every id given."""
-    parts = [part for part in parts if len(part)]
-    if not parts:
+    given = [part for part in parts if len(part)]
+    if not given:
         raise ValueError("train_pairs, test_pairs: expected at least one pair, got none")
-    if len({part.dtype.kind for part in parts}) > 1:
+    if len({part.dtype.kind for part in given}) > 1:
         raise ValueError(f"{kind} ids: expected all integers or all strings, got both")
-    ids = np.concatenate(parts)
+    ids = np.concatenate(given)
     if ids.dtype.kind != "U":
         low, high = int(ids.min()), int(ids.max())
         # Ids that lie close together need no sort, half the time of reading Gowalla.

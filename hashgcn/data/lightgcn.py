@@ -39,11 +39,10 @@ def read_lightgcn(folder: str | os.PathLike[str], *, in_time: bool = False) -> D
             raise FileNotFoundError(
                 f"{path}: no such file; expected train.txt and test.txt in {folder}"
             )
-    train_lines, *train_pairs = parse_lightgcn(train_path, train_path.read_bytes())
-    test_lines, *test_pairs = parse_lightgcn(test_path, test_path.read_bytes())
-    users = np.concatenate([train_lines, test_lines])
+    train, test = (parse_lightgcn(path, path.read_bytes()) for path in (train_path, test_path))
+    users = np.concatenate([train[0], test[0]])
     name = folder.resolve().name
-    return Dataset.from_pairs(name, train_pairs, test_pairs, users, in_time=in_time)
+    return Dataset.from_pairs(name, train[1:], test[1:], users, in_time=in_time)
 
 
 def parse_lightgcn(path: Path, text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,7 +87,7 @@ def parse_lightgcn(path: Path, text: bytes) -> tuple[np.ndarray, np.ndarray, np.
 def _malformed(path: Path, text: bytes, offset: int) -> ValueError:
     number = text.count(b"\n", 0, offset) + 1
     start = max(text.rfind(separator, 0, offset) for separator in (b" ", b"\t", b"\n")) + 1
-    token = re.match(rb"[^ \t\n]*", text[start : start + 80]).group().decode(errors="replace")
+    token = re.split(rb"[ \t\n]", text[start : start + 80], maxsplit=1)[0].decode(errors="replace")
     line = text[text.rfind(b"\n", 0, offset) + 1 :].split(b"\n", 1)[0][:80].decode(errors="replace")
     return ValueError(
         f"{path}, line {number}: expected integers in [0, 2^63) of at most 19 digits, "

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -15,9 +15,10 @@ from hashgcn.data import filters, splits
 from hashgcn.data.interactions import Dataset
 from hashgcn.data.scan import Table, scan
 
+Split = Literal["random", "last", "time", "none"]
+SPLITS = get_args(Split)
 _COUNTED = "without header and blank lines"
 _DROP = "; drop_missing=True (--drop-missing) leaves such events out"
-SPLITS = ("random", "last", "time", "none")
 
 
 def read_interactions(
@@ -34,7 +35,7 @@ def read_interactions(
     drop_missing: bool = False,
     min_weight: float | None = None,
     k_core: int = 0,
-    split: Literal["random", "last", "time", "none"] | None = None,
+    split: Split | None = None,
     test_fraction: float | None = None,
     seed: int = 0,
     name: str | None = None,
@@ -146,7 +147,7 @@ def read_interactions(
 
 
 def _split(
-    pairs: pl.DataFrame, split: str | None, fraction: float, seed: int
+    pairs: pl.DataFrame, split: Split | None, fraction: float, seed: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Pairs for train and for test; where split is None the column test tells."""
     if split == "none":
@@ -200,10 +201,10 @@ def _check(
     test: Any,
     min_weight: float | None,
     k_core: int,
-    split: str | None,
+    split: Split | None,
     test_fraction: float | None,
     seed: int,
-) -> tuple[str | None, float]:
+) -> tuple[Split | None, float]:
     """Split and fraction with their defaults."""
     if test is not None and (split is not None or test_fraction is not None):
         raise ValueError(
@@ -273,13 +274,13 @@ def _open(
         if table.format != "jsonl":  # A blank line; an event lacks less than everything.
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         frame = frame.with_columns(pl.col("user", "item").replace("", None))
-    events = frame.select(pl.len())
+    everything = frame.select(pl.len())
     if drop_missing:
         frame = frame.filter(~pl.any_horizontal(_missing(name, types[name]) for name in types))
     survey = [frame.select(column.unique()) for column in ids.values()]
-    survey += [frame.select(pl.len().alias("events"), *_faults(types)), events]
+    survey += [frame.select(pl.len().alias("events"), *_faults(types)), everything]
     with table.errors():
-        users, items, counts, events = pl.collect_all(survey, engine="streaming")
+        users, items, counts, total = pl.collect_all(survey, engine="streaming")
     row = counts.row(0, named=True)
     _report_faults(table, frame, types, row)
     if not row["events"]:
@@ -290,7 +291,7 @@ def _open(
     )
     name = Path(source).name.split(".")[0] if isinstance(source, (str, os.PathLike)) else "frame"
     unique = {"user": users["user"], "item": items["item"]}
-    incomplete = events.item() - row["events"]
+    incomplete = total.item() - row["events"]
     return _Source(table, name, frame, row["events"], incomplete, unique)
 
 

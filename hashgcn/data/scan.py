@@ -295,7 +295,8 @@ def _of_matrix(label: str, matrix: Any) -> Table:
 def _of_pandas(column: Any) -> pl.Series:
     """Missing values, NaN among them, become nulls."""
     try:
-        return pl.from_pandas(column)
+        # pandas has no types, so that polars' first overload, of frames, is taken.
+        return pl.from_pandas(column)  # type: ignore[return-value]
     except (pyarrow.ArrowException, pl.exceptions.PolarsError, TypeError, OverflowError) as error:
         raise ValueError(f"{column.name}: expected values of one type, got {error}") from error
 

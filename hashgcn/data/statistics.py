@@ -47,6 +47,6 @@ def describe(data: Dataset) -> dict[str, Any]:
 
 def _quantiles(degrees: np.ndarray) -> dict[str, float]:
     values = np.quantile(degrees, QUANTILES, method="inverted_cdf").tolist()
-    names = {0: "min", 1: "max"}
+    names: dict[float, str] = {0: "min", 1: "max"}
     found = {names.get(q, f"{q:.0%}"): int(v) for q, v in zip(QUANTILES, values, strict=True)}
     return {"mean": round(float(degrees.mean()), 3), **found}

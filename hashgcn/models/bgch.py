@@ -51,7 +51,7 @@ class BGCHNetwork(PairNetwork):
         users, positives, negatives = columns(batch)
         items = torch.cat([positives[:, None], negatives], 1)
         nodes = torch.cat([users[:, None], m + items], 1)
-        scores = 0
+        scores = self.weight.new_zeros(items.shape)
         for x in self.layers(graph, step_generator(s.seed, progress)):
             hidden = self.hash(take(x, nodes.flatten()))
             codes = sign_fourier(hidden, s.fourier_omega, s.fourier_terms)

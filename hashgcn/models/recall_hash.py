@@ -141,6 +141,7 @@ class RecallHash(HashModel):
 
     network = RecallHashNetwork
     settings_type = RecallHashSettings
+    settings: RecallHashSettings
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,7 @@ def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 
 
 class _LogPartition(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, users: Tensor, items: Tensor, tile: int) -> Tensor:
+    def forward(ctx: Any, users: Tensor, items: Tensor, tile: int) -> Tensor:
         top = users.new_full((len(users), 1), -torch.inf)
         total = torch.zeros_like(top)
         for part in items.detach().split(tile):
@@ -49,7 +51,7 @@ class _LogPartition(torch.autograd.Function):
         return result[:, 0].clone()
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         users, items, result = (x.detach() for x in ctx.saved_tensors)
         users_grad, items_grad = torch.zeros_like(users), torch.empty_like(items)
         weighted = users * grad[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -88,13 +89,13 @@ class Dense(nn.Module):
 
 class _Dense(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         product = fixed_order_mm(x, weight.detach())
         return product if bias is None else product.add_(bias)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = (y.detach() for y in ctx.saved_tensors)
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         return (
@@ -149,10 +150,10 @@ def standard_deviation(*tensors: Tensor) -> Tensor:
     depend on the number of threads, as torch's of a whole tensor do.
     """
     count = sum(x.numel() for x in tensors)
-    total = sum(sum_in_blocks(x.sum(1)) for x in tensors)
-    square = sum(sum_in_blocks(torch.linalg.vector_norm(x, dim=1).square()) for x in tensors)
-    mean = total / count
-    return (square / count - mean * mean).clamp(min=1e-30).sqrt().float()
+    sums = [sum_in_blocks(x.sum(1)) for x in tensors]
+    squares = [sum_in_blocks(torch.linalg.vector_norm(x, dim=1).square()) for x in tensors]
+    mean, square = (torch.stack(parts).sum() / count for parts in (sums, squares))
+    return (square - mean * mean).clamp(min=1e-30).sqrt().float()
 
 
 def sum_in_blocks(x: Tensor, block: int = 512) -> Tensor:

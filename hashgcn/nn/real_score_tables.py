@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -117,8 +118,9 @@ def _places(scores: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
     return column.long(), at.sub_(column).mul_(UNIT).round_().long()
 
 
-def _counts(items: Tensor, shares: Tensor, dtype: torch.dtype) -> Tensor:
+def _counts(tables: Tensor, dtype: torch.dtype) -> Tensor:
     """Counts of columns from the items at or above each, and their shares of the next."""
+    items, shares = tables
     total = items * UNIT - shares
     total[:, 1:] += shares[:, :-1]
     return total.to(dtype) / UNIT
@@ -126,7 +128,15 @@ def _counts(items: Tensor, shares: Tensor, dtype: torch.dtype) -> Tensor:
 
 class _RealScoreTables(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, user_rows, item_rows, grid, padding, row, item):
+    def forward(
+        ctx: Any,
+        user_rows: Tensor,
+        item_rows: Tensor,
+        grid: Tensor,
+        padding: Tensor,
+        row: Tensor,
+        item: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         p, q = user_rows.detach(), item_rows.detach()
         everything = torch.zeros(2, len(p), len(grid), dtype=torch.int64, device=p.device)
         own = torch.zeros_like(everything)
@@ -139,14 +149,16 @@ class _RealScoreTables(torch.autograd.Function):
             own[0].view(-1).index_add_(0, place, torch.ones_like(place))
             own[1].view(-1).index_add_(0, place, share[r, i])
         everything[:, padding] = 0
-        neg, pos = _counts(*(everything - own), p.dtype), _counts(*own, p.dtype)
+        neg, pos = _counts(everything - own, p.dtype), _counts(own, p.dtype)
         ctx.save_for_backward(user_rows, item_rows, grid, row, item, neg, pos)
         ctx.mark_non_differentiable(neg, pos)
         return grid.repeat(len(p), 1), grid.repeat(len(p), 1), neg, pos
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_v_neg, grad_v_pos, *_):
+    def backward(
+        ctx: Any, grad_v_neg: Tensor, grad_v_pos: Tensor, *_: Tensor
+    ) -> tuple[Tensor, Tensor, None, None, None, None]:
         p, q, grid, row, item, neg, pos = (x.detach() for x in ctx.saved_tensors)
         share_neg = torch.where(neg > 0, grad_v_neg / neg, 0)
         share_pos = torch.where(pos > 0, grad_v_pos / pos, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -103,7 +104,7 @@ def differentiable_once(op: str) -> None:
     """
     backward = f"hashgcn::{op}_backward"
 
-    def refuse(ctx, *grads):
+    def refuse(ctx: Any, *grads: Tensor) -> NoReturn:
         raise NotImplementedError(f"{backward}: its result has no gradient in turn")
 
     torch.library.register_autograd(backward, refuse)

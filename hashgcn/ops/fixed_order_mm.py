@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -38,11 +40,11 @@ def _(x: Tensor, matrix: Tensor) -> Tensor:
     return x.new_empty((x.shape[0], matrix.shape[1]))
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(inputs[1])
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     (matrix,) = ctx.saved_tensors
     return ops.fixed_order_mm.default(grad, matrix.T), None
 

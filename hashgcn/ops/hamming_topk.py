@@ -46,6 +46,14 @@ def hamming_topk(
 
 
 @torch.library.register_fake("hashgcn::hamming_topk")
-def _(queries, items, k, code_length, exclude_ptr, exclude_ids, allow):
+def _(
+    queries: Tensor,
+    items: Tensor,
+    k: int,
+    code_length: int,
+    exclude_ptr: Tensor | None,
+    exclude_ids: Tensor | None,
+    allow: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     shape = (queries.shape[0], k)
     return queries.new_empty(shape, dtype=torch.int32), queries.new_empty(shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -44,16 +46,25 @@ def propagate(graph: BipartiteGraph, x: Tensor, layers: int, first: int = 0) -> 
 
 
 @torch.library.register_fake("hashgcn::propagate")
-def _(x, user_ptr, user_items, item_ptr, item_users, scale, first, layers):
+def _(
+    x: Tensor,
+    user_ptr: Tensor,
+    user_items: Tensor,
+    item_ptr: Tensor,
+    item_users: Tensor,
+    scale: Tensor,
+    first: int,
+    layers: int,
+) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, *graph, ctx.first, ctx.layers = inputs
     ctx.save_for_backward(*graph)
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     grad_x = ops.propagate.default(grad, *ctx.saved_tensors, ctx.first, ctx.layers)
     return grad_x, *[None] * 7
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -69,13 +71,23 @@ def score_tables(
 
 
 @torch.library.register_fake("hashgcn::score_tables")
-def _(user_codes, item_codes, users, ptr, ids, *candidates):
+def _(
+    user_codes: Tensor, item_codes: Tensor, *graph_and_candidates: Tensor | None
+) -> tuple[Tensor, ...]:
     batch, width = user_codes.shape
     return tuple(user_codes.new_empty((batch, width + 1)) for _ in range(4))
 
 
 @torch.library.register_fake("hashgcn::score_tables_backward")
-def _(grad_v_neg, grad_v_pos, neg, pos, user_codes, item_codes, *rest):
+def _(
+    grad_v_neg: Tensor,
+    grad_v_pos: Tensor,
+    neg: Tensor,
+    pos: Tensor,
+    user_codes: Tensor,
+    item_codes: Tensor,
+    *rest: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     return user_codes.new_empty(user_codes.shape), item_codes.new_empty(item_codes.shape)
 
 
@@ -86,12 +98,14 @@ def candidate_order(candidate_ids: Tensor | None) -> Tensor | None:
     return torch.argsort(candidate_ids, stable=True)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     _, _, neg, pos = output
     ctx.save_for_backward(neg, pos, *inputs)
 
 
-def _backward(ctx, grad_v_neg, grad_v_pos, grad_neg, grad_pos):
+def _backward(
+    ctx: Any, grad_v_neg: Tensor, grad_v_pos: Tensor, grad_neg: Tensor, grad_pos: Tensor
+) -> tuple[Tensor | None, ...]:
     neg, pos, *inputs = ctx.saved_tensors
     user_grad, item_grad = ops.score_tables_backward.default(
         grad_v_neg, grad_v_pos, neg, pos, *inputs, candidate_order(inputs[6])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -55,12 +57,12 @@ def _(grad: Tensor, x: Tensor, scale: Tensor, omega: float, terms: int) -> Tenso
     return x.new_empty(x.shape)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.omega, ctx.terms = inputs
     ctx.save_for_backward(*tensors)
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
     x_grad = ops.sign_fourier_backward.default(grad, *ctx.saved_tensors, ctx.omega, ctx.terms)
     return x_grad, None, None, None
 

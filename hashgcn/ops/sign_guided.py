@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,11 +46,11 @@ def _(x: Tensor, take_sign: Tensor, scale: Tensor) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(inputs[2])
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     (scale,) = ctx.saved_tensors
     # Within an infinite clip any x is: the gradient stands in for it.
     return ops.sign_ste_backward.default(grad, grad, scale, math.inf), None, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,12 +51,12 @@ def _(grad: Tensor, x: Tensor, scale: Tensor, clip: float) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, scale, ctx.clip = inputs
     ctx.save_for_backward(scale, *(() if ctx.clip == math.inf else (x,)))
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     scale, *x = ctx.saved_tensors
     # Within an infinite clip any x is: the gradient stands in for it.
     return ops.sign_ste_backward.default(grad, *(x or (grad,)), scale, ctx.clip), None, None

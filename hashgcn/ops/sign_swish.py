@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -78,11 +80,13 @@ def _(grad: Tensor, x: Tensor, beta: Tensor) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(
+    ctx: Any, inputs: tuple[Any, ...], output: Tensor | tuple[Tensor, Tensor]
+) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx, grad, grad_words=None):
+def _backward(ctx: Any, grad: Tensor, grad_words: Tensor | None = None) -> tuple[Tensor, None]:
     return ops.sign_swish_backward.default(grad, *ctx.saved_tensors), None
 
 

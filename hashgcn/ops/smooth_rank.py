@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -72,22 +74,33 @@ def smooth_rank(
 
 
 @torch.library.register_fake("hashgcn::smooth_rank")
-def _(user_emb, item_emb, users, ptr, ids, offsets, size, *rest):
+def _(
+    user_emb: Tensor,
+    item_emb: Tensor,
+    users: Tensor,
+    ptr: Tensor,
+    ids: Tensor,
+    offsets: Tensor,
+    size: int,
+    *rest: Tensor | bool | None,
+) -> Tensor:
     return user_emb.new_empty((size,))
 
 
 @torch.library.register_fake("hashgcn::smooth_rank_backward")
-def _(grad, user_emb, item_emb, *rest):
+def _(
+    grad: Tensor, user_emb: Tensor, item_emb: Tensor, *rest: Tensor | bool | None
+) -> tuple[Tensor, Tensor]:
     return user_emb.new_empty(user_emb.shape), item_emb.new_empty(item_emb.shape)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.exclude_positives = inputs
     del tensors[6]  # size
     ctx.save_for_backward(*tensors)
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     *tensors, candidate_ids, candidate_weight = ctx.saved_tensors
     user_grad, item_grad = ops.smooth_rank_backward.default(
         grad,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -43,11 +45,11 @@ def _(grad: Tensor, x: Tensor, beta: Tensor) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx, grad):
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     return ops.tanh_continuation_backward.default(grad, *ctx.saved_tensors), None
 
 

@@ -71,6 +71,16 @@ def weighted_hamming_topk(
 
 
 @torch.library.register_fake("hashgcn::weighted_hamming_topk")
-def _(queries, items, query_scale, item_scale, k, code_length, exclude_ptr, exclude_ids, allow):
+def _(
+    queries: Tensor,
+    items: Tensor,
+    query_scale: Tensor,
+    item_scale: Tensor,
+    k: int,
+    code_length: int,
+    exclude_ptr: Tensor | None,
+    exclude_ids: Tensor | None,
+    allow: Tensor | None,
+) -> tuple[Tensor, Tensor]:
     shape = (queries.shape[0], k)
     return query_scale.new_empty(shape), queries.new_empty(shape)

@@ -81,11 +81,11 @@ def _bars_of(data_set: str, published: dict[str, Any], entries: list[dict[str, A
     bars: list[_Bar] = []
     at = 0.0
     for name in (*published, None):
-        reference = published.get(name, {}).get(data_set, {})
+        reference = published.get(name or "", {}).get(data_set, {})
         group: list[tuple[str, dict[str, Any] | str, bool]] = []
         if reference:
-            figures = {metric: {"mean": value, "std": None} for metric, value in reference.items()}
-            group.append((f"{name}, published", figures, True))
+            quoted = {metric: {"mean": value, "std": None} for metric, value in reference.items()}
+            group.append((f"{name}, published", quoted, True))
         group += [
             (entry["title"], entry.get("figures") or entry["absent"], False)
             for entry in entries

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hashgcn import models
-from hashgcn.files import write_atomic
+from hashgcn.files import write_text
 from hashgcn.reproduction.popularity import Popularity
 from hashgcn.reproduction.rows import Row
 from hashgcn.run import read_json
@@ -79,8 +79,9 @@ def read(folder: Path, row: Row) -> list[Result]:
     content = read_json(file)
     if (content.get("row"), content.get("data_set")) != (row.id, row.data_set):
         raise ValueError(f"{file}: expected results of {row.id} on {row.data_set}, got others")
-    results = content.get("results")
-    for result in results if isinstance(results, list) else [None]:
+    found = content.get("results")
+    results: list[Any] = found if isinstance(found, list) else [None]
+    for result in results:
         lacking = _KEYS - result.keys() if isinstance(result, dict) else _KEYS
         if lacking:
             names = ", ".join(sorted(lacking))
@@ -93,8 +94,7 @@ def write(folder: Path, row: Row, results: list[Result]) -> None:
     file = path(folder, row)
     ordered = sorted(results, key=lambda result: result["seed"])
     content = {"row": row.id, "data_set": row.data_set, "results": ordered}
-    text = json.dumps(content, indent=1) + "\n"
-    write_atomic(file, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(file, json.dumps(content, indent=1) + "\n")
 
 
 def store(folder: Path, row: Row, result: Result) -> None:

@@ -48,7 +48,7 @@ PUBLISHED = {
 
 ABLATION_BASE = "recallhash-64-poster"  # signswish and recall
 # The poster's form: no popularity bits, items without order in time, one cutoff in the loss.
-POSTER = {"popularity_bits": 0, "recent_fraction": 0.0, "train_cutoffs": (50,)}
+POSTER: dict[str, Any] = {"popularity_bits": 0, "recent_fraction": 0.0, "train_cutoffs": (50,)}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def rows_of(
 
 def _recall_hash(bits: int) -> list[Row]:
     """RecallHash at one code length: the poster's form, then our additions one after the other."""
-    forms = {
+    forms: dict[str, tuple[dict[str, Any], str]] = {
         f"recallhash-{bits}-poster": (POSTER, "poster's form"),
         f"recallhash-{bits}-popularity": ({"recent_fraction": 0.0}, "popularity bits"),
         f"recallhash-{bits}": ({}, "popularity bits and recent items"),
@@ -118,9 +118,15 @@ def _recall_hash(bits: int) -> list[Row]:
 
 def _ablation(id: str, note: str, **settings: Any) -> list[Row]:
     """The poster's form at 64 bits, ABLATION_BASE, with something changed."""
-    settings = {"code_length": 64, **POSTER, **settings}
-    fields = {"data_sets": ("gowalla", "sample"), "seeds": (0,)}
-    return rows_of(f"recallhash-64-{id}", "RecallHash", settings, note, "ablation", **fields)
+    return rows_of(
+        f"recallhash-64-{id}",
+        "RecallHash",
+        {"code_length": 64, **POSTER, **settings},
+        note,
+        "ablation",
+        data_sets=("gowalla", "sample"),
+        seeds=(0,),
+    )
 
 
 def _lightgcn(id: str, note: str, **settings: Any) -> list[Row]:
@@ -130,7 +136,7 @@ def _lightgcn(id: str, note: str, **settings: Any) -> list[Row]:
 
 
 # Full softmax instead of recall, chosen apart.
-SOFTMAX = {
+SOFTMAX: dict[str, Any] = {
     **{"loss": "softmax", "item_bias": False, "temperature": 0.1},
     **{"epochs": 9, "learning_rate": 0.01, "batch_users": 512},
 }
@@ -138,9 +144,9 @@ SOFTMAX = {
 
 def _baselines(bits: int) -> list[Row]:
     """The other published methods at one code length, and with popularity bits at 64."""
-    fast = {"code_length": bits, "learning_rate": 0.01, "batch_pairs": 16_384}
+    fast: dict[str, Any] = {"code_length": bits, "learning_rate": 0.01, "batch_pairs": 16_384}
     bgch = fast | {"layers": 3, "epochs": 40, "patience": 4}
-    settings = {
+    settings: dict[str, tuple[str, dict[str, Any]]] = {
         "hashrec": ("HashRec", {"code_length": bits, "learning_rate": 0.01}),
         "hashgnn": ("HashGNN", fast | {"negatives": 4, "epochs": 12, "patience": 3}),
         "bgch": ("BGCH", bgch),
@@ -149,10 +155,16 @@ def _baselines(bits: int) -> list[Row]:
     rows = []
     for name, (method, values) in settings.items():
         note = f"{bits} bits" + (", one code" if name == "bgch-mean" else "")
-        common = {"published": method, "seeds": (0,)}
         rankings = {"test": "", "test_plain": "without scalers"} if name == "bgch" else {"test": ""}
         rows += rows_of(
-            f"{name}-{bits}", method, values, note, "table", rankings=rankings, **common
+            f"{name}-{bits}",
+            method,
+            values,
+            note,
+            "table",
+            published=method,
+            rankings=rankings,
+            seeds=(0,),
         )
         if bits == 64 and name != "bgch":
             rows += rows_of(
@@ -161,7 +173,8 @@ def _baselines(bits: int) -> list[Row]:
                 values | {"popularity_bits": 14},
                 f"{note}, popularity bits",
                 "ablation",
-                **common,
+                published=method,
+                seeds=(0,),
             )
     return rows
 
@@ -185,12 +198,15 @@ ROWS: tuple[Row, ...] = (
     *_lightgcn("lightgcn-64-recall", "64 numbers and a bias, recall loss"),
     *_lightgcn("lightgcn-64", "64 numbers, softmax", **SOFTMAX, score="user"),
     *_lightgcn(
-        *("lightgcn-64-layer-0", "64 numbers, softmax, layer 0 in the mean"),
+        "lightgcn-64-layer-0",
+        "64 numbers, softmax, layer 0 in the mean",
         **SOFTMAX,
-        **{"score": "user", "first_layer": 0},
+        score="user",
+        first_layer=0,
     ),
     *_lightgcn(
-        *("lightgcn-64-for-codes", "64 numbers of unit rows, softmax"),
+        "lightgcn-64-for-codes",
+        "64 numbers of unit rows, softmax",
         **SOFTMAX | {"temperature": 0.12, "batch_users": 1024},
         selection_ranking="itq",
     ),

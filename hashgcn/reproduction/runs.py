@@ -166,8 +166,7 @@ def _in_process(arguments: dict[str, Any]) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            process.stdin.close()
-            process.wait()
+            process.communicate()  # closes its stdin
             raise
 
 
@@ -185,9 +184,9 @@ def _main() -> None:
     if threads:
         torch.set_num_threads(threads)
     row = Row(**arguments.pop("row"))
-    paths = {name: Path(arguments.pop(name)) for name in ("stored", "work")}
+    stored, work = (Path(arguments.pop(name)) for name in ("stored", "work"))
     try:
-        train(row, **arguments, **paths)
+        train(row, stored=stored, work=work, **arguments)
     except KeyboardInterrupt:
         sys.exit(130)
     except (ValueError, FileNotFoundError) as error:

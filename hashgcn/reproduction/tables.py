@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from hashgcn.files import write_atomic
+from hashgcn.files import write_atomic, write_text
 from hashgcn.reproduction import pictures, results
 from hashgcn.reproduction.rows import (
     ABLATION_BASE,
@@ -23,6 +24,13 @@ Content = dict[str, Any]
 Entry = dict[str, Any]
 _HEADINGS = {"recall@50": "R@50", "recall@100": "R@100", "ndcg@50": "N@50", "ndcg@100": "N@100"}
 _FORMS = ("poster's form", "popularity bits", "popularity bits and recent items")
+
+
+class Spread(TypedDict):
+    """Mean and standard deviation over seeds; None for one seed."""
+
+    mean: float
+    std: float | None
 
 
 def listed(rows: Iterable[Row], stored: Path) -> list[dict[str, Any]]:
@@ -63,11 +71,9 @@ def write(rows: Sequence[Row], stored: Path, folder: Path) -> list[Path]:
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        write_atomic(folder / name, lambda at, text=text: at.write_text(text, encoding="utf-8"))
+        write_text(folder / name, text)
     for name, figure in drawn.items():
-        write_atomic(
-            folder / name, lambda at, figure=figure: figure.savefig(at, format="png", dpi=130)
-        )
+        write_atomic(folder / name, partial(figure.savefig, format="png", dpi=130))
     return [folder / name for name in (*texts, *drawn)]
 
 
@@ -136,7 +142,8 @@ def _figure(row: Row, ranking: str, counted: list[results.Result], metric: str) 
     reference = published(row).get(metric)
     of_ties = f"{ranking}_ties"
     ties = [result[of_ties][metric] for result in counted if of_ties in result]
-    return spread | {
+    return {
+        **spread,
         "published": reference,
         "percent": reference and percent(spread["mean"], reference),
         "ties": {name: statistics.fmean(tie[name] for tie in ties) for name in ties[0]}
@@ -145,7 +152,7 @@ def _figure(row: Row, ranking: str, counted: list[results.Result], metric: str) 
     }
 
 
-def _spread(values: list[float]) -> dict[str, float | None]:
+def _spread(values: list[float]) -> Spread:
     return {
         "mean": statistics.fmean(values),
         "std": statistics.stdev(values) if len(values) > 1 else None,

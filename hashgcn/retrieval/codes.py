@@ -159,7 +159,7 @@ def weighted_topk(
     if (exclude_ptr is None) != (exclude_ids is None):
         raise ValueError("exclude_ptr, exclude_ids: expected both or neither, got one of them")
     # NumPy would take row -1 for the last item, and ids in place of a mask for rows from the end.
-    if exclude_ptr is not None:
+    if exclude_ptr is not None and exclude_ids is not None:
         if (
             exclude_ptr.shape != (len(queries) + 1,)
             or exclude_ptr[0] != 0
@@ -192,7 +192,7 @@ def weighted_topk(
             )
             scale = query_scale[batch, segment, None] * item_scale[:, segment]
             scores += scale * (codes[:, bits] @ items[:, bits].T)
-        if exclude_ptr is not None:
+        if exclude_ptr is not None and exclude_ids is not None:
             ptr = exclude_ptr[start : start + len(codes) + 1]
             rows = np.repeat(np.arange(len(codes)), np.diff(ptr))
             scores[rows, exclude_ids[ptr[0] : ptr[-1]]] = -np.inf

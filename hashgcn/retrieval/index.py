@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -381,7 +382,9 @@ class HammingIndex:
             raise ValueError(f"expected radius >= 0, got {radius}")
         one = queries.ndim == 1
         if one:
-            queries, exclude = queries[None], None if exclude is None else [exclude]
+            queries = queries[None]
+            if exclude is not None:
+                exclude = [cast(ArrayLike, exclude)]  # ids of one query, and no lists of them
         words = self._query_words(queries, popularity, num_threads)
         exclude_ptr, exclude_ids = _exclusions(table, exclude, len(words), ignore_unknown)
         mask = None if allow is None else _mask(table, "allow", allow, ignore_unknown)
@@ -450,14 +453,15 @@ def _exclusions(
     if isinstance(exclude, tuple):
         if len(exclude) != 2:
             raise ValueError(f"expected exclude as (ptr, rows), got {len(exclude)} entries")
-        return exclude
+        ptr, rows = exclude
+        return np.asarray(ptr), np.asarray(rows)
     if len(exclude) != num_queries:
         raise ValueError(
             f"expected exclude with a list for each of {num_queries} queries, got {len(exclude)}"
         )
-    rows = [table.find("exclude", one, unknown=ignore_unknown) for one in exclude]
-    rows = [np.zeros(0, dtype=np.int64), *(one[one >= 0] for one in rows)]
-    return np.cumsum([len(one) for one in rows]), np.concatenate(rows)
+    found = [table.find("exclude", one, unknown=ignore_unknown) for one in exclude]
+    lists = [np.zeros(0, dtype=np.int64), *(one[one >= 0] for one in found)]
+    return np.cumsum([len(one) for one in lists]), np.concatenate(lists)
 
 
 def _mask(table: CodeTable, argument: str, items: ArrayLike, ignore_unknown: bool) -> np.ndarray:

@@ -112,7 +112,7 @@ class Recommender:
             got = "none" if scales is None else f"{scales.dtype} {list(scales.shape)}"
             raise ValueError(f"scales: expected {has}, got {got}")
         length = self.index.code_length
-        if scales is None:
+        if scales is None or self.scales is None:
             distances, ids = self.index.search(
                 codes,
                 k,
@@ -187,7 +187,9 @@ class Recommender:
             )
         weights = self._item_weights[liked.ids]
         if recent_fraction:
-            recent = liked.time() > 1 - recent_fraction
+            time = liked.time()
+            assert time is not None  # _liked keeps the order
+            recent = time > 1 - recent_fraction
             counts = np.bincount(liked.users()[recent], minlength=liked.num_users)
             ratio = np.sqrt(liked.degrees() / np.maximum(counts, 1))[liked.users()]
             weights = weights * np.where(recent, 1 + ratio, 1)
@@ -229,7 +231,7 @@ class Recommender:
             table = self.index._table
             found = [table.find("items", one, unknown=ignore_unknown) for one in items]
             found = [rows[rows >= 0] for rows in found]
-            lengths = [len(one) for one in found]
+            lengths = np.array([len(one) for one in found], dtype=np.int64)
             rows = np.concatenate([np.zeros(0, np.int64), *found])
         users = np.repeat(np.arange(len(lengths)), lengths)
         shape = (len(lengths), len(self.index))

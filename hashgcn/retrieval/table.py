@@ -47,6 +47,7 @@ class CodeTable:
         arrays = {"codes": self.words}
         if self.ids is None:
             return arrays
+        assert self.order is not None  # as ids are there
         if self.ids.dtype.kind == "i":
             return {**arrays, "ids": self.ids, "order": self.order}
         # As many bytes for each: a mapped file is then an array of strings that NumPy can search,
@@ -115,6 +116,7 @@ class CodeTable:
             unknown: -1 for such an id instead.
         """
         if self.ids is not None:
+            assert self.order is not None
             rows = find(argument, self.ids, self.order, ids, "the index")
         else:
             rows = raw_ids(argument, ids)
@@ -137,27 +139,26 @@ class CodeTable:
             if self.ids is not None:
                 raise ValueError("expected ids for an index that has ids, got none")
             return CodeTable(both)
-        new = CodeTable.of(words, ids)._with_ids()
+        new_ids, new_order = CodeTable.of(words, ids)._keys()
         if not len(self):
-            return new  # of either kind
-        mine = self._with_ids()
-        known = mine.find("ids", new.ids, unknown=True)
+            return CodeTable(words, new_ids, new_order)  # of either kind
+        mine, order = self._keys()
+        known = find("ids", mine, order, new_ids, "the index")
         if (known >= 0).any():
-            first = new.ids[known >= 0][0].item()
+            first = new_ids[known >= 0][0].item()
             raise ValueError(f"expected ids that the index lacks, got {first!r}")
         # New ids are put into the order of the old ones, which need not be sorted again.
-        places = np.searchsorted(mine.ids, new.ids[new.order], sorter=mine.order)
-        order = np.insert(mine.order, places, new.order + len(mine))
-        return CodeTable(both, np.concatenate([mine.ids, new.ids]), order)
+        places = np.searchsorted(mine, new_ids[new_order], sorter=order)
+        order = np.insert(order, places, new_order + len(mine))
+        return CodeTable(both, np.concatenate([mine, new_ids]), order)
 
     def without(self, rows: np.ndarray) -> CodeTable:
         """Without rows; those below move up, and every item keeps its id."""
-        mine = self._with_ids()
-        kept = np.ones(len(mine), dtype=bool)
+        ids, order = self._keys()
+        kept = np.ones(len(self), dtype=bool)
         kept[rows] = False
         renumbered = np.cumsum(kept) - 1
-        order = renumbered[mine.order[kept[mine.order]]]
-        return CodeTable(mine.words[kept], mine.ids[kept], order)
+        return CodeTable(self.words[kept], ids[kept], renumbered[order[kept[order]]])
 
     def replaced(self, rows: np.ndarray, words: np.ndarray) -> CodeTable:
         """With other codes in unique rows."""
@@ -165,11 +166,12 @@ class CodeTable:
         changed[rows] = words
         return CodeTable(changed, self.ids, self.order)
 
-    def _with_ids(self) -> CodeTable:
-        """The same with ids that are neither None nor bytes."""
+    def _keys(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids that are neither None nor bytes, and their order."""
         if self.ids is None:
-            return CodeTable(self.words, np.arange(len(self)), np.arange(len(self)))
-        return CodeTable(self.words, _decoded(self.ids), self.order)
+            return np.arange(len(self)), np.arange(len(self))
+        assert self.order is not None
+        return _decoded(self.ids), self.order
 
 
 def joined(tables: Sequence[CodeTable]) -> CodeTable:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hashgcn import evaluation, metrics
-from hashgcn.files import write_atomic
+from hashgcn.files import write_text
 from hashgcn.finished_run import FinishedRun
 from hashgcn.html_page import document, picture
 from hashgcn.report import training_curves
@@ -56,8 +56,7 @@ def write(
         _neighbours(run, titles),
         _users(run, ranked, titles),
     ]
-    text = document(_title(run), "\n".join(parts))
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_text(path, document(_title(run), "\n".join(parts)))
 
 
 def _title(run: FinishedRun) -> str:

@@ -96,7 +96,8 @@ def distances(recommender: Recommender, train: Interactions, test: Interactions)
         edges = np.arange(items.shape[1] + 2) - 0.5
     else:
         some = _separations(recommender, items, batches[0])
-        edges = np.linspace(*np.quantile(some, (0.0005, 0.9995)), _BARS + 1)
+        low, high = np.quantile(some, (0.0005, 0.9995))
+        edges = np.linspace(low, high, _BARS + 1)
     bars, width = len(edges) - 1, edges[1] - edges[0]
     counts = {name: np.zeros(bars, np.int64) for name in ("test", "train", "other")}
     for batch in batches:

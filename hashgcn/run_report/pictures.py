@@ -37,10 +37,10 @@ def quality(
             low, high = ([one[end] for one in found] for end in ("lower", "upper"))
             label = "codes, ties at worst and at best"
             axes.fill_between(cutoffs, low, high, color=OURS, alpha=0.18, linewidth=0, label=label)
-        for name, found in lines.items():
+        for name, of_cutoffs in lines.items():
             style = {"codes": "o-", "popularity": "o--"}.get(name, "s")
             axes.plot(
-                *_by_cutoff(found, measure),
+                *_by_cutoff(of_cutoffs, measure),
                 style,
                 color=colours[name],
                 markersize=4,
@@ -78,8 +78,8 @@ def balance(sides: dict[str, Bits], popularity_bits: int) -> Figure:
     axes.axhline(0.5, color=_QUIET, linewidth=1, linestyle="--")
     if popularity_bits:
         first = length - popularity_bits - 0.5
-        look = {"color": COLOURS[2], "alpha": 0.18, "linewidth": 0}
-        axes.axvspan(first, length - 0.5, label="popularity bits", **look)
+        label = "popularity bits"
+        axes.axvspan(first, length - 0.5, label=label, color=COLOURS[2], alpha=0.18, linewidth=0)
     axes.set(xlabel="bit", ylim=(-0.03, 1.03), xlim=(-1, length), title="share of codes with +1")
     clean(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
