@@ -12,6 +12,8 @@ EMULATE ?=
 FUZZ ?=
 FUZZ_SECONDS ?= 20
 TORCH ?=
+# With `make -j` ninja would ask make for leave through file descriptors that recipes do not get.
+unexport MAKEFLAGS
 SOURCES := CMakeLists.txt setup.py pyproject.toml $(shell find csrc -type f)
 
 # Torch first and pinned: a CPU build is taken where one is offered, the stock wheel elsewhere. The
@@ -69,6 +71,7 @@ gpu-carry: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' '*.cu' 'csrc/*.cuh')
 
 format: $(VENV)/installed
