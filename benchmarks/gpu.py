@@ -3,7 +3,7 @@
     python benchmarks/gpu.py --out rows.jsonl [GROUP ...]
     python benchmarks/gpu.py --device cpu --quick --out rows.jsonl     # rehearsal, measures nothing
 
-One JSON line a case of gpu_cases.py, appended as it is made. Floors are the case's formulas over
+One JSON line per case of gpu_cases.py, appended as it is made. Floors are the case's formulas over
 the rates that gpu_facts.py wrote into the same file and, beside them, over those of an H200 as they
 are written. Integers and signs have to be equal to what they are compared with. A sum is WRONG, and
 the exit status 1, if its largest error against float64, as part of the largest entry, is above

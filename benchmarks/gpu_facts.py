@@ -1,9 +1,9 @@
-"""Facts of a GPU that floors are computed from: what it copies, multiplies, counts, reads a second.
+"""Facts of a GPU, from which floors are computed: what it copies, multiplies, counts per second.
 
     python benchmarks/gpu_facts.py --out rows.jsonl
     python benchmarks/gpu_facts.py --out rows.jsonl --device cpu   # rehearsal: what torch can do
 
-One JSON line a fact, appended as it is measured; benchmarks/gpu.py reads them from the same file.
+One JSON line per fact, appended as it is measured; benchmarks/gpu.py reads them from the same file.
 Copies and the bfloat16 product are torch's; the other loops are those of gpu_facts.cu, which nvcc
 compiles on the spot into build/gpu_facts.so. Neither needs hashgcn's libraries.
 """
@@ -40,11 +40,11 @@ LOOPS = {
     "special_functions": "exponentials of float32",
     "bit_products_mma": "pairs of bits, mma.sync m16n8k256 and.popc",
     "bit_products_wgmma": "pairs of bits, wgmma m64n256k256 and.popc",
-    "shared_atomics": "atomic additions in shared memory, a bank a lane",
+    "shared_atomics": "atomic additions in shared memory, one bank per lane",
     "shared_atomics_on_one_word": "atomic additions in shared memory, all lanes on one word",
 }
 # The same as they are written of an H200: 132 multiprocessors at 1.98 GHz with 16 popcounts, 16
-# special functions and 128 multiply-adds a cycle; a copy of 4.3 TB/s, a bfloat16 product of 790
+# special functions and 128 multiply-adds per cycle; a copy of 4.3 TB/s, a bfloat16 product of 790
 # TFLOP/s and a second cache of 5.5 TB/s, as people have measured them.
 _H200_CYCLES = 132 * 1.98e9
 H200 = {
@@ -129,7 +129,7 @@ def card(device: torch.device) -> dict[str, Any]:
 
 
 def loop(library: ctypes.CDLL, name: str, multiprocessors: int) -> dict[str, Any]:
-    """What a loop of gpu_facts.cu does in a second, and a multiprocessor in a cycle."""
+    """What a loop of gpu_facts.cu does per second, and per multiprocessor and cycle."""
     milliseconds, cycles, operations = (ctypes.c_double() for _ in range(3))
     results = [ctypes.byref(x) for x in (milliseconds, cycles, operations)]
     code = getattr(library, f"measure_{name}")(*results)
@@ -214,7 +214,7 @@ def line(row: dict[str, Any]) -> str:
     if row["value"] is None:
         return f"{'not measured':>12}    {row['unit']}: {row['reason']}"
     cycle = row.get("per_multiprocessor_and_cycle")
-    each = "" if cycle is None else f"; {cycle:.5g} a multiprocessor and cycle"
+    each = "" if cycle is None else f"; {cycle:.5g} per multiprocessor and cycle"
     return f"{row['value']:>12.4g}/s  {row['unit']}{each}"
 
 

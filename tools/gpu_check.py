@@ -9,11 +9,11 @@ train (Gowalla from files), then the ops' samples under compute-sanitizer: memch
 initcheck, synccheck. Nothing is downloaded; `make gpu-carry` fetches beforehand what a machine
 without a network lacks.
 
-Each part has its share of the minutes, and what a part leaves goes to the next. Tests run an op
-family a process, kernels a group a process, each in a process group that is ended as a whole when
-its time is up: what hangs, or breaks the GPU's context, costs that process alone. --out gets at
-most 8 files, written as results come: rows.jsonl, summary.json, and logs whose lines begin with the
-name of the process.
+Each part has its share of the minutes, and what a part leaves goes to the next. Tests run one
+process per op family, kernels one per group of cases, each in a process group that is ended as a
+whole when its time is up: what hangs, or breaks the GPU's context, costs that process alone. --out
+gets at most 8 files, written as results come: rows.jsonl, summary.json, and logs whose lines begin
+with the name of the process.
 
 A part has passed, failed, run out of time or not run. The exit status is 0 if all parts passed; in
 a rehearsal, if all parts passed that can run without a GPU.
