@@ -86,9 +86,14 @@ def resumed(checkpoint: Path) -> str:
     return hashlib.sha256(words).hexdigest()[:16]
 
 
+def trained_again() -> dict[str, Any]:
+    """What codes() finds now, and what a run ends with that goes on from the golden checkpoint."""
+    return {"trained": codes(), "resumed": resumed(FOLDER / "checkpoint.safetensors")}
+
+
 def in_plain_process(call: str) -> Any:
     """What a function of this file returns in a process with PLAIN in its environment."""
-    script = f"import golden, json, pathlib; print(json.dumps(golden.{call}))"
+    script = f"import golden, json; print(json.dumps(golden.{call}))"
     command = [sys.executable, "-W", "ignore", "-c", script]
     here = Path(__file__).parent
     environment = os.environ | PLAIN | {"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}

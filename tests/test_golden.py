@@ -18,20 +18,19 @@ def values():
 
 
 @pytest.fixture(scope="module")
-def same_torch(values):
+def again(values):
     version = torch.__version__.partition("+")[0]
     if version != values["torch"]:
         pytest.skip(f"golden codes are of torch {values['torch']}, this is {version}")
+    return golden.in_plain_process("trained_again()")
 
 
-def test_trained_codes(values, same_torch):
-    assert golden.in_plain_process("codes()") == values["trained"]
+def test_trained_codes(values, again):
+    assert again["trained"] == values["trained"]
 
 
-def test_a_run_goes_on_from_a_golden_checkpoint(values, same_torch):
-    path = golden.FOLDER / "checkpoint.safetensors"
-    got = golden.in_plain_process(f"resumed(pathlib.Path({str(path)!r}))")
-    assert got == values["trained"]["recallhash, signswish"]["codes"]
+def test_a_run_goes_on_from_a_golden_checkpoint(values, again):
+    assert again["resumed"] == values["trained"]["recallhash, signswish"]["codes"]
 
 
 def test_golden_files_are_read(values):
