@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hamming_ranks.cuh"
+#include "parts.cuh"
 #include "sorted_exclusions.cuh"
 #include "warps.cuh"
 
@@ -170,15 +171,14 @@ static __global__ void place_slices(core::HammingTopk problem, int64_t num_exclu
 }
 
 inline Split::Split(const core::HammingTopk& problem) {
-  const auto divided = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   bins = int(core::words_per_code(problem.code_length)) * 64 + 1;
   for (copies = kWarp; copies > 1 && bins * copies > 8500;) copies /= 2;
   const int64_t blocks = blocks_at_once(count_slices, kThreads, shared_counts());
   batch = problem.num_queries < blocks ? problem.num_queries : blocks;
-  chunks = problem.num_items == 0 ? 1 : divided(problem.num_items, kSplitChunk);
+  chunks = problem.num_items == 0 ? 1 : tiles_of(problem.num_items, kSplitChunk);
   const int64_t wanted = blocks / batch;  // slices
-  chunks_per_slice = divided(chunks, wanted);
-  slices = divided(chunks, chunks_per_slice);
+  chunks_per_slice = tiles_of(chunks, wanted);
+  slices = tiles_of(chunks, chunks_per_slice);
 }
 
 static void split_items(core::HammingTopk problem, int64_t num_excluded, void* scratch,

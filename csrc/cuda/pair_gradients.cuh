@@ -107,7 +107,7 @@ static __global__ void __launch_bounds__(kThreads, 2)
     }
     __syncthreads();
     T tile_sum[kOwnersPerThread] = {};
-#pragma unroll 8  // all at once would not fit into registers
+#pragma unroll 2  // four at once spill registers where T is double
     for (int o = 0; o < kTile; ++o) {
       const T x = others[o][threadIdx.x % kColumns];
       for (int i = 0; i < kOwnersPerThread; ++i) tile_sum[i] += gradients[o][first_owner + i] * x;
@@ -210,9 +210,8 @@ struct PairParts {
 
 template <class T, class Gradient>
 PairParts pair_parts(const core::Rows<T>& rows, int64_t width) {
-  const auto tiles = [](int64_t count, int tile) { return (count + tile - 1) / tile; };
-  const int64_t row_tiles = tiles(rows.batch, kTile), item_tiles = tiles(rows.num_items, kTile);
-  const int64_t columns = tiles(width, kColumns);
+  const int64_t row_tiles = tiles_of(rows.batch, kTile);
+  const int64_t item_tiles = tiles_of(rows.num_items, kTile), columns = tiles_of(width, kColumns);
   return {num_parts(row_tiles * columns, item_tiles,
                     blocks_at_once(sum_all_pairs<true, T, Gradient>, kThreads)),
           num_parts(item_tiles * columns, row_tiles,
@@ -224,8 +223,8 @@ template <class T, class Gradient>
 int64_t pair_gradients_scratch(const core::Rows<T>& rows, int64_t width) {
   if (rows.candidate_ptr != nullptr) return 0;
   const PairParts parts = pair_parts<T, Gradient>(rows, width);
-  const int64_t users = parts.of_items > 1 ? parts.of_items * rows.batch * width : 0;
-  const int64_t items = parts.of_rows > 1 ? parts.of_rows * rows.num_items * width : 0;
+  const int64_t users = parts_scratch(parts.of_items, rows.batch * width);
+  const int64_t items = parts_scratch(parts.of_rows, rows.num_items * width);
   return users > items ? users : items;
 }
 
@@ -234,8 +233,8 @@ void sum_all_parts(const Gradient& gradient, const core::Rows<T>& rows, const T*
                    const T* items, int64_t width, int64_t parts, T* scratch, T* out,
                    cudaStream_t stream) {
   const int64_t num_owners = kUsersOwn ? rows.batch : rows.num_items;
-  const dim3 grid(unsigned((num_owners + kTile - 1) / kTile),
-                  unsigned((width + kColumns - 1) / kColumns), unsigned(parts));
+  const dim3 grid{unsigned(tiles_of(num_owners, kTile)), unsigned(tiles_of(width, kColumns)),
+                  unsigned(parts)};
   const auto kernel = sum_all_pairs<kUsersOwn, T, Gradient>;
   kernel<<<grid, kThreads, 0, stream>>>(gradient, rows, users, items, width,
                                         parts > 1 ? scratch : out);

@@ -6,6 +6,9 @@
 
 namespace hashgcn::cuda {
 
+// Tiles that hold `count`, the last one perhaps in part.
+inline int64_t tiles_of(int64_t count, int64_t tile) { return (count + tile - 1) / tile; }
+
 // Parts of a sum over `num_tiles` tiles whose results take `blocks` blocks for each part, of which
 // the device holds `at_once`: as many as fill it once, at least one. Floats depend on the number of
 // parts in their last bits, so that only devices of one kind give the same bits.
@@ -13,6 +16,9 @@ inline int64_t num_parts(int64_t blocks, int64_t num_tiles, int64_t at_once) {
   const int64_t wanted = blocks > 0 ? at_once / blocks : 1;
   return wanted < 1 || num_tiles < 1 ? 1 : wanted < num_tiles ? wanted : num_tiles;
 }
+
+// Numbers of scratch for `parts` sums of `count` numbers: none for one, which needs no adding up.
+inline int64_t parts_scratch(int64_t parts, int64_t count) { return parts > 1 ? parts * count : 0; }
 
 struct Part {
   int64_t begin, end;

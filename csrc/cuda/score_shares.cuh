@@ -3,6 +3,7 @@
 #pragma once
 
 #include "launch.h"
+#include "parts.cuh"
 #include "score_tables.h"
 
 namespace hashgcn::cuda {
@@ -28,8 +29,7 @@ inline int64_t share_stride(int64_t code_length) {
 }
 
 inline int64_t num_shares(int64_t batch, int64_t code_length) {
-  const int64_t tiles = (batch + kShareRows - 1) / kShareRows;
-  return tiles * 2 * kShareRows * share_stride(code_length);
+  return tiles_of(batch, kShareRows) * 2 * kShareRows * share_stride(code_length);
 }
 
 template <class T>

@@ -18,8 +18,6 @@ constexpr int kMaxTiledLength = 128;
 constexpr int kTiledWarps = 4, kTiledThreads = kTiledWarps * kWarp;
 static_assert(kShareRows == kWarp, "a tile of rows is a warp's");
 
-inline int64_t tiles_of(int64_t count, int64_t tile) { return (count + tile - 1) / tile; }
-
 // counts [distances, batch] += how many items have each distance. Whole numbers: their sums do not
 // depend on the order of blocks.
 template <int kWords>
@@ -259,7 +257,7 @@ struct TiledSums {
   }
 
   int64_t scratch(int64_t code_length) const {
-    return parts > 1 ? parts * num_owners * code_length : 0;
+    return parts_scratch(parts, num_owners * code_length);
   }
 
   void run(const core::ScoreTables<float>& tables, const ShareTable<float>& shares,
