@@ -122,7 +122,7 @@ def write() -> None:
     """Trains and saves everything; run in a plain process."""
     import torch
 
-    from hashgcn.estimator import HashRecommender
+    from hashgcn.compat.implicit import HashRecommender
 
     FOLDER.mkdir(exist_ok=True)
     fitted = model("recallhash, signswish").fit(data(), progress=False)

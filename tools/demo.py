@@ -8,8 +8,8 @@ from pathlib import Path
 
 import hashgcn.data
 from hashgcn.models import LightGCN, RecallHash
-from hashgcn.report import metrics_table
-from hashgcn.run import Run
+from hashgcn.runs.folder import Run
+from hashgcn.runs.report.style import metrics_table
 
 
 def main() -> None:

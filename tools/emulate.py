@@ -1,6 +1,6 @@
 """`make test-emulate`: the CUDA kernels as host code, on the ops' samples.
 
-Builds csrc/emulated and runs the tests marked `emulated`, with options for pytest if there are any.
+Builds tests/emulated and runs the tests marked `emulated`, with options for pytest if there are any.
 Needs no GPU and no CUDA toolkit, and is no substitute for a GPU: what it says is called emulated.
 """
 

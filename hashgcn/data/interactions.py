@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hashgcn.ids import look_up, raw_ids
+from hashgcn.data.ids import look_up, raw_ids
 
 
 @dataclass(frozen=True, eq=False)

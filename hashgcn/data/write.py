@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from hashgcn.data.ids import raw_ids
 from hashgcn.data.interactions import Interactions
 from hashgcn.files import write_atomic
-from hashgcn.ids import raw_ids
 
 
 def write_inter(

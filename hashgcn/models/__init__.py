@@ -1,11 +1,11 @@
 """Whole methods, each a short file that composes layers, losses and ops."""
 
 from hashgcn.models.base import HashModel
-from hashgcn.models.bgch import BGCH
-from hashgcn.models.hash_gnn import HashGNN
-from hashgcn.models.hash_rec import HashRec
-from hashgcn.models.lightgcn import LightGCN
-from hashgcn.models.recall_hash import RecallHash
+from hashgcn.networks.bgch import BGCH
+from hashgcn.networks.hash_gnn import HashGNN
+from hashgcn.networks.hash_rec import HashRec
+from hashgcn.networks.lightgcn import LightGCN
+from hashgcn.networks.recall_hash import RecallHash
 
 # By the names of the command line.
 METHODS: dict[str, type[HashModel]] = {

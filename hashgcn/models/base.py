@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hashgcn.evaluation import HammingRanking, Ranking
+from hashgcn.evaluate.protocol import HammingRanking, Ranking
 from hashgcn.graph import BipartiteGraph
-from hashgcn.sampling import epoch_generator, padded_batches, user_order
-from hashgcn.settings import CommonSettings
+from hashgcn.networks.sampling import epoch_generator, padded_batches, user_order
+from hashgcn.train.settings import CommonSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,7 +76,7 @@ class HashModel:
     """A method that turns interactions into codes.
 
     Args:
-        settings: by name, those of the method's class in hashgcn.settings, `settings_type`;
+        settings: by name, those of the method's class in hashgcn.train.settings, `settings_type`;
             `defaults` are its defaults where they differ from that class's.
 
     Raises:
@@ -125,7 +125,7 @@ class HashModel:
         The same seed gives the same codes, for any number of threads. No method keeps scores of
         users x items; metrics["peak_rss_mb"] and ["train_seconds"] say what a fit took.
         """
-        from hashgcn.training import train
+        from hashgcn.train.loop import train
 
         result = train(
             self.network,

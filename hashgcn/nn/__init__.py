@@ -1,6 +1,8 @@
 """Layers and losses: modules that know no data set and no training loop."""
 
-from hashgcn.nn.estimators import (
+from hashgcn.nn.layers import LightGCN, PopularityBits
+from hashgcn.nn.losses import AllPairsBPRLoss, FullSoftmaxLoss, SmoothNDCGLoss, SmoothRecallLoss
+from hashgcn.nn.signs import (
     ESTIMATORS,
     FourierSeries,
     Guidance,
@@ -9,9 +11,7 @@ from hashgcn.nn.estimators import (
     StraightThrough,
     TanhContinuation,
 )
-from hashgcn.nn.layers import LightGCN, PopularityBits
-from hashgcn.nn.losses import AllPairsBPRLoss, FullSoftmaxLoss, SmoothNDCGLoss, SmoothRecallLoss
-from hashgcn.nn.real_score_tables import real_score_tables
+from hashgcn.nn.tables import real_score_tables
 
 __all__ = [
     "ESTIMATORS",

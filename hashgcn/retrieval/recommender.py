@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hashgcn.data.ids import look_up
 from hashgcn.data.interactions import Interactions
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays, stated_number
-from hashgcn.ids import look_up
 from hashgcn.retrieval.codes import LARGEST_SCALE, pack, unpack, weighted_topk
 from hashgcn.retrieval.index import HammingIndex
 

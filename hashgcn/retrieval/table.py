@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hashgcn.data.ids import find, raw_ids
 from hashgcn.files import decode_ids
-from hashgcn.ids import find, raw_ids
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,207 @@
+"""Command line of data: options that say how a file of events is read; data list, info, fetch."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from hashgcn.data import Dataset
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+# Options that say how a file of events is read.
+READING: dict[str, Any] = {
+    "user_column": Annotated[str | None, typer.Option(help="Of a file: column of user ids.")],
+    "item_column": Annotated[str | None, typer.Option(help="Of a file: column of item ids.")],
+    "time_column": Annotated[
+        str | None, typer.Option(help="Of a file: column of times, numbers or ISO 8601.")
+    ],
+    "weight_column": Annotated[
+        str | None, typer.Option(help="Of a file: column of weights, for --min-weight.")
+    ],
+    "drop_missing": Annotated[
+        bool, typer.Option("--drop-missing", help="Leave out events without a user, item or time.")
+    ],
+    "min_weight": Annotated[float | None, typer.Option(help="Leave out events with less weight.")],
+    "k_core": Annotated[
+        int | None, typer.Option(help="Keep users with at least K items and items with K users.")
+    ],
+    "split": Annotated[
+        str | None,
+        typer.Option(
+            help="Of a file, test is: random (of each user's, the default), last (of each user's), "
+            "time (the latest of all) or none."
+        ),
+    ],
+    "test_fraction": Annotated[
+        float | None, typer.Option(help="Share of --split random and time; 0.2.")
+    ],
+    "split_seed": Annotated[int | None, typer.Option(help="Seed of --split random; 0.")],
+    "test_file": Annotated[Path | None, typer.Option(help="Test events, in place of a split.")],
+    "format": Annotated[
+        str | None,
+        typer.Option(
+            help="Of a file, if its name does not tell: csv, tsv, jsonl, parquet, inter, "
+            "movielens, lightgcn or scipy."
+        ),
+    ],
+    "separator": Annotated[str | None, typer.Option(help="Between columns of csv and tsv.")],
+    "no_header": Annotated[
+        bool,
+        typer.Option("--no-header", help="Of csv and tsv: columns are column_1, column_2, ..."),
+    ],
+}
+
+
+def with_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options of READING where it has a parameter `reading`.
+
+    It is given those that were set, as arguments of read_interactions that JSON can hold.
+    """
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        options = {name: given.pop(name) for name in READING}
+        command(**given, reading=_arguments(**options))
+
+    parameters = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if parameter.name != "reading":
+            parameters.append(parameter)
+            continue
+        for name, annotation in READING.items():
+            default = False if name in ("drop_missing", "no_header") else None
+            parameters.append(
+                inspect.Parameter(name, parameter.kind, default=default, annotation=annotation)
+            )
+    # As an attribute it is unknown to mypy; inspect reads it, and so does Typer.
+    vars(run)["__signature__"] = inspect.Signature(parameters)
+    return run
+
+
+def _arguments(
+    drop_missing: bool, no_header: bool, test_file: Path | None, **given: Any
+) -> dict[str, Any]:
+    """Options by the names that read_interactions has for them, without those not given."""
+    given["drop_missing"] = True if drop_missing else None
+    given["header"] = False if no_header else None
+    given["test"] = None if test_file is None else str(test_file.resolve())
+    given["seed"] = given.pop("split_seed")
+    return {
+        name.removesuffix("_column"): value for name, value in given.items() if value is not None
+    }
+
+
+def summary(data: Dataset) -> str:
+    """One line about what was read."""
+    text = (
+        f"{data.name}: {data.train.num_users:,} users, {data.train.num_items:,} items, "
+        f"{data.train.num_pairs:,} train and {data.test.num_pairs:,} test pairs"
+    )
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in data.left_out.items())
+    return text + (f"; left out: {reasons}" if reasons else "")
+
+
+@app.command("list")
+def list_datasets(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Datasets that are known by name.
+
+    Example: hashgcn data list
+    """
+    from hashgcn.data import PUBLISHED
+
+    lines = {"sample": "generated, at once: 2,000 users with tastes, 1,500 items"}
+    lines |= {name: f"{entry.about}; data fetch {name}" for name, entry in PUBLISHED.items()}
+    if as_json:
+        typer.echo(json.dumps(lines, indent=2))
+        return
+    for name, about in lines.items():
+        typer.echo(f"{name:<12} {about}")
+
+
+@app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="See data list.")],
+    data: Annotated[Path, typer.Option(help="Folder that gets a folder for each.")] = Path("data"),
+    home: Annotated[
+        str | None, typer.Option(help="Address of a mirror that holds NAME/train.txt.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
+) -> None:
+    """Fetch published datasets.
+
+    Every file is checked, and an interrupted transfer is resumed.
+
+    Example: hashgcn data fetch gowalla --data data
+    """
+    from tqdm import tqdm
+
+    from hashgcn.data import catalogue
+
+    for name in names:
+        # Shown with the first bytes, so that an error is alone on its line.
+        options = {"unit": "B", "unit_scale": True, "leave": False, "delay": 0.1}
+        with tqdm(desc=name, disable=quiet, **options) as bar:
+
+            def show(file: str, done: int, total: int | None, bar: tqdm = bar) -> None:
+                bar.set_postfix_str(file, refresh=False)
+                bar.total = total
+                bar.update(done - bar.n)
+
+            folder = catalogue.fetch(name, data, home=home or catalogue.HOME, progress=show)
+        typer.echo(f"{name}: checked, in {folder}")
+
+
+@app.command()
+@with_reading
+def info(
+    dataset: Annotated[str, typer.Argument(help="A name, a folder or a file, as of train.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that holds the folder of a published dataset.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG of degrees by rank.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    reading: Any = None,
+) -> None:
+    """What training would see of a dataset.
+
+    Counts, density, degrees and what was left out.
+
+    Example: hashgcn data info plays.csv --user-column user --item-column track --plot degrees.png
+    """
+    from hashgcn.data import describe, load
+    from hashgcn.runs.report.style import plot_degrees
+
+    loaded = load(dataset, data, **reading)
+    found = describe(loaded)
+    if plot is not None:
+        plot_degrees(loaded.train.degrees(), loaded.train.popularity(), loaded.name, plot)
+    if as_json:
+        typer.echo(json.dumps({"name": loaded.name, **found}, indent=2))
+        return
+    typer.echo(summary(loaded))
+    typer.echo(f"density {found['density']:.3g}")
+    known = "known" if found["order_in_time_known"] else "not known"
+    typer.echo(f"order of a user's items in time: {known}")
+    for key, text in (
+        ("users_without_train", "users without a train pair"),
+        ("items_without_train", "items without a train pair"),
+        ("test_pairs_unknown_to_train", "test pairs of such users or items"),
+    ):
+        typer.echo(f"{text}: {found[key]:,}")
+    columns = list(found["user_degrees"])
+    typer.echo("train pairs of" + "".join(f"{column:>10}" for column in columns))
+    for kind in ("user", "item"):
+        values = found[f"{kind}_degrees"].values()
+        typer.echo(f"{'each ' + kind:<14}" + "".join(f"{value:>10,.6g}" for value in values))
+    if plot is not None:
+        typer.echo(f"saved {plot}")

@@ -1,0 +1,562 @@
+"""The estimator keeps the conventions of implicit's recommenders, and refuses bad input by name."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import pickle
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from hashgcn.compat.implicit import HashRecommender
+from hashgcn.retrieval import Recommender
+
+LOWEST = -np.finfo(np.float32).max
+SIZE = 50
+USERS = np.arange(SIZE)
+
+
+def board(size: int = SIZE) -> sparse.csr_matrix:
+    """Users like the items of their own parity, but for the one of their own number."""
+    liked = np.add.outer(np.arange(size), np.arange(size)) % 2 == 0
+    return sparse.csr_matrix((liked & ~np.eye(size, dtype=bool)).astype(np.float64))
+
+
+def fit(matrix, *, epochs: int = 3, **settings) -> HashRecommender:
+    return HashRecommender(epochs=epochs, **settings).fit(matrix, show_progress=False)
+
+
+@pytest.fixture(scope="module")
+def liked() -> sparse.csr_matrix:
+    return board()
+
+
+@pytest.fixture(scope="module")
+def model(liked) -> HashRecommender:
+    return fit(liked)
+
+
+@pytest.fixture(scope="module")
+def weighted(liked) -> HashRecommender:
+    options = {"code_length": 32, "layers": 1, "batch_pairs": 64, "learning_rate": 0.05}
+    return fit(liked, method="bgch", epochs=10, **options)
+
+
+@pytest.fixture(params=["model", "weighted"])
+def either(request) -> HashRecommender:
+    return request.getfixturevalue(request.param)
+
+
+class TestRecommend:
+    def test_shapes_types_and_the_withheld_item(self, model, liked):
+        ids, scores = model.recommend(USERS, liked, N=3)
+        assert ids.shape == scores.shape == (SIZE, 3)
+        assert (ids.dtype, scores.dtype) == (np.int32, np.float32)
+        np.testing.assert_array_equal(ids[:, 0], USERS)
+        assert (np.diff(scores) <= 0).all()
+        assert model.recommend(0, liked[0])[0].shape == (10,)
+
+    @pytest.mark.parametrize("single", [7, np.int32(7), np.array(7)])
+    def test_a_single_user_is_its_row_of_a_batch(self, either, liked, single):
+        many = either.recommend(USERS[5:9], liked[5:9], N=4)
+        one = either.recommend(single, liked[7], N=4)
+        for row, batch in zip(one, many, strict=True):
+            np.testing.assert_array_equal(row, batch[2])
+
+    def test_users_in_any_order_and_twice(self, model, liked):
+        users = np.array([9, 2, 9])
+        ids, _ = model.recommend(users, liked[users], N=1)
+        assert ids[:, 0].tolist() == [9, 2, 9]
+
+    def test_more_than_there_are(self, either, liked):
+        ids, scores = either.recommend(USERS[:2], liked[:2], N=1000)
+        assert ids.shape == (2, 1000)
+        left = SIZE - liked[0].nnz
+        assert (ids[:, :left] >= 0).all() and (ids[:, left:] == -1).all()
+        assert (scores[:, left:] == LOWEST).all()
+        assert set(ids[0]) - {-1} == set(range(SIZE)) - set(liked[0].indices)
+        one_ids, one_scores = either.recommend(0, liked[0], N=1000)
+        np.testing.assert_array_equal(one_ids, ids[0, :left])
+        np.testing.assert_array_equal(one_scores, scores[0, :left])
+
+    def test_without_the_filter_no_items_are_asked_for(self, either, liked):
+        with_them = either.recommend(USERS, liked, filter_already_liked_items=False)
+        without = either.recommend(USERS, None, filter_already_liked_items=False)
+        for a, b in zip(with_them, without, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert np.isin(without[0][0], liked[0].indices).any()
+
+    def test_the_filter_is_what_is_passed(self, model):
+        nothing = sparse.csr_matrix((1, SIZE))
+        ids, _ = model.recommend(0, nothing, N=SIZE)
+        assert sorted(ids) == list(range(SIZE))
+
+    @pytest.mark.parametrize("left_out", [[0], (0, 4), np.array([3, 0, 0])])
+    def test_filter_items(self, either, liked, left_out):
+        ids, _ = either.recommend(USERS, liked, N=SIZE, filter_items=left_out)
+        assert not np.isin(ids, left_out).any()
+        assert np.isin(np.setdiff1d(range(SIZE), left_out), ids).all()
+
+    @pytest.mark.parametrize("given", [[6, 5, 4, 3, 2, 1], np.arange(1, 7), [1, 2, 3, 4, 5, 6, 6]])
+    def test_items_are_all_returned_and_ones_own_are_last(self, either, liked, given):
+        ids, scores = either.recommend(0, liked[0], items=given, N=20)
+        assert set(ids[:3]) == {1, 3, 5} and set(ids[3:]) == {2, 4, 6}
+        assert (scores[3:] == LOWEST).all() and (scores[:3] > LOWEST).all()
+        batch, _ = either.recommend(USERS, liked, items=given, N=20)
+        assert batch.shape == (SIZE, 6)
+        np.testing.assert_array_equal(np.sort(batch), np.tile(np.arange(1, 7), (SIZE, 1)))
+        np.testing.assert_array_equal(batch[0], ids)
+        assert set(either.recommend(0, liked[0], items=given, N=2)[0]) < {1, 3, 5}
+
+    def test_items_without_the_filter_are_in_the_order_of_scores(self, either):
+        ids, scores = either.recommend(0, None, items=[9, 2, 40], filter_already_liked_items=False)
+        everything, _ = either.recommend(0, None, N=SIZE, filter_already_liked_items=False)
+        assert ids.tolist() == [i for i in everything if i in (9, 2, 40)]
+        assert (np.diff(scores) <= 0).all()
+
+    def test_the_dial(self, liked):
+        rng = np.random.default_rng(0)
+        share = 1 / (1 + np.arange(120))
+        matrix = sparse.csr_matrix((rng.random((300, 120)) < share * 8).astype(np.float32))
+        model = fit(matrix)
+        popularity = np.asarray((matrix != 0).sum(axis=0)).ravel()
+
+        def mean(p: float) -> float:
+            ids, _ = model.recommend(np.arange(300), matrix, popularity=p)
+            return popularity[ids].mean()
+
+        assert mean(1.0) > mean(0.0) > mean(-1.0)
+        near, scores = model.similar_items(np.arange(120), popularity=1.0)
+        taste, _ = model.similar_items(np.arange(120))
+        assert popularity[near].mean() > popularity[taste].mean()
+        assert scores.dtype == np.float32 and (near[:, 0] == np.arange(120)).all()
+
+
+class TestRecalculatedUsers:
+    def test_known_users(self, model, liked):
+        ids, scores = model.recommend(USERS, liked, N=1, recalculate_user=True)
+        np.testing.assert_array_equal(ids[:, 0], USERS)
+        for user in (0, 31):
+            one = model.recommend(0, liked[user], N=1, recalculate_user=True)
+            assert (one[0][0], one[1][0]) == (ids[user, 0], scores[user, 0])
+
+    def test_new_users(self, model):
+        rows = sparse.csr_matrix(np.arange(SIZE)[None] % 2 == np.array([[0], [1]]))
+        rows[0, 8] = rows[1, 3] = 0
+        rows.eliminate_zeros()
+        users = np.array([1000, 2000])
+        ids, _ = model.recommend(users, rows, N=1, recalculate_user=True)
+        assert ids[:, 0].tolist() == [8, 3]
+
+    def test_without_items_it_gets_the_most_popular(self):
+        liked = sparse.csr_matrix(np.tri(8, 6, dtype=bool)[:, ::-1])  # item 5 has most users
+        model = fit(liked, epochs=1)
+        rows = sparse.csr_matrix(np.eye(3, 6, dtype=bool)[[1, 2]])
+        rows[0, 1] = False
+        rows.eliminate_zeros()
+        ids, scores = model.recommend([50, 60], rows, N=4, recalculate_user=True)
+        assert ids[0].tolist() == [5, 4, 3, 2] and (scores[0] == 0).all()
+        want = model.recommender.search(model.recommender.fold_in([[2]]), 6)[0][0]
+        assert ids[1].tolist() == [i for i in want if i != 2][:4]
+        ids, _ = model.recommend(9, rows[0], recalculate_user=True, filter_items=[4], N=9)
+        assert ids.tolist() == [5, 3, 2, 1, 0]
+
+    def test_weighted_codes_do_without(self, weighted, liked):
+        with pytest.raises(NotImplementedError, match="weighted segments"):
+            weighted.recommend(0, liked[0], recalculate_user=True)
+
+
+class TestSimilar:
+    @pytest.mark.parametrize("kind", ["items", "users"])
+    def test_itself_comes_first_then_its_kind(self, either, kind):
+        similar = getattr(either, f"similar_{kind}")
+        ids, scores = similar(USERS, N=10)
+        assert ids.shape == scores.shape == (SIZE, 10)
+        assert (ids.dtype, scores.dtype) == (np.int32, np.float32)
+        np.testing.assert_array_equal(ids[:, 0], USERS)
+        np.testing.assert_allclose(scores[:, 0], 1, rtol=1e-6)
+        assert (ids % 2 == USERS[:, None] % 2).all()
+        assert (np.diff(scores) <= 1e-6).all() and (scores >= -1.00001).all()
+        one_ids, one_scores = similar(3)
+        np.testing.assert_array_equal(one_ids, ids[3])
+        np.testing.assert_array_equal(one_scores, scores[3])
+
+    @pytest.mark.parametrize("kind", ["items", "users"])
+    def test_filters(self, either, kind):
+        similar = getattr(either, f"similar_{kind}")
+        ids, _ = similar(USERS, N=10, **{f"filter_{kind}": np.arange(10) * 5})
+        assert (ids % 5 != 0).all() and (ids >= 0).all()
+        chosen = np.arange(10)
+        ids, _ = similar(USERS, N=10, **{kind: chosen})
+        np.testing.assert_array_equal(np.sort(ids), np.tile(chosen, (SIZE, 1)))
+        np.testing.assert_array_equal(ids[:10, 0], chosen)
+        assert set(similar(0, N=30, **{kind: [4, 2]})[0]) == {2, 4}
+        assert similar(USERS, N=30, **{kind: [4, 2]})[0].shape == (SIZE, 2)
+
+    @pytest.mark.parametrize("kind", ["items", "users"])
+    def test_more_than_there_are(self, either, kind):
+        similar = getattr(either, f"similar_{kind}")
+        ids, scores = similar(USERS[:2], N=70)
+        assert ids.shape == (2, 70) and (ids[:, SIZE:] == -1).all()
+        assert (scores[:, SIZE:] == LOWEST).all()
+        assert sorted(similar(0, N=70)[0]) == list(range(SIZE))
+
+    def test_items_are_not_recalculated(self, model, liked):
+        with pytest.raises(NotImplementedError, match="recalculate_item"):
+            model.similar_items(0, recalculate_item=True, item_users=liked.T.tocsr()[0])
+        np.testing.assert_array_equal(
+            model.similar_items(0, item_users=liked.T.tocsr()[0])[0], model.similar_items(0)[0]
+        )
+
+
+class TestFit:
+    @pytest.mark.parametrize("form", ["tocoo", "tolil", "tocsc"])
+    def test_other_formats_warn(self, liked, form):
+        with pytest.warns(UserWarning, match="user_items: expected CSR, converted from"):
+            other = fit(getattr(liked, form)(), epochs=1)
+        np.testing.assert_array_equal(
+            other.recommender.user_codes, fit(liked, epochs=1).recommender.user_codes
+        )
+
+    def test_only_where_entries_are_matters(self, liked):
+        want = fit(liked, epochs=1).recommender
+        twice = liked.copy()
+        twice.indices = np.append(twice.indices, twice.indices[-1:])
+        twice.data = np.append(twice.data, 2.0)
+        twice.indptr = np.append(twice.indptr[:-1], twice.indptr[-1] + 1)
+        entries = liked.tocoo()
+        where = np.append(entries.row, 0), np.append(entries.col, 1)
+        stored_zero = sparse.csr_matrix((np.append(entries.data, 0), where), shape=liked.shape)
+        assert stored_zero.nnz == liked.nnz + 1
+        forms = [liked.astype(t) for t in (np.float32, np.int64, bool)]
+        for form in (*forms, liked * 0.3, sparse.csr_array(liked), twice, stored_zero):
+            got = fit(form, epochs=1).recommender
+            np.testing.assert_array_equal(got.user_codes, want.user_codes)
+            np.testing.assert_array_equal(got.index.codes, want.index.codes)
+
+    def test_the_callers_matrix_stays_as_it_is(self, liked):
+        before = liked.copy()
+        fit(liked, epochs=1).recommend(0, liked[0])
+        assert (before != liked).nnz == 0
+
+    def test_callback(self, liked):
+        calls = []
+        model = HashRecommender(epochs=2)
+        assert model.fit(liked, False, lambda *entry: calls.append(entry)) is model
+        assert [epoch for epoch, _, _ in calls] == [0, 1]
+        assert all(seconds > 0 and np.isfinite(loss) for _, seconds, loss in calls)
+
+    def test_number_of_threads(self, liked):
+        import torch
+
+        before = torch.get_num_threads()
+        one = fit(liked, epochs=1, num_threads=1)
+        assert torch.get_num_threads() == before
+        np.testing.assert_array_equal(
+            one.recommender.user_codes, fit(liked, epochs=1, num_threads=2).recommender.user_codes
+        )
+
+    def test_rows_and_columns_without_entries(self, liked):
+        dense = liked.toarray()
+        for one in (42, 49):
+            dense[one] = dense[:, one] = 0
+        matrix = sparse.csr_matrix(dense)
+        model = fit(matrix)
+        ids, _ = model.similar_items(USERS, N=SIZE)
+        others = np.setdiff1d(USERS, [42, 49])
+        assert not np.isin(ids[others], [42, 49]).any()
+        assert ids[42, 0] == 42 and (ids[42, 1:] == -1).all()
+        assert model.similar_items(42)[0].tolist() == [42]
+        ids, _ = model.recommend(USERS, matrix, N=SIZE)
+        assert not np.isin(ids, [42, 49]).any()
+        # The user without items gets the most popular ones; named items are ranked all the same.
+        ids, scores = model.recommend(42, matrix[42], N=5)
+        popularity = np.asarray(matrix.sum(axis=0)).ravel()
+        np.testing.assert_array_equal(ids, np.argsort(-popularity, kind="stable")[:5])
+        assert (scores == 0).all()
+        assert model.similar_users(42)[0].tolist() == [42]
+        assert not np.isin(model.similar_users(others, N=SIZE)[0], [42, 49]).any()
+        assert set(model.recommend(0, matrix[0], items=[42, 1])[0]) == {42, 1}
+
+    @pytest.mark.parametrize("shape", [(1, 6), (6, 1), (1, 1)])
+    def test_one_user_or_one_item(self, shape):
+        matrix = sparse.csr_matrix(np.ones(shape))
+        model = fit(matrix)
+        users, empty = np.arange(shape[0]), sparse.csr_matrix(shape)
+        ids, _ = model.recommend(users, empty, N=8)
+        expected = np.append(np.arange(shape[1]), np.full(8 - shape[1], -1))
+        np.testing.assert_array_equal(np.sort(ids), np.tile(np.sort(expected), (shape[0], 1)))
+        assert (model.recommend(users, matrix)[0] == -1).all()
+        assert len(model.recommend(0, matrix[0])[0]) == 0
+        assert len(model.similar_users(0)[0]) == shape[0]
+
+    def test_again_with_another_matrix(self, liked):
+        model = fit(liked, epochs=1)
+        model.fit(board(20), show_progress=False)
+        assert model.recommend(0, board(20)[0], N=30)[0].max() < 20
+
+    def test_a_selection_of_epochs_can_be_asked_for(self, liked):
+        model = fit(liked, epochs=2, validation_fraction=0.1)
+        assert model.settings["validation_fraction"] == 0.1
+        np.testing.assert_array_equal(model.recommend(USERS, liked, N=1)[0].shape, (SIZE, 1))
+
+
+class TestFiles:
+    def same(self, a: HashRecommender, b: HashRecommender, liked) -> None:
+        assert {k: v for k, v in vars(a).items() if k != "recommender"} == {
+            k: v for k, v in vars(b).items() if k != "recommender"
+        }
+        for call in (
+            lambda m: m.recommend(USERS, liked),
+            lambda m: m.similar_items(1),
+            lambda m: m.similar_users(USERS),
+        ):
+            for x, y in zip(call(a), call(b), strict=True):
+                np.testing.assert_array_equal(x, y)
+
+    def test_path_open_file_and_pickle(self, either, liked, tmp_path):
+        path = tmp_path / "model.npz"
+        either.save(str(path))
+        self.same(either, HashRecommender.load(str(path)), liked)
+        self.same(either, either.load(path), liked)
+        memory = io.BytesIO()
+        either.save(memory)
+        assert memory.getvalue() == path.read_bytes()
+        memory.seek(0)
+        self.same(either, HashRecommender.load(memory), liked)
+        self.same(either, pickle.loads(pickle.dumps(either)), liked)
+
+    def test_before_fit(self, tmp_path):
+        model = HashRecommender(code_length=32, train_cutoffs=(5, 10))
+        model.save(tmp_path / "model")
+        loaded = HashRecommender.load(tmp_path / "model")
+        assert vars(loaded) == vars(model)
+        assert vars(pickle.loads(pickle.dumps(model))) == vars(model)
+        loaded.settings["epochs"] = 1
+        loaded.fit(board(), show_progress=False)
+        assert loaded.recommender.index.code_length == 32
+
+    def test_without_torch(self, model, liked, tmp_path):
+        model.save(tmp_path / "model")
+        sparse.save_npz(tmp_path / "liked.npz", liked)
+        code = f"""
+import sys
+sys.modules["torch"] = None
+import numpy as np, scipy.sparse
+from hashgcn.compat.implicit import HashRecommender
+model = HashRecommender.load({str(tmp_path / "model")!r})
+liked = scipy.sparse.load_npz({str(tmp_path / "liked.npz")!r})
+for recalculate in (False, True):
+    ids, _ = model.recommend(np.arange(50), liked, N=1, recalculate_user=recalculate)
+    assert ids[:, 0].tolist() == list(range(50))
+assert model.similar_items(3)[0][0] == model.similar_users(3)[0][0] == 3
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    def test_foreign_and_damaged_files(self, model, tmp_path):
+        with pytest.raises(FileNotFoundError, match="nothing"):
+            HashRecommender.load(tmp_path / "nothing")
+        (tmp_path / "text").write_text("hello")
+        with pytest.raises(ValueError, match="text: not a safetensors file"):
+            HashRecommender.load(tmp_path / "text")
+        model.recommender.save(tmp_path / "codes")
+        with pytest.raises(ValueError, match="expected format 'hashgcn.compat.implicit'"):
+            HashRecommender.load(tmp_path / "codes")
+        with pytest.raises(ValueError, match="expected format 'hashgcn.recommender'"):
+            model.save(tmp_path / "model")
+            Recommender.load(tmp_path / "model")
+
+
+def with_entry(value: float) -> sparse.csr_matrix:
+    matrix = board()
+    matrix.data[3] = value
+    return matrix
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("matrix", "words"),
+        [
+            (np.eye(3), "user_items: expected a SciPy sparse matrix, got ndarray"),
+            (None, "user_items: expected a SciPy sparse matrix, got NoneType"),
+            (sparse.csr_matrix((3, 4)), "user_items: expected a matrix with entries, got none"),
+            (sparse.csr_matrix((0, 4)), "got none of 0 x 4"),
+            (sparse.csr_matrix((4, 0)), "got none of 4 x 0"),
+            (sparse.csr_matrix(np.zeros((2, 2))), "got none of 2 x 2"),
+            (with_entry(np.nan), "user_items: expected finite numbers, .*got nan"),
+            (with_entry(np.inf), "user_items: expected finite numbers, .*got inf"),
+            (with_entry(-2.0), "none of them below 0, got -2"),
+            (board().astype(complex), "got complex128"),
+        ],
+    )
+    def test_fit(self, matrix, words):
+        with pytest.raises(ValueError, match=words):
+            HashRecommender(epochs=1).fit(matrix, show_progress=False)
+
+    @pytest.mark.parametrize(
+        ("options", "error", "words"),
+        [
+            ({"method": "als"}, ValueError, "method: expected one of recall_hash.*got 'als'"),
+            ({"code_length": 0}, ValueError, "code_length"),
+            ({"colour": 1}, ValueError, "colour"),
+        ],
+    )
+    def test_settings(self, options, error, words):
+        with pytest.raises(error, match=words):
+            HashRecommender(**options)
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda m: m.recommend(0, board()[0]),
+            lambda m: m.similar_items(0),
+            lambda m: m.similar_users(0),
+        ],
+    )
+    def test_not_fitted(self, call):
+        with pytest.raises(ValueError, match="HashRecommender is not fitted yet: call fit first"):
+            call(HashRecommender())
+
+    @pytest.mark.parametrize(
+        ("change", "error", "words"),
+        [
+            ({"userid": 50}, IndexError, r"userid: expected ids in \[0, 50\), got 50"),
+            ({"userid": -1}, IndexError, "userid: .*got -1"),
+            ({"userid": [0, 99]}, IndexError, "userid: .*got 99"),
+            ({"userid": "ann"}, ValueError, "userid: expected an integer"),
+            ({"userid": 1.5}, ValueError, "userid: expected an integer"),
+            ({"userid": [[0]]}, ValueError, r"userid: .*shape \(1, 1\)"),
+            ({"user_items": board()[0].tocsc()}, ValueError, "user_items: expected a CSR"),
+            ({"user_items": board()[0].tocoo()}, ValueError, "user_items: expected a CSR"),
+            ({"user_items": board()[0].toarray()}, ValueError, "got ndarray"),
+            ({"user_items": None}, ValueError, "user_items: expected a CSR .*got NoneType"),
+            ({"user_items": board()}, ValueError, "1 x 50, got 50 x 50"),
+            ({"userid": [0, 1]}, ValueError, "2 x 50, got 1 x 50"),
+            ({"user_items": board(40)[0]}, ValueError, "1 x 50, got 1 x 40"),
+            ({"user_items": with_entry(np.nan)[0]}, ValueError, "expected finite numbers"),
+            ({"N": 0}, ValueError, "N: expected an integer >= 1, got 0"),
+            ({"N": 2.5}, ValueError, "N: expected an integer >= 1, got 2.5"),
+            ({"items": [0, 50]}, IndexError, r"items: expected ids in \[0, 50\), got 50"),
+            ({"items": [-1, 2]}, IndexError, "items: .*got -1"),
+            ({"items": []}, ValueError, "items: expected at least one id, got none"),
+            ({"items": [1], "filter_items": [2]}, ValueError, "items, filter_items: .*got both"),
+            ({"filter_items": [50]}, IndexError, "filter_items: .*got 50"),
+            ({"popularity": 2.0}, ValueError, r"popularity in \[-1, 1\], got 2"),
+        ],
+    )
+    def test_recommend(self, model, change, error, words):
+        with pytest.raises(error, match=words):
+            model.recommend(**{"userid": 0, "user_items": board()[0], **change})
+
+    @pytest.mark.parametrize("kind", ["items", "users"])
+    @pytest.mark.parametrize(
+        ("change", "error", "words"),
+        [
+            ({"id": 50}, IndexError, r"id: expected ids in \[0, 50\), got 50"),
+            ({"id": "ann"}, ValueError, "id: expected an integer"),
+            ({"N": 0}, ValueError, "N: expected an integer >= 1, got 0"),
+            ({"only": [50]}, IndexError, r"(items|users): expected ids in \[0, 50\), got 50"),
+            ({"only": [1], "filter": [2]}, ValueError, "expected one of them, got both"),
+            ({"only": []}, ValueError, "expected at least one id, got none"),
+            ({"filter": [-3]}, IndexError, "filter_(items|users): .*got -3"),
+        ],
+    )
+    def test_similar(self, model, kind, change, error, words):
+        names = {"id": f"{kind[:-1]}id", "only": kind, "filter": f"filter_{kind}", "N": "N"}
+        given = {names[name]: value for name, value in ({"id": 0} | change).items()}
+        with pytest.raises(error, match=words):
+            getattr(model, f"similar_{kind}")(**given)
+
+    def test_popularity_of_codes_without(self, weighted, liked):
+        with pytest.raises(ValueError, match="popularity: expected 1 for weighted codes, got 0"):
+            weighted.recommend(0, liked[0], popularity=0.0)
+        with pytest.raises(ValueError, match="popularity: expected 0 for codes without"):
+            weighted.similar_items(0, popularity=1.0)
+
+    def test_no_users_at_all(self, model):
+        ids, scores = model.recommend([], sparse.csr_matrix((0, SIZE)), N=4)
+        assert ids.shape == scores.shape == (0, 4)
+        assert model.similar_items([], N=4)[0].shape == (0, 4)
+
+
+@pytest.fixture(scope="module")
+def theirs(liked):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        als = pytest.importorskip("implicit.als", reason="implicit is not installed")
+        model = als.AlternatingLeastSquares(factors=8, iterations=5, random_state=0)
+        model.fit(liked, show_progress=False)
+    return model
+
+
+class TestBesideImplicit:
+    """The same calls on implicit's matrix factorisation: signatures, shapes, types, errors."""
+
+    @pytest.mark.parametrize("name", ["fit", "recommend", "similar_items", "similar_users"])
+    def test_parameters(self, theirs, name):
+        wanted = inspect.signature(getattr(theirs, name)).parameters
+        ours = inspect.signature(getattr(HashRecommender(), name)).parameters
+        assert [p for p, x in ours.items() if x.kind != x.KEYWORD_ONLY] == list(wanted)
+        assert all(ours[p].default == x.default for p, x in wanted.items())
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda m, x: m.recommend(0, x[0]),
+            lambda m, x: m.recommend(np.int64(3), x[3], N=1),
+            lambda m, x: m.recommend(USERS, x, N=7),
+            lambda m, x: m.recommend(USERS[:1], x[:1]),
+            lambda m, x: m.recommend([4, 2], x[[4, 2]], filter_items=[1, 3]),
+            lambda m, x: m.recommend(0, None, filter_already_liked_items=False),
+            lambda m, x: m.recommend(USERS, x, N=5, recalculate_user=True),
+            lambda m, x: m.similar_items(2),
+            lambda m, x: m.similar_items(USERS, N=6, filter_items=[0]),
+            lambda m, x: m.similar_users(2, N=4),
+            lambda m, x: m.similar_users(USERS, filter_users=[0]),
+        ],
+    )
+    def test_shapes_and_types(self, model, theirs, liked, call):
+        for ours, wanted in zip(call(model, liked), call(theirs, liked), strict=True):
+            assert isinstance(ours, np.ndarray)
+            assert (ours.shape, ours.dtype) == (wanted.shape, wanted.dtype)
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda m, x: m.recommend(0, x[0], items=np.arange(1, 7, dtype=np.int32), N=20),
+            lambda m, x: m.recommend(USERS, x, items=[1, 2, 3, 5]),
+            lambda m, x: m.similar_items(USERS, N=3, items=[5, 6, 7]),
+            lambda m, x: m.similar_users(USERS, N=3, users=[5, 6, 7]),
+        ],
+    )
+    def test_lists_of_ids(self, model, theirs, liked, call):
+        """Theirs have the type of the list; ours are int32 always."""
+        (ids, scores), (their_ids, their_scores) = call(model, liked), call(theirs, liked)
+        assert (ids.shape, scores.shape) == (their_ids.shape, their_scores.shape)
+        assert (ids.dtype, scores.dtype) == (np.int32, their_scores.dtype)
+        np.testing.assert_array_equal(np.sort(ids), np.sort(their_ids))
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda m, x: m.recommend(0, x),
+            lambda m, x: m.recommend(0, x[0].tocoo()),
+            lambda m, x: m.recommend([0, 1], x[0]),
+            lambda m, x: m.recommend(0, x[0], items=[1], filter_items=[2]),
+            lambda m, x: m.recommend(0, x[0], items=[1, -3]),
+            lambda m, x: m.recommend(0, x[0], items=[1, 300]),
+            lambda m, x: m.recommend(700, x[0]),
+            lambda m, x: m.similar_items(700),
+            lambda m, x: m.similar_users(0, users=[1, 300]),
+        ],
+    )
+    def test_errors(self, model, theirs, liked, call):
+        with pytest.raises((ValueError, IndexError)) as wanted:
+            call(theirs, liked)
+        with pytest.raises(wanted.type):
+            call(model, liked)

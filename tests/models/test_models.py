@@ -1,0 +1,476 @@
+"""The methods beside RecallHash: what they compute, and that they learn, repeat and resume."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import leaky_relu, logsigmoid, normalize
+
+from hashgcn.data import Dataset, generate_sample
+from hashgcn.graph import BipartiteGraph
+from hashgcn.metrics import ndcg_of_hits
+from hashgcn.models import BGCH, METHODS, HashGNN, HashRec, LightGCN
+from hashgcn.networks.bgch import dispersed
+from hashgcn.ops import reference, unpack_codes
+from hashgcn.retrieval import Recommender
+from hashgcn.runs.folder import Run
+from hashgcn.train import loop as training
+
+SETTINGS = {"epochs": 2, "cutoffs": (5, 20), "selection_metric": "recall@20"}
+# Small runs of every method, and of every form that trains differently.
+SMALL = {
+    "lightgcn": ("lightgcn", {"code_length": 24, "batch_users": 32}),
+    "lightgcn, softmax": (
+        "lightgcn",
+        {"code_length": 24, "loss": "softmax", "item_bias": False, "batch_users": 32},
+    ),
+    "lightgcn, bpr": (
+        "lightgcn",
+        {"code_length": 24, "loss": "bpr", "item_bias": False, "l2": 1e-4},
+    ),
+    "hashrec": ("hashrec", {"code_length": 24, "popularity_bits": 5, "learning_rate": 0.05}),
+    "hashgnn": (
+        "hashgnn",
+        {"code_length": 20, "id_width": 12, "hidden_width": 9, "popularity_bits": 4},
+    ),
+    "bgch": ("bgch", {"code_length": 30}),
+    "bgch, mean": ("bgch", {"code_length": 24, "form": "mean", "popularity_bits": 5}),
+}
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return generate_sample(num_users=150, num_items=200, mean_degree=20.0)
+
+
+@pytest.fixture(scope="module")
+def graph(data) -> BipartiteGraph:
+    return BipartiteGraph.from_interactions(data.train)
+
+
+def small(name: str, **options):
+    method, settings = SMALL[name]
+    users = name in ("lightgcn", "lightgcn, softmax")
+    pairs = {} if users else {"batch_pairs": 512}
+    return METHODS[method](**{**SETTINGS, **settings, **pairs, **options})
+
+
+def network_of(model, graph):
+    return model.network(graph, model.settings)
+
+
+def assert_same(a, b) -> None:
+    arrays = [(r.user_codes, r.index.codes, *(r.scales or ())) for r in (a, b)]
+    for x, y in zip(*arrays, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_runs_repeat_for_any_number_of_threads(data, threads, name):
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        results.append(small(name).fit(data, progress=False))
+    for other in results[1:]:
+        assert_same(results[0].recommender, other.recommender)
+        assert results[0].metrics["history"] == other.metrics["history"]
+        for key in results[0].metrics["bytes_per_item"]:
+            assert results[0].metrics[key] == other.metrics[key]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path, monkeypatch, name):
+    whole = small(name).fit(data, progress=False)
+    step, done = training.Trainer.step, 0
+
+    def interrupting(self, batch):
+        nonlocal done
+        done += 1
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Trainer, "step", interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            small(name).fit(data, run=tmp_path, progress=False)
+    resumed = small(name).fit(data, run=tmp_path, resume=True, progress=False)
+    assert_same(whole.recommender, resumed.recommender)
+    assert whole.metrics["history"] == resumed.metrics["history"]
+    assert_same(Recommender.load(Run(tmp_path).codes), whole.recommender)
+
+
+# What trains in a few seconds on the bundled data set, and the recall@20 it has to reach there;
+# popularity has 0.077.
+LEARN = {
+    "lightgcn": ({"epochs": 3}, {"test": 0.2, "test_itq": 0.3, "test_real": 0.35}),
+    "lightgcn, softmax": (
+        {"epochs": 3, "loss": "softmax", "item_bias": False, "temperature": 0.1, "first_layer": 0}
+        | {"learning_rate": 0.01},
+        {"test": 0.2, "test_itq": 0.3, "test_real": 0.32},
+    ),
+    "lightgcn, bpr": (
+        {"epochs": 6, "loss": "bpr", "item_bias": False, "score": "dot"},
+        {"test": 0.15, "test_itq": 0.28, "test_real": 0.32},
+    ),
+    "hashrec": ({"epochs": 10, "learning_rate": 0.05, "batch_pairs": 2048}, {"test": 0.2}),
+    "hashgnn": (
+        {
+            **{"epochs": 3, "learning_rate": 0.01, "batch_pairs": 1024, "negatives": 4},
+            **{"id_width": 32, "hidden_width": 32, "guidance": "released"},
+        },
+        {"test": 0.15},
+    ),
+    "bgch": (
+        {"epochs": 5, "learning_rate": 0.02, "code_length": 96},
+        {"test": 0.15, "test_plain": 0.15},
+    ),
+    "bgch, mean": (
+        {"epochs": 3, "learning_rate": 0.02, "code_length": 64, "form": "mean"},
+        {"test": 0.2},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEARN)
+def test_methods_learn(name):
+    settings, reach = LEARN[name]
+    model = METHODS[name.split(",")[0]](validation_fraction=0, **settings)
+    metrics = model.fit(generate_sample(), progress=False).metrics
+    for key, least in reach.items():
+        assert metrics[key]["recall@20"] >= least
+    losses = [entry["loss"] for entry in metrics["history"]]
+    assert name == "hashgnn" or losses[-1] < losses[0]
+
+
+def test_bytes_per_item(data):
+    def of(name):
+        return small(name, epochs=1).fit(data, progress=False).metrics["bytes_per_item"]
+
+    assert of("lightgcn") == {"test": 3, "test_itq": 3, "test_real": 100}  # 24 floats and the bias
+    assert of("bgch") == {"test": 4 + 3 * 4, "test_plain": 4}
+    assert of("hashgnn") == {"test": 3}
+
+
+@pytest.mark.parametrize("name", ["bgch", "hashgnn"])
+def test_released_evaluation_at_large_cutoffs(data, name):
+    model = small(name, released_evaluation=True, cutoffs=(20, 1200), epochs=1)
+    released = model.fit(data, progress=False).metrics["test_released"]
+    assert released["recall@1200"] == 1
+
+
+class TestLightGCN:
+    def plain(self, graph, network):
+        """Embeddings in float64, and the parameter they come from."""
+        weight = network.encoder.weight.detach().double().requires_grad_()
+        s = network.settings
+        x = reference.propagate(weight, graph.user_ptr, graph.user_items, s.layers, s.first_layer)
+        return weight, x
+
+    @pytest.mark.parametrize("first_layer", [0, 1])
+    @pytest.mark.parametrize("score", ["cosine", "user", "dot"])
+    def test_softmax_is_the_softmax_over_all_items(self, graph, score, first_layer):
+        options = {"score": score, "temperature": 0.2, "l2": 0.3, "first_layer": first_layer}
+        network = network_of(small("lightgcn, softmax", **options), graph)
+        users = torch.tensor([3, 149, 70])
+        weight, x = self.plain(graph, network)
+        p, q = x.split([graph.num_users, graph.num_items])
+        p = p if score == "dot" else normalize(p)
+        q = normalize(q) if score == "cosine" else q
+        logs = (p[users] @ q.T / 0.2).log_softmax(1)
+        mask = reference.positive_mask(users, graph.user_ptr, graph.user_items, graph.num_items)
+        want = -logs[mask].mean() + 0.3 / 2 * weight.square().sum(1).mean()
+        got = network.loss(graph, users, 0.0)
+        assert got.item() == pytest.approx(want.item(), rel=1e-5)
+        (mine,) = torch.autograd.grad(got, network.encoder.weight)
+        (theirs,) = torch.autograd.grad(want, weight)
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-6)
+
+    @pytest.mark.parametrize("loss", ["recall", "softmax"])
+    def test_loss_with_an_item_bias(self, graph, loss):
+        options = {"score": "cosine", "item_bias": True, "temperature": 0.2, "l2": 0.3}
+        network = network_of(small("lightgcn", loss=loss, train_cutoffs=(3, 9), **options), graph)
+        with torch.no_grad():
+            network.bias.normal_(0, 0.3, generator=torch.Generator().manual_seed(0))
+        users = torch.tensor([3, 149, 70])
+        weight, x = self.plain(graph, network)
+        bias = network.bias.detach().double().requires_grad_()
+        p, q = (normalize(part) for part in x.split([graph.num_users, graph.num_items]))
+        scores = p[users] @ q.T + bias
+        csr = graph.user_ptr, graph.user_items
+        mask = reference.positive_mask(users, *csr, graph.num_items)
+        if loss == "softmax":
+            want = -(scores / 0.2).log_softmax(1)[mask].mean()
+        else:
+            each = []
+            for row, liked in zip(scores, mask, strict=True):
+                gap = (row[~liked] - row[liked, None]) / 0.2
+                rank = 1 + torch.sigmoid(gap).sum(1)
+                each += [torch.sigmoid(math.log(n) - rank.log()).mean() for n in (3, 9)]
+            want = -torch.stack(each).mean()
+        want = want + 0.3 / 2 * weight.square().sum(1).mean()
+        got = network.loss(graph, users, 0.0)
+        assert got.item() == pytest.approx(want.item(), rel=1e-5)
+        mine = torch.autograd.grad(got, (network.encoder.weight, network.bias))
+        for a, b in zip(mine, torch.autograd.grad(want, (weight, bias)), strict=True):
+            assert b.abs().max() > 1e-5
+            torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-6)
+        users, items = (part.double() for part in network.scored(graph))
+        assert torch.equal(users[:, -1], torch.ones(graph.num_users).double())
+        torch.testing.assert_close(items[:, -1], bias.detach(), rtol=1e-6, atol=0)
+
+    def test_bpr(self, graph):
+        network = network_of(small("lightgcn, bpr", score="dot", l2=0.3), graph)
+        batch = network.batches(graph, 0)[0]
+        weight, x = self.plain(graph, network)
+        u, i, j = batch.T
+        i, j = i + graph.num_users, j + graph.num_users
+        gap = (x[u] * (x[i] - x[j])).sum(1)
+        size = sum(weight[rows].square().sum() for rows in (u, i, j)) / len(u)
+        want = -logsigmoid(gap).mean() + 0.3 / 2 * size
+        got = network.loss(graph, batch, 0.0)
+        assert got.item() == pytest.approx(want.item(), rel=1e-5)
+        (mine,) = torch.autograd.grad(got, network.encoder.weight)
+        (theirs,) = torch.autograd.grad(want, weight)
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-7)
+
+
+class TestHashRec:
+    @pytest.mark.parametrize("epoch", [0, 1, 7])
+    def test_loss_and_beta_of_an_epoch(self, graph, epoch):
+        network = network_of(small("hashrec", epochs=9, l2=0.2, batch_pairs=100), graph)
+        batch = network.batches(graph, 0)[0]
+        with torch.no_grad():
+            network.popularity.level.copy_(torch.randn(graph.num_items))
+        beta = math.sqrt(1 + 10 * epoch)
+        p, q = network.users[batch[:, 0]], network.items[batch[:, 1:]]
+        level = network.popularity().sum(1)[batch[:, 1:]]
+        scores = 10 / 19 * ((torch.tanh(beta * p)[:, None] * torch.tanh(beta * q)).sum(2) + level)
+        size = (p.square().sum() + q.square().sum()) / len(batch)
+        want = -logsigmoid(scores[:, 0] - scores[:, 1]).mean() + 0.2 / 2 * size
+        for step in (0.0, 0.9):
+            got = network.loss(graph, batch, (epoch + step) / 9)
+            assert got.item() == pytest.approx(want.item(), rel=1e-5)
+
+
+class TestHashGNN:
+    def test_embeddings_by_dense_matrices(self, graph):
+        network = network_of(small("hashgnn"), graph)
+        m, n = graph.num_users, graph.num_items
+        adjacency = torch.zeros(m, n, dtype=torch.float64)
+        users = torch.repeat_interleave(torch.arange(m), graph.user_ptr.diff())
+        adjacency[users, graph.user_items] = 1
+        to_users = adjacency / adjacency.sum(1, keepdim=True)
+        to_items = adjacency.T / adjacency.sum(0)[:, None]
+        weights = {name: p.detach().double() for name, p in network.named_parameters()}
+
+        def dense(name, x):
+            return x @ weights[f"{name}.weight"] + weights.get(f"{name}.bias", 0)
+
+        def aggregate(name, own, neighbours):
+            return leaky_relu(dense(name, torch.cat([own, neighbours], 1)), 0.2)
+
+        u, i = (
+            leaky_relu(dense(f"encode.{side}", x), 0.2)
+            for side, x in enumerate(weights["ids"].split([m, n]))
+        )
+        u_once = aggregate("aggregate.0", u, to_users @ i)
+        i_once = aggregate("aggregate.0", i, to_items @ u)
+        z_user = torch.tanh(
+            dense("hash.0", aggregate("aggregate_again", u_once, to_users @ i_once))
+        )
+        z_item = torch.tanh(dense("hash.1", aggregate("aggregate.1", i, to_items @ u)))
+        for mine, want in zip(network.embeddings(graph), (z_user, z_item), strict=True):
+            torch.testing.assert_close(mine.double(), want, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize("beta", [0, 1])
+    def test_loss_of_real_values_and_of_signs(self, graph, beta, monkeypatch):
+        network = network_of(small("hashgnn", batch_pairs=64, negatives=3), graph)
+        batch = network.batches(graph, 0)[0]
+        p, q = (x.detach() for x in network.embeddings(graph))
+        if beta == 1:
+            p, q = reference.sign(p), reference.sign(q)
+        scores = (p[batch[:, :1]] * q[batch[:, 1:]]).sum(2)
+        scores = scores + network.popularity().sum(1)[batch[:, 1:]]
+        labels = torch.tensor([1.0, -1, -1, -1])
+        want = (
+            -0.1 * logsigmoid(labels * scores).mean()
+            - logsigmoid(scores[:, :1] - scores[:, 1:]).mean()
+        )
+        # Every draw of [0, 1) is below 1 and none below 0.
+        got = network.loss(graph, batch, float(beta))
+        assert got.item() == pytest.approx(want.item(), rel=1e-5)
+
+    def test_guidance_as_released_rises_every_second_epoch(self, graph):
+        network = network_of(small("hashgnn", epochs=100, guidance="released"), graph)
+        assert [network.sign_share(e / 100) for e in (0, 1, 2, 3, 20, 98)] == pytest.approx(
+            [0, 0, 0.02, 0.02, 0.2, 0.98]
+        )
+        network = network_of(small("hashgnn", epochs=100), graph)
+        assert network.sign_share(0.37) == 0.37
+
+    def test_released_evaluation(self, data):
+        metrics = small("hashgnn", released_evaluation=True).fit(data, progress=False).metrics
+        released = metrics["test_released"]
+        assert released.keys() == {
+            f"{measure}@{k}" for measure in ("recall", "ndcg", "ndcg_of_hits") for k in (5, 20)
+        }
+        assert released["ndcg_of_hits@20"] > released["ndcg@20"]
+
+
+class TestBGCH:
+    def test_scores_by_dense_matrices(self, graph):
+        network = network_of(small("bgch", dispersion=0.0), graph)
+        ranking = network.ranking(graph, "codes")
+        m = graph.num_users
+        x, scores, plain = network.weight.detach().double(), 0, 0
+        for _ in range(3):
+            hidden = x @ network.hash.weight.detach().double()
+            code, scale = reference.sign(hidden), hidden.abs().mean(1, keepdim=True)
+            scaled = code * scale
+            scores = scores + scaled[:m] @ scaled[m:].T
+            plain = plain + code[:m] @ code[m:].T
+            x = reference.propagate(x, graph.user_ptr, graph.user_items, 1, 1)
+        everything = ranking.topk(
+            slice(0, m), 200, *[torch.zeros(m + 1).long(), torch.zeros(0).long()]
+        )
+        gathered = scores.gather(1, everything[:, : graph.num_items])
+        assert (gathered.diff(dim=1) <= 1e-9).all()
+        by_hamming = network.ranking(graph, "plain")
+        codes = [unpack_codes(w, 30).double() for w in (by_hamming.users, by_hamming.items)]
+        torch.testing.assert_close(codes[0] @ codes[1].T, plain)
+
+    def test_the_scaler_is_not_differentiated(self, graph):
+        """The gradient of BPR on codes reaches W as that of signs, whatever the scaler."""
+        model = small("bgch", reconstruction=0.0, l2=0.0, dispersion=0.0, layers=0, code_length=10)
+        network = network_of(model, graph)
+        batch = network.batches(graph, 0)[0]
+        weight = network.weight.detach().double()
+        w = network.hash.weight.detach().double().requires_grad_()
+        hidden = [weight[r] @ w for r in (batch[:, 0], *(batch[:, 1:] + graph.num_users).T)]
+        slopes = [reference.fourier_slope(h.detach(), 1.0, 8).clamp(-1, 1) for h in hidden]
+        scaled = [
+            (reference.sign(h) * h.abs().mean(1, keepdim=True)).detach() + s * (h - h.detach())
+            for h, s in zip(hidden, slopes, strict=True)
+        ]
+        u, i, j = scaled
+        want = -logsigmoid((u * (i - j)).sum(1)).mean()
+        got = network.loss(graph, batch, 0.0)
+        assert got.item() == pytest.approx(want.item(), rel=1e-5)
+        (mine,) = torch.autograd.grad(got, network.hash.weight)
+        (theirs,) = torch.autograd.grad(want, w)
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-6)
+
+    def test_untrained_hash_layer_keeps_its_values(self, data, graph):
+        model = small("bgch", trained_hash=False)
+        trainer = training.Trainer(
+            model.network, data, model.settings, torch.device("cpu"), None, False
+        )
+        before = trainer.network.hash.weight.clone()
+        embeddings = trainer.network.weight.clone()
+        trainer.run_phase(1)
+        assert torch.equal(trainer.network.hash.weight, before)
+        assert not torch.equal(trainer.network.weight, embeddings)
+
+    def test_dispersion_weakens_the_strongest_direction(self):
+        g = torch.Generator().manual_seed(0)
+        u, v = (torch.linalg.qr(torch.randn(n, 6, generator=g))[0] for n in (300, 6))
+        x = u @ torch.diag(torch.tensor([40.0, 3, 2.5, 2, 1.5, 1])) @ v.T
+        got = torch.linalg.svdvals(dispersed(x, 0.3, g))
+        torch.testing.assert_close(got, torch.tensor([28.0, 3, 2.5, 2, 1.5, 1]), rtol=0.01, atol=0)
+        assert dispersed(x, 0.0, g) is x
+
+    def test_dispersion_at_evaluation_is_fixed_unless_random(self, graph):
+        for random in (False, True):
+            network = network_of(small("bgch", random_dispersion=random, dispersion=0.9), graph)
+            a, b = (network.hashed(graph)[0][0] for _ in range(2))
+            assert torch.equal(a, b) is not random
+
+    def test_released_evaluation_is_on_a_list_of_1000(self, data, monkeypatch):
+        lengths = []
+
+        def spy(hit, num_relevant, cutoff):
+            lengths.append(hit.shape[1])
+            return ndcg_of_hits(hit, num_relevant, cutoff)
+
+        spy.__name__ = "ndcg_of_hits"
+        monkeypatch.setattr("hashgcn.metrics.ndcg_of_hits", spy)
+        metrics = small("bgch", released_evaluation=True).fit(data, progress=False).metrics
+        assert set(lengths) == {1000}
+        for k in (5, 20):
+            assert metrics["test_released"][f"recall@{k}"] == metrics["test"][f"recall@{k}"]
+            # All 200 items are in the list, so that every relevant one was found.
+            assert metrics["test_released"][f"ndcg_of_hits@{k}"] == metrics["test"][f"ndcg@{k}"]
+
+    def test_recommendations_are_those_of_the_ranking(self, data):
+        model = small("bgch").fit(data, progress=False)
+        ids, scores = model.recommend(data.user_ids[:100], k=12)
+        network_ranking = model.recommender
+        assert scores.dtype == np.float32 and (np.diff(scores, axis=1) <= 0).all()
+        codes = [
+            unpack_codes(torch.from_numpy(w), 30).view(-1, 3, 10)
+            for w in (network_ranking.user_codes[:100], network_ranking.index.codes)
+        ]
+        scales = [torch.from_numpy(s) for s in network_ranking.scales]
+        table = torch.einsum("ulf,ilf->uil", *codes)
+        table = (table * scales[0][:100, None] * scales[1]).sum(2).double()
+        for row in range(100):
+            seen = data.train.ids[data.train.ptr[row] : data.train.ptr[row + 1]]
+            table[row, seen] = -math.inf
+        best = table.topk(12)[0].numpy()
+        np.testing.assert_allclose(scores, best, rtol=1e-4, atol=1e-6)
+        for row in range(100):
+            seen = data.item_ids[data.train.ids[data.train.ptr[row] : data.train.ptr[row + 1]]]
+            assert not set(ids[row]) & set(seen)
+        everything, scores = model.recommend(data.user_ids[:2], k=250)
+        assert (everything[:, -1] == "").all() and (scores[:, -1] == -math.inf).all()
+        with pytest.raises(ValueError, match="popularity: expected 1"):
+            model.recommend(data.user_ids[:2], popularity=0.5)
+
+
+@pytest.mark.parametrize("name", ["hashrec", "hashgnn", "bgch, mean"])
+def test_popularity_bits_carry_the_trained_level(data, graph, name):
+    network = network_of(small(name), graph)
+    bits = network.settings.num_popularity_bits
+    with torch.no_grad():
+        network.popularity.level.copy_(torch.linspace(-2 * bits, 2 * bits, graph.num_items))
+    users, items = (
+        unpack_codes(w, network.settings.code_length)[:, -bits:] for w in network.codes(graph)
+    )
+    level = network.item_levels(torch.arange(graph.num_items))
+    assert level.min() == -bits and level.max() == bits
+    torch.testing.assert_close(users @ items.T, level.expand(graph.num_users, -1))
+    model = small(name, epochs=4).fit(data, progress=False)
+    degree = data.train.popularity()
+
+    def mean_popularity(p: float) -> float:
+        found, _ = model.recommend(data.user_ids, k=20, popularity=p)
+        return degree[data.item_rows(found.ravel())].mean()
+
+    assert mean_popularity(-1) < mean_popularity(1)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "words"),
+    [
+        (BGCH, {"code_length": 64}, "a code_length that is a multiple of .* 3, .*got 64"),
+        (BGCH, {"popularity_bits": 6}, "popularity_bits 0 with form layers"),
+        (LightGCN, {"popularity_bits": 6}, "popularity_bits"),
+        (LightGCN, {"first_layer": 1, "layers": 0}, "first_layer <= layers 0, got 1"),
+        (HashRec, {"layers": 2}, "layers"),
+        (HashGNN, {"layers": 3}, "layers"),
+        (BGCH, {"form": "sum"}, "form"),
+        (BGCH, {"selection_ranking": "real"}, "selection_ranking"),
+        (HashGNN, {"negatives": 0}, "negatives"),
+        (HashRec, {"estimator": "ste"}, "estimator"),
+        (LightGCN, {"loss": "ndcg"}, "loss"),
+    ],
+)
+def test_bad_settings(method, settings, words):
+    with pytest.raises(ValueError, match=words):
+        method(**settings)
