@@ -7,6 +7,7 @@ DATA ?=
 OUT ?= runs/$(DATASET)
 OP ?=
 BENCH ?=
+REPRODUCE ?=
 GPU_CHECK ?=
 EMULATE ?=
 FUZZ ?=
@@ -31,7 +32,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda test-emulate fuzz gpu-check gpu-carry lint format bench bench-report docs wheel kernels sanitize clean
+.PHONY: build demo test test-slow test-cuda test-emulate fuzz gpu-check gpu-carry lint format bench bench-report reproduce docs wheel kernels sanitize stubs clean
 
 build: $(VENV)/built
 
@@ -59,12 +60,12 @@ $(VENV)/fuzz-installed: $(VENV)/installed requirements-fuzz.txt
 fuzz: build $(VENV)/fuzz-installed
 	$(BIN)/python tools/fuzz.py $(FUZZ) --seconds $(FUZZ_SECONDS)
 
-# Needs no network: .venv's Python if there is one, else PYTHON with what it has installed.
+# Needs no network: takes .venv's Python, or PYTHON with its packages where there is no .venv.
 # GPU_CHECK: parts and options, see the script.
 gpu-check:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) tools/gpu_check.py $(GPU_CHECK)
 
-# For a GPU machine without a network: build/gpu-carry. DATA: folder with gowalla and yelp2018.
+# Fills build/gpu-carry for a GPU machine without a network. DATA: folder with gowalla and yelp2018.
 gpu-carry: $(VENV)/installed
 	$(BIN)/python tools/gpu_carry.py $(if $(DATA),--data $(DATA))
 
@@ -73,6 +74,10 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' '*.cu' 'csrc/*.cuh')
+
+# Signatures of the methods for editors and mypy, made from their settings: hashgcn/models/methods.pyi.
+stubs: build
+	$(BIN)/python tools/stubs.py
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
@@ -84,16 +89,26 @@ $(VENV)/bench-installed: $(VENV)/installed requirements-bench.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-bench.txt
 	touch $@
 
-# OP=hamming_topk: that file alone; OP=scaling: the curves. BENCH: options of `hashgcn bench`.
+# OP=hamming_topk: that file alone; OP=scaling: the curves. BENCH: further options.
 bench: build $(VENV)/bench-installed
-	$(BIN)/hashgcn bench $(OP) $(BENCH)
+	$(BIN)/python -m benchmarks.ops $(OP) $(BENCH)
 
-# The site of docs, mkdocs.yml: build/site. A broken link or a page outside the menu is an error.
+# The page of the measured rows, with tables and pictures: build/report.
+bench-report: build
+	$(BIN)/python -m benchmarks.report
+
+# The published table beside ours. REPRODUCE: rows and options, e.g. "table --data data --run".
+reproduce: build
+	$(BIN)/python -m benchmarks.quality $(REPRODUCE)
+
+# The documentation as a site: build/site. Tables that follow from the code or from results are brought
+# up to date first. A broken link and a page outside of the menu are errors.
 $(VENV)/docs-installed: $(VENV)/installed requirements-docs.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-docs.txt
 	touch $@
 
-docs: $(VENV)/docs-installed
+docs: build $(VENV)/docs-installed
+	$(BIN)/python docs/tables.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # dist: the source, and a wheel for this Python and every torch from 2.10 on; installed and tried in an
@@ -110,9 +125,6 @@ wheel: $(VENV)/installed
 # Registers, shared memory and spills of every CUDA kernel: docs/kernels.md. Needs nvcc.
 kernels: $(VENV)/installed
 	$(BIN)/python tools/kernels.py
-
-bench-report: build
-	$(BIN)/hashgcn report --benchmarks --out build/report
 
 # The CPU ops' tests with address and undefined-behaviour sanitizers.
 sanitize: build

@@ -1,4 +1,4 @@
-"""Files that persist: atomic writes, and named arrays in safetensors."""
+"""Files: atomic writes, and named arrays in the safetensors format."""
 
 from __future__ import annotations
 
@@ -30,25 +30,27 @@ _LONGEST_HEADER = 100_000_000  # as of the format's own library
 
 
 def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], object]) -> None:
-    """Write a file so that a reader, or a crash at any moment, sees the old file or the new one.
+    """Writes a file so that readers, and a crash at any moment, leave the old file or the new one.
 
     Args:
-        path: the file to create or replace; its folder exists.
-        writer: writes the whole content to the path it is given, in the same folder.
+        path: the file to create or replace; its folder must exist.
+        writer: writes the whole content to the path that it is given, in the same folder.
 
     Raises:
-        FileNotFoundError: no such folder. Whatever writer raises: the old file is then untouched
-            and nothing is left beside it. An OSError, as of a full disk, names path.
+        FileNotFoundError: the folder does not exist.
+        OSError: the system's error, for instance on a full disk, with the path.
 
-    Content and name are on disk (fsync) on return. Of several writers at a time the last to end
-    wins; nobody ever sees a mixture.
+    Note:
+        Content and name are on disk (fsync) on return. After an error, also of the writer itself,
+        the old file is untouched and nothing is left beside it. If several processes write at the
+        same time, the last one to finish wins, and nobody ever sees a mixture.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path}: no such folder: {path.parent}")
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
-        # Created here for the permissions that the umask gives; a writer may replace the file.
+        # Created here to get the permissions that the umask gives; a writer may replace the file.
         with open(temporary, "xb") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
         writer(temporary)
@@ -65,7 +67,7 @@ def write_atomic(path: str | os.PathLike[str], writer: Callable[[Path], object])
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write text in UTF-8 as write_atomic does."""
+    """Writes text in UTF-8, atomically (see write_atomic)."""
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
@@ -76,21 +78,32 @@ def save_arrays(
     *,
     version: int = 1,
 ) -> None:
-    """Save named arrays and text as a safetensors file, atomically.
+    """Saves named arrays and text as a safetensors file, atomically.
 
     Args:
-        path: the file to create or replace.
-        arrays: bool, int8 to int64, uint8 or float16 to float64, of any shape and layout.
-        metadata: text by name; "format" says what the file is. "version" is added here.
-        version: of the format.
+        path: the file to create or replace; its folder must exist.
+        arrays: bool, int8 to int64, uint8 or float16 to float64, of any shape and memory layout.
+        metadata: text by name. "format" says what the file is; "version" is added here.
+        version: version of the format.
 
     Raises:
-        ValueError: a dtype that the format lacks, metadata without "format", with "version" or
-            not text.
-        FileNotFoundError: no such folder.
-        OSError: what the system says, with path; the old file is then untouched.
+        ValueError: a dtype that the format lacks, or metadata without "format", with "version" or
+            with something else than text.
+        FileNotFoundError: the folder does not exist.
+        OSError: the system's error, with the path; the old file is then untouched.
 
-    Equal content gives equal bytes. Peak extra memory: a copy of an array that is not contiguous.
+    Examples:
+        >>> import tempfile, numpy as np
+        >>> from hashgcn.files import load_arrays, save_arrays
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_arrays(f"{folder}/file", {"x": np.arange(3)}, {"format": "example"})
+        ...     arrays, metadata = load_arrays(f"{folder}/file", "example")
+        >>> arrays["x"].tolist(), metadata
+        ([0, 1, 2], {'format': 'example', 'version': '1'})
+
+    Note:
+        Equal content gives equal bytes. Peak extra memory: a copy of an array that is not
+        contiguous.
     """
     if "format" not in metadata or "version" in metadata:
         raise ValueError(f"metadata: expected 'format' and no 'version', got {sorted(metadata)}")
@@ -102,8 +115,8 @@ def save_arrays(
         if not isinstance(text, str):
             raise ValueError(f"metadata: expected text for {name!r}, got {type(text).__name__}")
 
-    # Not safetensors.numpy.save_file: it writes the buffer of a transposed array as it lies, and
-    # metadata in an order that differs from run to run.
+    # Not safetensors.numpy.save_file: it writes the buffer of a transposed array as it lies in
+    # memory, and metadata in an order that differs from run to run.
     header: dict[str, dict] = {
         "__metadata__": dict(sorted({**metadata, "version": str(version)}.items()))
     }
@@ -143,33 +156,35 @@ def load_arrays(
     version: int = 1,
     map_file: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and text of a file that save_arrays wrote; nothing in it is executed.
+    """Reads the arrays and the text of a file that save_arrays wrote.
+
+    Nothing in the file is executed, and no array reaches beyond the file, whatever its header says.
 
     Args:
         path: the file.
-        expected_format: what metadata["format"] has to be.
-        version: the newest that the caller reads.
-        map_file: arrays are read-only views of the file, read page by page where they are touched,
-            and shared between processes. The file may be replaced meanwhile, as save_arrays does,
-            but not written to in place.
+        expected_format: the value that metadata["format"] must have.
+        version: the version of the format that the caller reads.
+        map_file: give read-only views of the file, which is then read page by page where an array
+            is touched, and shared between processes. Meanwhile the file may be replaced, as
+            save_arrays does, but not written to in place.
 
     Returns:
-        arrays, metadata (with "format" and "version").
+        The arrays by name, and the metadata with "format" and "version".
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is damaged, foreign, of another format or of a newer version; the
-            message names it and says which.
+        ValueError: a damaged or foreign file, or one of another format or version; the message
+            names the file and says which.
 
-    Cost: one read of the file, or of its header where it is mapped. No array reaches outside of
-    the file, whatever its header says.
+    Note:
+        Cost: one read of the file, or of its header if it is mapped.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if not path.is_file():
         raise ValueError(f"{path}: expected a file, got a folder or a device")
-    # One open file throughout: the name may come to stand for another meanwhile.
+    # One open file throughout: meanwhile the name may come to stand for another file.
     with open(path, "rb") as file:
         try:
             metadata, entries = _read_header(file)
@@ -199,7 +214,7 @@ def load_arrays(
 
 
 def stated_number(metadata: dict[str, str], name: str) -> int:
-    """A whole number in metadata; KeyError if it is not there, ValueError if it is none."""
+    """A whole number in metadata; a KeyError if it is missing, a ValueError if it is malformed."""
     text = metadata[name]
     if not re.fullmatch("[0-9]{1,18}", text):
         shown = text if len(text) <= 40 else f"{text[:40]}..."
@@ -208,7 +223,7 @@ def stated_number(metadata: dict[str, str], name: str) -> int:
 
 
 def _read_header(file: Any) -> tuple[dict[str, str], dict[str, tuple[str, tuple[int, ...], int]]]:
-    """Metadata, and dtype, shape and place in the file of every array; ValueError if they lie."""
+    """Metadata, and the dtype, shape and offset of every array; a ValueError if they are wrong."""
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
     if size < 8 or length > min(size - 8, _LONGEST_HEADER):
@@ -228,7 +243,7 @@ def _read_header(file: Any) -> tuple[dict[str, str], dict[str, tuple[str, tuple[
         numbers = [begin, end, *(shape if isinstance(shape, list) else [None])]
         if not isinstance(dtype, str) or not all(type(x) is int and x >= 0 for x in numbers):
             raise ValueError(f"expected a dtype, lengths and offsets of array {name!r}")
-        # An unknown dtype is reported with the file's format, by the caller.
+        # The caller reports an unknown dtype, together with the file's format.
         known = dtype in _NUMPY
         if known and end - begin != math.prod(shape) * np.dtype(_NUMPY[dtype]).itemsize:
             raise ValueError(f"expected array {name!r} to fill its bytes, got {begin} to {end}")
@@ -245,17 +260,26 @@ def _read_header(file: Any) -> tuple[dict[str, str], dict[str, tuple[str, tuple[
 
 
 def encode_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
-    """Raw ids as arrays that a file can hold.
+    """Encodes raw ids as arrays that a file can hold.
 
     Args:
         ids: int64 or str [N].
 
     Returns:
-        {"ids": int64 [N]} for integers; {"text": uint8, "offsets": int64 [N + 1]} for strings, in
-        UTF-8, id i being text[offsets[i]:offsets[i + 1]].
+        {"ids": int64 [N]} for integers. For strings {"text": uint8, "offsets": int64 [N + 1]}: the
+        UTF-8 of id i is text[offsets[i]:offsets[i + 1]].
 
     Raises:
         ValueError: another dtype or shape.
+
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.files import decode_ids, encode_ids
+        >>> encoded = encode_ids(np.array(["fig", "kiwi"]))
+        >>> encoded["offsets"].tolist(), encoded["text"].tobytes()
+        ([0, 3, 7], b'figkiwi')
+        >>> decode_ids(encoded).tolist()
+        ['fig', 'kiwi']
     """
     ids = np.asarray(ids)
     if ids.ndim == 1 and ids.dtype == np.int64:
@@ -268,7 +292,7 @@ def encode_ids(ids: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def decode_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """The raw ids that encode_ids encoded, int64 or str [N]; ValueError if they are damaged."""
+    """Decodes what encode_ids encoded, int64 or str [N]; a ValueError if it is damaged."""
     layout = {name: (array.dtype.name, array.ndim) for name, array in arrays.items()}
     if layout == {"ids": ("int64", 1)}:
         return arrays["ids"]
@@ -295,7 +319,7 @@ def decode_ids(arrays: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _check_metadata(
-    path: Path, metadata: dict[str, str], expected_format: str, newest: int
+    path: Path, metadata: dict[str, str], expected_format: str, expected_version: int
 ) -> None:
     found = metadata.get("format")
     if found != expected_format:
@@ -304,8 +328,8 @@ def _check_metadata(
         version = stated_number(metadata, "version")
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: expected a version number, got {error}") from error
-    if version > newest:
-        raise ValueError(f"{path}: expected version {newest} or older, got {version}")
+    if version != expected_version:
+        raise ValueError(f"{path}: expected version {expected_version}, got {version}")
 
 
 def _sync(path: Path) -> None:

@@ -6,27 +6,31 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hashgcn.data import Interactions
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BipartiteGraph:
     """Both CSR halves of the user-item graph and its symmetric normalisation.
 
-    The normalised adjacency is D^-1/2 A D^-1/2, so one number a node describes it: a propagation
+    The normalised adjacency is D^-1/2 A D^-1/2, which one number per node describes: a propagation
     step multiplies by `scale`, sums over neighbours and multiplies by `scale` again.
+
+        >>> graph = BipartiteGraph.from_csr(torch.tensor([0, 2, 3]), torch.tensor([0, 2, 2]), 3)
+        >>> graph
+        BipartiteGraph(2 users, 3 items, 3 pairs, cpu)
+        >>> graph.item_users.tolist()
+        [0, 0, 1]
 
     Attributes:
         user_ptr: int64 [m + 1]; user u's items are user_items[user_ptr[u]:user_ptr[u + 1]].
         user_items: int64 [pairs], strictly increasing inside a row.
-        item_ptr: int64 [n + 1], item_users: int64 [pairs]: the other half.
-        scale: float64 [m + n]: degree^-1/2 of users, then items; 0 for degree 0.
-        user_time: float64 [pairs], k / degree for a user's k-th item in time, k from 1; None where
-            that order is not known.
+        item_ptr: int64 [n + 1]; item i's users are item_users[item_ptr[i]:item_ptr[i + 1]].
+        item_users: int64 [pairs], increasing inside a row.
+        scale: float64 [m + n], degree^-1/2 of the users, then of the items; 0 for degree 0.
+        recency: float64 [pairs], k / degree for the user's k-th item in time, k from 1; None where
+            the order in time is not known.
     """
 
     user_ptr: Tensor
@@ -34,23 +38,37 @@ class BipartiteGraph:
     item_ptr: Tensor
     item_users: Tensor
     scale: Tensor
-    user_time: Tensor | None = None
+    recency: Tensor | None = None
 
     @classmethod
-    def from_interactions(cls, interactions: Interactions) -> BipartiteGraph:
-        """The graph of a set of interactions, on the CPU; cost O(pairs log pairs)."""
-        order, time = np.argsort(interactions.ids, kind="stable"), interactions.time()
-        item_degrees = np.bincount(interactions.ids, minlength=interactions.num_items)
-        degrees = np.concatenate([np.diff(interactions.ptr), item_degrees])
-        scale = np.zeros(len(degrees))
-        np.divide(1, np.sqrt(degrees), out=scale, where=degrees > 0)
+    def from_csr(
+        cls, user_ptr: Tensor, user_items: Tensor, num_items: int, recency: Tensor | None = None
+    ) -> BipartiteGraph:
+        """The graph of the users' half, from which the items' half follows.
+
+        Args:
+            user_ptr, user_items, recency: as the attributes; on one device.
+            num_items: n.
+
+        The content is trusted: data.Interactions checks it. Cost O(pairs log pairs).
+        """
+        degrees = user_ptr.diff()
+        users = torch.arange(len(degrees), device=user_ptr.device).repeat_interleave(degrees)
+        item_degrees = torch.bincount(user_items, minlength=num_items)
+        degree = torch.cat([degrees, item_degrees]).double()
         return cls(
-            user_ptr=torch.tensor(interactions.ptr),
-            user_items=torch.tensor(interactions.ids),
-            item_ptr=torch.tensor(np.concatenate([[0], np.cumsum(item_degrees)])),
-            item_users=torch.tensor(interactions.users()[order]),
-            scale=torch.tensor(scale),
-            user_time=None if time is None else torch.tensor(time),
+            user_ptr=user_ptr,
+            user_items=user_items,
+            item_ptr=torch.nn.functional.pad(item_degrees.cumsum(0), (1, 0)),
+            item_users=users[torch.argsort(user_items, stable=True)],
+            scale=torch.where(degree > 0, 1 / degree.sqrt(), 0.0),
+            recency=recency,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"BipartiteGraph({self.num_users:,} users, {self.num_items:,} items, "
+            f"{len(self.user_items):,} pairs, {self.user_ptr.device})"
         )
 
     @property
@@ -101,11 +119,12 @@ class BipartiteGraph:
 
         None where the order in time is not known, or the fraction is 0. Cost O(pairs log pairs).
         """
-        if self.user_time is None or fraction == 0:
+        if self.recency is None or fraction == 0:
             return None
-        ptr, ids, time = (x.cpu().numpy() for x in (self.user_ptr, self.user_items, self.user_time))
-        part = Interactions(ptr, ids, self.num_items).where(time > 1 - fraction)
-        return BipartiteGraph.from_interactions(part).to(self.user_ptr.device)
+        chosen = self.recency > 1 - fraction
+        counted = torch.nn.functional.pad(chosen.cumsum(0), (1, 0))
+        ptr = counted[self.user_ptr]
+        return BipartiteGraph.from_csr(ptr, self.user_items[chosen], self.num_items)
 
 
 class Candidates(NamedTuple):

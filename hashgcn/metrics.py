@@ -1,4 +1,4 @@
-"""Ranking metrics: one value for each user, averaged at the very end."""
+"""Ranking metrics: one value per user, averaged at the very end."""
 
 from __future__ import annotations
 
@@ -9,41 +9,50 @@ import numpy as np
 
 from hashgcn.data.interactions import Interactions
 
-# (hit, num_relevant, cutoff) -> one value for each user, as recall and ndcg.
+# (hit, num_relevant, cutoff) -> one value per user, like recall and ndcg.
 Measure = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
-# Users marked at a time, so that their marks stay in cache: twice as fast as 256 on Gowalla.
+# Number of users marked at a time. Their marks stay in cache: twice as fast as 256 on Gowalla.
 _BLOCK = 64
 
 
 def hits(ids: np.ndarray, users: np.ndarray, relevant: Interactions) -> np.ndarray:
-    """Whether each recommended item is one of the user's relevant items.
+    """Tells which recommended items are relevant to the user they are recommended to.
 
     Args:
-        ids: int [Q, k], item rows in rank order, none twice in a row; -1 for padding.
+        ids: int [Q, k], item rows, best first, no item twice in a row; -1 is padding.
         users: int [Q], rows of `relevant`.
-        relevant: the items that count, e.g. a dataset's test.
+        relevant: each user's relevant items, e.g. a data set's test.
 
     Returns:
-        bool [Q, k]; False at padding.
+        bool [Q, k]; False for padding.
 
     Raises:
-        ValueError: shapes that do not fit, an id or user out of range.
+        ValueError: shapes that do not fit together, an id or user out of range.
 
-    Deterministic. Cost: O(Q k + relevant pairs). Peak extra memory: 64 (n + 1) bytes.
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.data import Interactions
+        >>> from hashgcn.metrics import hits
+        >>> relevant = Interactions.from_pairs([0, 0, 1], [2, 4, 1], num_users=2, num_items=5)
+        >>> hits(np.array([[4, 0, 2], [3, 1, -1]]), np.array([0, 1]), relevant).tolist()
+        [[True, False, True], [False, True, False]]
+
+    Note:
+        Cost: O(Q k + relevant pairs). Peak extra memory: 64 (n + 1) bytes.
     """
     ids, users = np.asarray(ids), np.asarray(users)
     if ids.ndim != 2 or ids.dtype.kind not in "iu":
         raise ValueError(f"ids: expected int [Q, k], got {ids.dtype} of shape {ids.shape}")
     if users.shape != ids.shape[:1] or users.dtype.kind not in "iu":
         raise ValueError(
-            f"users: expected int [{len(ids)}], as ids, got {users.dtype} of shape {users.shape}"
+            f"users: expected int [{len(ids)}], like ids, got {users.dtype} of shape {users.shape}"
         )
     _check_range("ids", ids, -1, relevant.num_items)
     _check_range("users", users, 0, relevant.num_users)
 
     hit = np.empty(ids.shape, dtype=bool)
-    # The last column is never marked: padding, -1, reads it.
+    # The last column is never marked; padding, which is -1, reads it.
     marks = np.zeros((min(_BLOCK, len(ids)), relevant.num_items + 1), dtype=bool)
     for start in range(0, len(ids), _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -59,20 +68,24 @@ def hits(ids: np.ndarray, users: np.ndarray, relevant: Interactions) -> np.ndarr
 
 
 def recall(hit: np.ndarray, num_relevant: np.ndarray, cutoff: int) -> np.ndarray:
-    """Recall@K = hits among the first K / relevant items.
+    """Recall@K: the number of hits among the first K, divided by the number of relevant items.
 
     Args:
         hit: bool [Q, k], see hits.
-        num_relevant: int [Q], relevant items of each user.
+        num_relevant: int [Q], the number of relevant items of each user.
         cutoff: K in [1, k].
 
     Returns:
         float64 [Q]; NaN for a user without relevant items.
 
     Raises:
-        ValueError: shapes that do not fit, K out of range, more hits than relevant items.
+        ValueError: shapes that do not fit together, K out of range, more hits than relevant items.
 
-    A user's value does not depend on the other rows. Cost: O(Q k).
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.metrics import recall
+        >>> recall(np.array([[True, False, True]]), np.array([4]), cutoff=3).tolist()
+        [0.5]
     """
     hit, num_relevant = _check_hits(hit, num_relevant, cutoff)
     return _ratio(hit[:, :cutoff].sum(axis=1), num_relevant)
@@ -81,58 +94,42 @@ def recall(hit: np.ndarray, num_relevant: np.ndarray, cutoff: int) -> np.ndarray
 def ndcg(hit: np.ndarray, num_relevant: np.ndarray, cutoff: int) -> np.ndarray:
     """NDCG@K with binary gains.
 
-    sum over hits at ranks r <= K of 1 / log2(r + 1), divided by the same sum over ranks
-    1 .. min(K, relevant items).
+    This is the sum of 1 / log2(r + 1) over the ranks r <= K of hits, divided by the same sum over
+    all ranks r <= min(K, number of relevant items).
 
     Args:
         hit: bool [Q, k], see hits.
-        num_relevant: int [Q], relevant items of each user.
+        num_relevant: int [Q], the number of relevant items of each user.
         cutoff: K in [1, k].
 
     Returns:
-        float64 [Q]; NaN for a user without relevant items; a perfect ranking gives exactly 1.
+        float64 [Q]; exactly 1 for a perfect ranking, NaN for a user without relevant items.
 
     Raises:
-        ValueError: shapes that do not fit, K out of range, more hits than relevant items.
+        ValueError: shapes that do not fit together, K out of range, more hits than relevant items.
 
-    A user's value does not depend on the other rows. Cost: O(Q k), memory 16 Q K bytes.
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.metrics import ndcg
+        >>> ndcg(np.array([[True, True], [False, True]]), np.array([2, 1]), 2).round(3).tolist()
+        [1.0, 0.631]
+
+    Note:
+        Memory: 16 Q K bytes.
     """
     hit, num_relevant = _check_hits(hit, num_relevant, cutoff)
     gains = np.where(hit[:, :cutoff], _discounts(cutoff), 0.0)
     return _ratio(_row_sums(gains), _cumulative_gain(cutoff)[np.minimum(num_relevant, cutoff)])
 
 
-def ndcg_of_hits(hit: np.ndarray, num_relevant: np.ndarray, cutoff: int) -> np.ndarray:
-    """NDCG@K as some published code computes it: ideal for the items that were found. Inflated.
-
-    The same sum as in ndcg, divided by the same sum of the user's hits in the whole list moved to
-    the front: relevant items that the list lacks cost nothing, and a single hit at rank 1 gives 1.
-    The longer the list, the lower the value. It is at least ndcg, and not comparable with it.
-
-    Args:
-        hit: bool [Q, k], see hits; k is the length of the list. 100 where HashGNN's code reports
-            it, 1000 in BGCH's, whose metrics are those of its authors' other methods.
-        num_relevant: int [Q], relevant items of each user.
-        cutoff: K in [1, k].
-
-    Returns:
-        float64 [Q]; 0 where the list has no hit, NaN for a user without relevant items.
-
-    Raises:
-        ValueError: as ndcg.
-
-    A user's value does not depend on the other rows. Cost: O(Q k), memory 16 Q K bytes.
-
-    Source: metrics_rs.py of HashGNN (arXiv 2003.01917), utils.py of BGCH (arXiv 2304.00241).
-    """
-    hit, num_relevant = _check_hits(hit, num_relevant, cutoff)
-    found = hit.sum(axis=1)
-    values = ndcg(hit[:, :cutoff], found, cutoff)
-    return np.where(num_relevant > 0, np.nan_to_num(values), np.nan)
-
-
 class Bounds(NamedTuple):
-    """A metric under ties: float64 [Q] each."""
+    """A metric under ties.
+
+    Attributes:
+        expected: float64 [Q], the mean over random orders of equal scores.
+        lower: float64 [Q], with the relevant items last among equal scores.
+        upper: float64 [Q], with the relevant items first among equal scores.
+    """
 
     expected: np.ndarray
     lower: np.ndarray
@@ -140,50 +137,58 @@ class Bounds(NamedTuple):
 
 
 class TieBounds(NamedTuple):
-    """Recall and NDCG when only the order between different scores is known."""
+    """Recall and NDCG where the order of equal scores is unknown."""
 
     recall: Bounds
     ndcg: Bounds
 
 
 def tie_expected(candidates: np.ndarray, relevant: np.ndarray, cutoff: int) -> TieBounds:
-    """Recall@K and NDCG@K over a random order inside each group of equal scores, with bounds.
+    """Recall@K and NDCG@K if equal scores are in random order, with the bounds over all orders.
 
-    For a score level with c candidates strictly above it, t on it, h of them relevant, and
-    G(r) = sum over i <= r of 1 / log2(i + 1):
+    For a score level with c candidates above it and t candidates on it, h of which are relevant,
+    and with G(r) = sum over i <= r of 1 / log2(i + 1):
 
         E[hits]  = h (min(c + t, K) - min(c, K)) / t
         E[gains] = h (G(min(c + t, K)) - G(min(c, K))) / t
 
-    The bounds put the relevant items last, or first, in their group.
+    The bounds put the relevant items of each level last and first.
 
     Args:
-        candidates: whole numbers [Q, levels], ascending score: the items that are ranked, the
-            relevant ones included.
-        relevant: whole numbers [Q, levels]: the user's relevant items.
+        candidates: whole numbers [Q, levels], the number of ranked items per level, the relevant
+            ones included; levels are in rising order of score.
+        relevant: whole numbers [Q, levels], the number of the user's relevant items per level.
         cutoff: K >= 1.
 
     Returns:
         TieBounds; NaN for a user without relevant items.
 
     Raises:
-        ValueError: shapes that do not fit, counts that are negative or not whole, more relevant
-            items than candidates on a level, K < 1.
+        ValueError: shapes that do not fit together, counts that are negative or not whole, more
+            relevant items than candidates on a level, K < 1.
 
-    A user's value does not depend on the other rows. Cost: O(Q levels + K), memory about a dozen
-    arrays [Q, levels].
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.metrics import tie_expected
+        >>> candidates, relevant = np.array([[9, 2, 1]]), np.array([[0, 1, 1]])
+        >>> found = tie_expected(candidates, relevant, cutoff=2).recall
+        >>> found.expected.tolist(), found.lower.tolist(), found.upper.tolist()
+        ([0.75], [0.5], [1.0])
+
+    Note:
+        Cost: O(Q levels + K). Memory: about a dozen arrays [Q, levels].
     """
     tied = _counts("candidates", candidates)[:, ::-1]
     wanted = _counts("relevant", relevant)[:, ::-1]
     if wanted.shape != tied.shape:
         raise ValueError(
-            f"relevant: expected shape {tied.shape}, as candidates, got {wanted.shape}"
+            f"relevant: expected shape {tied.shape}, like candidates, got {wanted.shape}"
         )
     if (wanted > tied).any():
         row, level = np.argwhere(wanted > tied)[0]
         raise ValueError(
-            f"relevant: expected at most candidates on every level, got {wanted[row, level]} "
-            f"of {tied[row, level]} in row {row}"
+            "relevant: expected no more than there are candidates on every level, got "
+            f"{wanted[row, level]} of {tied[row, level]} in row {row}"
         )
     if cutoff < 1:
         raise ValueError(f"cutoff: expected K >= 1, got {cutoff}")
@@ -191,13 +196,13 @@ def tie_expected(candidates: np.ndarray, relevant: np.ndarray, cutoff: int) -> T
     num_relevant = wanted.sum(axis=1)
     last = np.cumsum(tied, axis=1)
     first = last - tied
-    # Levels that are past the cutoff for everybody add nothing: most of a table's.
+    # Levels past the cutoff of every user add nothing, and in most tables most levels are.
     reached = max(1, np.count_nonzero((first < cutoff).any(axis=0)))
     tied, wanted, first, last = (x[:, :reached] for x in (tied, wanted, first, last))
     share = np.divide(wanted, tied, out=np.zeros(tied.shape), where=tied > 0)
 
     def bounds(gain: np.ndarray, ideal: np.ndarray) -> Bounds:
-        # gain[r]: the metric's sum if every rank up to r held a relevant item.
+        # gain[r] is the sum of the metric if all ranks up to r hold relevant items.
         def gained(after: np.ndarray, until: np.ndarray) -> np.ndarray:
             return gain[np.minimum(until, cutoff)] - gain[np.minimum(after, cutoff)]
 
@@ -221,29 +226,35 @@ def evaluate_rankings(
     cutoffs: Sequence[int],
     measures: Sequence[Measure] = (recall, ndcg),
 ) -> dict[str, float]:
-    """Recall and NDCG at several cutoffs, averaged over the users that have relevant items.
+    """Recall and NDCG at several cutoffs, averaged over the users who have relevant items.
 
     Args:
-        ids: int [Q, k], item rows in rank order, none twice in a row; -1 for padding.
+        ids: int [Q, k], item rows, best first, no item twice in a row; -1 is padding.
         users: int [Q], rows of `relevant`.
-        relevant: the items that count, e.g. a dataset's test.
-        cutoffs: K in [1, k].
-        measures: recall, ndcg, ndcg_of_hits, or a function called alike.
+        relevant: each user's relevant items, e.g. a data set's test.
+        cutoffs: each K in [1, k].
+        measures: recall, ndcg, or functions with the same arguments and results.
 
     Returns:
-        {"recall@K": mean, "ndcg@K": mean, ...} in the order of cutoffs.
+        {"recall@K": mean, "ndcg@K": mean, ...}, in the order of the cutoffs.
 
     Raises:
-        ValueError: as hits, recall and ndcg; no user with relevant items.
+        ValueError: see hits, recall and ndcg; or no user has relevant items.
 
-    Deterministic. Cost: O(Q k len(cutoffs)).
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.data import Interactions
+        >>> from hashgcn.metrics import evaluate_rankings
+        >>> relevant = Interactions.from_pairs([0, 1], [2, 1], num_users=2, num_items=5)
+        >>> evaluate_rankings(np.array([[2, 0], [3, 4]]), np.array([0, 1]), relevant, [1])
+        {'recall@1': 0.5, 'ndcg@1': 0.5}
     """
     hit = hits(ids, users, relevant)
     num_relevant = relevant.degrees()[users]
     counted = num_relevant > 0
     if not counted.any():
         raise ValueError(
-            f"relevant: expected items for some of the users, got none for all {len(hit)}"
+            f"relevant: expected items of at least one of the {len(hit)} users, got none"
         )
     hit, num_relevant = hit[counted], num_relevant[counted]
     return {
@@ -258,12 +269,12 @@ def _discounts(cutoff: int) -> np.ndarray:
 
 
 def _cumulative_gain(cutoff: int) -> np.ndarray:
-    """G(r) of ranks 0 .. K."""
+    """G(r) for r = 0 .. K."""
     return np.concatenate([[0.0], np.cumsum(_discounts(cutoff))])
 
 
 def _row_sums(values: np.ndarray) -> np.ndarray:
-    # Added from left to right, as the ideal is: np.sum groups terms by memory layout.
+    # Added from left to right, like the ideal; np.sum groups the terms by memory layout.
     return np.cumsum(values, axis=1)[:, -1]
 
 
@@ -279,7 +290,7 @@ def _counts(argument: str, table: np.ndarray) -> np.ndarray:
         counts = table.astype(np.int64)
     wrong = (counts != table) | (counts < 0)
     if wrong.any():
-        raise ValueError(f"{argument}: expected counts, whole and >= 0, got {table[wrong][0]}")
+        raise ValueError(f"{argument}: expected whole numbers >= 0, got {table[wrong][0]}")
     return counts
 
 
@@ -297,7 +308,7 @@ def _check_hits(
         raise ValueError(f"hit: expected bool [Q, k], got {hit.dtype} of shape {hit.shape}")
     if num_relevant.shape != hit.shape[:1] or num_relevant.dtype.kind not in "iu":
         raise ValueError(
-            f"num_relevant: expected int [{len(hit)}], as hit, "
+            f"num_relevant: expected int [{len(hit)}], like hit, "
             f"got {num_relevant.dtype} of shape {num_relevant.shape}"
         )
     if not 1 <= cutoff <= hit.shape[1]:

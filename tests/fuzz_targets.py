@@ -1,8 +1,8 @@
-"""What reads files, on bytes that a fuzzer makes: a documented error or a right result.
+"""The readers of files on bytes that a fuzzer makes: a documented error or a right result.
 
-A target takes bytes and a folder. It raises where a reader breaks its promise; `seeds` are inputs
-that reach far into it. tools/fuzz.py mutates them for as long as it is told, tests/test_fuzz.py a
-few times.
+A target takes bytes and a folder, and raises if a reader breaks its promise. Its `seeds` are inputs
+that reach far into the reader. tools/fuzz.py mutates them for a given time, and
+tests/project/test_fuzz.py a few times.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ import polars as pl
 import scipy.sparse
 
 from hashgcn.data import Dataset, Interactions, read_interactions, write_inter
-from hashgcn.files import encode_ids, load_arrays, save_arrays
+from hashgcn.files import load_arrays, save_arrays
 from hashgcn.retrieval import HammingIndex, Recommender
 from hashgcn.retrieval.codes import pack
 
 
 @dataclass(frozen=True)
 class Target:
-    """Attributes:
-    check: reads the bytes as a file in the folder; an AssertionError says what was promised.
-    seeds: inputs to begin with.
-    rounds: mutations that a test has time for.
+    """A reader, and inputs for it.
+
+    Attributes:
+        check: reads the bytes as a file in the folder; an AssertionError says what was promised.
+        seeds: inputs to begin with.
+        rounds: number of mutations that a test has time for.
     """
 
     check: Callable[[Path, bytes], None]
@@ -40,7 +42,7 @@ class Target:
 
 
 def documented(error: ValueError, path: Path | None = None) -> None:
-    """Of the project's own making: one line that says what was expected, of which file."""
+    """Checks that the project itself made the error: one line with the expectation and the file."""
     text = str(error)
     assert type(error) is ValueError, f"expected a plain ValueError, got {error!r}"
     assert "expected" in text or "not a safetensors file" in text, text
@@ -48,7 +50,7 @@ def documented(error: ValueError, path: Path | None = None) -> None:
     assert path is None or str(path) in text, text
 
 
-# Events. The first byte chooses what is asked of the reader, the rest is the file.
+# Events. The first byte chooses the options of the reader, the rest is the file.
 
 _ROWS = [(1, 7, 30, 5.0), (1, 8, 10, 1.5), (2, 7, -20, 4.0), (2, 9, 2**40, 3.0), (3, 8, 50, 0.5)]
 _NAMED = [(f"ann {u}" if u == 1 else f"ü{u}", f'"{i}"', t, w) for u, i, t, w in _ROWS]
@@ -195,11 +197,11 @@ def _event_seeds() -> dict[str, list[bytes]]:
     }
 
 
-# Saved codes, as the bytes of a file, or as edits of its arrays, which get past its header.
+# Saved codes: the bytes of a file, or edits of its arrays, which get past the check of its header.
 
 
 class Choices:
-    """Bytes as choices; 0 where they have ended."""
+    """Choices by bytes; 0 after the last one."""
 
     def __init__(self, content: bytes) -> None:
         self.left = io.BytesIO(content)
@@ -219,9 +221,9 @@ _TEXTS = ["", "0", "-1", "1", "2", "3", "64", "65", "128", "1e3", "³", "½", "9
 def _edited(
     content: bytes, arrays: dict[str, np.ndarray], metadata: dict[str, str]
 ) -> tuple[dict[str, np.ndarray], dict[str, str], int]:
-    """Arrays and metadata after a few changes, and a version."""
+    """Arrays and metadata after a few changes, and a version, mostly the right one."""
     choices, arrays, metadata = Choices(content), dict(arrays), dict(metadata)
-    version = 1 + choices.number(3)
+    version = int(metadata.pop("version")) + [0, 0, 0, 1, -1][choices.number(5)]
     for _ in range(choices.number(5)):
         name, what = choices.of([*sorted(arrays), "other"]), choices.number(8)
         old = arrays.get(name, np.zeros(2, np.int64))
@@ -248,14 +250,13 @@ def _edited(
 
 
 def _file(content: bytes, path: Path, saved: list[Path]) -> None:
-    """The bytes as they are, or as edits of a saved file."""
+    """Writes the bytes as they are, or a saved file edited by them."""
     if not content or content[0] % 4 == 0:
         path.write_bytes(content[1:])
         return
     source = saved[content[0] // 4 % len(saved)]
-    format = "hashgcn." + ("index" if "index" in source.name else "recommender")
-    arrays, metadata = load_arrays(source, format, version=2)
-    del metadata["version"]
+    name, version = ("index", 2) if "index" in source.name else ("recommender", 1)
+    arrays, metadata = load_arrays(source, f"hashgcn.{name}", version=version)
     arrays, metadata, version = _edited(content[1:], arrays, metadata)
     save_arrays(path, arrays, metadata, version=version)
 
@@ -299,8 +300,8 @@ def _search(index: HammingIndex, mapped: bool) -> None:
     if index.code_length > 10_000:
         return
     queries = pack(np.ones((1, index.code_length), np.float32))
-    distances, found = index.search(queries, 3)
-    # The query's popularity bits are +1, so that it is the same.
+    found, distances = index.search(queries, 3)
+    # The popularity bits of the query are +1, as search sets them.
     apart = np.unpackbits((index.codes ^ queries).view(np.uint8), axis=1).sum(1, dtype=np.int64)
     best = np.lexsort((np.arange(count), apart))[:3]
     assert distances[0, : len(best)].tolist() == apart[best].tolist()
@@ -332,25 +333,19 @@ def _recommender(folder: Path, content: bytes) -> None:
 
 
 def _saved() -> dict[str, list[Path]]:
-    """Files of whole indexes and recommenders, made once."""
+    """Files of valid indexes and recommenders, made once."""
     if not _FILES:
         folder = Path(_FOLDER.name)
         signs = np.random.default_rng(0).choice([-1.0, 1.0], (5, 70))
         ids = {"rows": None, "int": [5, -7, 2**40, 0, 1], "str": ["a", "ü", "", "日本", "b c"]}
-        _FILES["index"] = [folder / f"index-{kind}" for kind in ids] + [folder / "index-1"]
-        for path, raw in zip(_FILES["index"], ids.values(), strict=False):
+        _FILES["index"] = [folder / f"index-{kind}" for kind in ids]
+        for path, raw in zip(_FILES["index"], ids.values(), strict=True):
             HammingIndex.build(signs, raw, popularity_bits=6 if raw else 0).save(path)
-        old = {"codes": pack(signs), **encode_ids(np.array(ids["str"]))}
-        metadata = {"format": "hashgcn.index", "code_length": "70", "popularity_bits": "0"}
-        save_arrays(_FILES["index"][-1], old, metadata)
-        _FILES["recommender"] = []
-        for scales in (None, (np.ones((3, 2), np.float32), np.ones((5, 2), np.float32))):
-            path = folder / f"codes-{scales is not None}"
-            kind = "int" if scales is None else "str"
-            seen = Interactions(np.array([0, 2, 2, 3]), np.array([0, 3, 4]), 5)
-            index = HammingIndex.build(signs, ids[kind])
-            Recommender(pack(signs[:3]), np.arange(3) * 7, index, seen, scales).save(path)
-            _FILES["recommender"].append(path)
+        _FILES["recommender"] = [folder / f"codes-{kind}" for kind in ("int", "str")]
+        seen = Interactions(np.array([0, 2, 2, 3]), np.array([0, 3, 4]), 5)
+        for path in _FILES["recommender"]:
+            index = HammingIndex.build(signs, ids[path.name.removeprefix("codes-")])
+            Recommender(pack(signs[:3]), np.arange(3) * 7, index, seen).save(path)
     return _FILES
 
 
@@ -359,14 +354,14 @@ _FILES: dict[str, list[Path]] = {}
 
 
 def targets() -> dict[str, Target]:
-    """Every target by name; seeds are made here."""
+    """Every target by name; the seeds are made here."""
     found = {}
     for format, seeds in _event_seeds().items():
         asked = [bytes([at]) + seed for at in range(len(_ASKED)) for seed in seeds]
         found[format] = Target(_events(format), asked, 300 if format == "lightgcn" else 40)
     for name, check in (("index", _index), ("recommender", _recommender)):
         files = _saved()[name]
-        edits = [bytes([4 * at + 1, version]) for at in range(len(files)) for version in (0, 1)]
+        edits = [bytes([4 * at + 1, version]) for at in range(len(files)) for version in (0, 3)]
         whole = [b"\0" + path.read_bytes() for path in files]
         found[name] = Target(check, whole + edits, 300)
     return found

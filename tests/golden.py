@@ -28,7 +28,7 @@ TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
     **{f"recallhash, {x}": ("recall_hash", {"loss": x}) for x in ("ndcg", "softmax", "bpr")},
     "recallhash, linear": ("recall_hash", {"rank": "linear", "tau_rank": 30.0, "mean": "pairs"}),
     "recallhash, sampled": ("recall_hash", {"sampled_items": 30}),
-    "recallhash, poster": ("recall_hash", {"popularity_bits": 0, "recent_fraction": 0.0}),
+    "recallhash, paper": ("recall_hash", {"popularity_bits": 0, "recent_fraction": 0.0}),
     **{f"lightgcn, {x}": ("lightgcn", {"loss": x}) for x in ("recall", "softmax")},
     "lightgcn, bpr": ("lightgcn", {"loss": "bpr", "batch_pairs": 256, "l2": 1e-4}),
     "bgch": ("bgch", {"batch_pairs": 256, "code_length": 48}),
@@ -70,7 +70,7 @@ def codes() -> dict[str, dict[str, Any]]:
         fitted = model(name).fit(data(), progress=False)
         recommender = fitted.recommender
         words = recommender.user_codes.tobytes() + recommender.index.codes.tobytes()
-        loss = fitted.metrics["history"][-1]["loss"]
+        loss = fitted.metrics.history[-1]["loss"]
         found[name] = {"codes": hashlib.sha256(words).hexdigest()[:16], "loss": loss}
     return found
 

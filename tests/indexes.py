@@ -30,7 +30,7 @@ def make_index(kind: str = "int", count: int = 60, length: int = 70) -> HammingI
 
 
 def oracle(codes, queries, k, ids, kept=None):
-    """Ranks by (distance, row) with inner products; kept is bool [Q, n]."""
+    """Ids and distances by (distance, row), from inner products; kept is bool [Q, n]."""
     distance = ((codes.shape[1] - queries @ codes.T) / 2).astype(np.int32)
     shape = (len(queries), k)
     distances = np.full(shape, MAX_DISTANCE, dtype=np.int32)
@@ -39,7 +39,7 @@ def oracle(codes, queries, k, ids, kept=None):
         rows = np.arange(len(codes)) if kept is None else np.flatnonzero(kept[q])
         best = rows[np.lexsort((rows, distance[q, rows]))][:k]
         distances[q, : len(best)], found[q, : len(best)] = distance[q, best], ids[best]
-    return distances, found
+    return found, distances
 
 
 def assert_same(got, expected) -> None:

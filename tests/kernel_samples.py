@@ -74,12 +74,6 @@ def matrices(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
         yield f"shifted {dtype}", (shifted(normal(g, 5, 64, dtype=dtype)),)
 
 
-def fused(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
-    for name, (x,) in matrices(g):
-        parameter = torch.tensor(1.3, dtype=torch.promote_types(x.dtype, torch.float32))
-        yield name, (x, parameter)
-
-
 def graphs(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
     for dtype in (torch.float32, torch.float64):
         for width, first in ((4, 0), (6, 0), (7, 1), (50, 0), (64, 1), (68, 2)):
@@ -142,7 +136,6 @@ MORE = {
     "smooth_rank_backward": ranks_backward,
     "sign_swish": vectors,
     "sign_swish_backward": backward,
-    "sign_swish_pack": fused,
     "tanh_continuation": vectors,
 }
 

@@ -127,18 +127,6 @@ def _(g):
     yield "strided", (transposed(normal(g, 9, 4)), sliced(normal(g, 9, 4)), beta)
 
 
-@samples_of("sign_swish_pack")
-def _(g):
-    beta = torch.tensor(0.8, dtype=torch.float64)
-    for rows, length in ((1, 1), (5, 63), (70, 64), (33, 65), (3, 129)):
-        yield f"{rows}x{length}", (normal(g, rows, length, grad=True), beta)
-    yield "transposed", (transposed(normal(g, 6, 70, grad=True)), beta)
-    yield "sliced", (sliced(normal(g, 7, 5, grad=True)), beta)
-    yield "empty", (normal(g, 0, 8, grad=True), beta)
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        yield str(dtype), (normal(g, 150, 70, dtype=dtype, grad=True), beta.float())
-
-
 def elementwise(g, *parameters, tensors=()):
     """x of every layout and dtype, with 0-d tensors of the dtype that an op computes in."""
 
@@ -342,52 +330,6 @@ def _(g):
     yield "strided", (words[0][::2], words[1].repeat(1, 2)[:, :1], 5, 64, None, None, None)
     yield "no queries", (words[0][:0], words[1], 5, 64, None, None, None)
     yield "no items", (words[0], words[1][:0], 5, 64, None, None, None)
-
-
-@samples_of("weighted_hamming_topk")
-def _(g):
-    def rows(count: int, segments: int, length: int) -> tuple[Tensor, Tensor]:
-        words = torch.ops.hashgcn.pack_codes(normal(g, count * segments, length))
-        scale = normal(g, count, segments, dtype=torch.float32)
-        scale[::9] = 0  # -0 times a scale, and ties
-        return words.view(count, segments, words.shape[1]), scale
-
-    def inputs(queries: int, items: int, segments: int, length: int) -> tuple[Tensor, ...]:
-        words, scales = zip(
-            rows(queries, segments, length), rows(items, segments, length), strict=True
-        )
-        return *words, *scales
-
-    nothing = (None, None, None)
-    for length in (1, 31, 64, 65, 130, 256):
-        for segments in (1, 3):
-            for k in (1, 40, 45):
-                name = f"{segments} x {length} bits, k {k}"
-                yield name, (*inputs(30, 40, segments, length), k, length, *nothing)
-    # Longer than a tile and than the room for results; few scores, so that many are equal.
-    many = inputs(70, 3000, 2, 33)
-    for k in (1, 7, 200, 2000):
-        yield f"many items, k {k}", (*many, k, 33, *nothing)
-        coarse = [scale.sign() / 4 for scale in many[2:]]
-        yield f"ties, k {k}", (*many[:2], *coarse, k, 33, *nothing)
-    words, scale = rows(40, 2, 64)
-    large = scale.sign() * 2.0**48
-    yield "largest scales", (words, words, large, large, 9, 64, *nothing)
-    tiny = scale.sign() * 2.0**-70  # products are subnormal
-    yield "tiny scales", (words, words, tiny, tiny, 9, 64, *nothing)
-    few = inputs(30, 40, 2, 64)
-    excluded = lists(g, 30, 40, 60)
-    allow = torch.rand(40, generator=g) < 0.7
-    yield "exclusions", (*few, 12, 64, *excluded, None)
-    yield "exclusions and allow-list", (*few, 40, 64, *excluded, allow)
-    yield "nothing allowed", (*few, 3, 64, None, None, torch.zeros(40, dtype=torch.bool))
-    many_excluded = lists(g, 70, 3000, 4000)
-    yield "many exclusions", (*many, 20, 33, *many_excluded, None)
-    q, d, a, c = few
-    wide = d.repeat(1, 1, 2)[:, :, :1]
-    yield "strided", (q[::2], wide, a[::2], transposed(c), 5, 64, *nothing)
-    yield "no queries", (q[:0], d, a[:0], c, 5, 64, *nothing)
-    yield "no items", (q, d[:0], a, c[:0], 5, 64, *nothing)
 
 
 def graph_inputs(g, users, items):

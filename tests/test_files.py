@@ -1,4 +1,4 @@
-"""Atomic writes, array files and raw ids in them."""
+"""Atomic writes, files of arrays, and raw ids in them."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class TestArrays:
             ),
             (
                 {"__metadata__": {"format": "test-codes", "version": "2"}},
-                "expected version 1 or older, got 2",
+                "expected version 1, got 2",
             ),
             (
                 {

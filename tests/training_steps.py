@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from hashgcn.nn import (
     SmoothNDCGLoss,
     SmoothRecallLoss,
 )
-from hashgcn.ops import score_tables, smooth_rank
+from hashgcn.ops import score_tables
 
 WIDTH, POPULARITY_BITS, BATCH = 27, 5, 48
 
@@ -56,7 +56,6 @@ STEPS = (*(f"loss {x}" for x in LOSSES), *(f"gradient {x}" for x in ESTIMATORS),
 # How often a step copies to the device what the host draws, without waiting
 # (hashgcn.devices.copy_to). Nothing else passes between host and device.
 COPIES = {
-    "gradient guided": 2,
     "RecallHash, sampled items": 1,
     "LightGCN": 1,
     "LightGCN, softmax": 1,
@@ -72,7 +71,7 @@ def graph_on_the_cpu() -> BipartiteGraph:
     """A generated graph whose interactions have some order in time."""
     train = generate_sample(num_users=150, num_items=200, mean_degree=20.0).train
     order = np.random.default_rng(0).permutation(train.num_pairs)
-    return BipartiteGraph.from_interactions(replace(train, order=order))
+    return replace(train, order=order).graph()
 
 
 class Composed(nn.Module):
@@ -83,19 +82,15 @@ class Composed(nn.Module):
         generator = torch.Generator().manual_seed(1)
         sizes = (graph.num_users, graph.num_items)
         self.encoder = LightGCN(*sizes, WIDTH, 3, generator=generator, first_layer=1)
-        numbers = SimpleNamespace(ste_clip=1.0, fourier_omega=1.0, fourier_terms=8, seed=0)
-        self.hash = ESTIMATORS[estimator](numbers)
+        self.hash = ESTIMATORS[estimator]()
         self.popularity = PopularityBits(graph.num_items, POPULARITY_BITS)
         self.objective = LOSSES[loss]
 
-    def loss(self, graph: BipartiteGraph, users: Tensor, progress: float) -> Tensor:
-        p, q = self.hash(*self.encoder(graph), 1 + progress, users)
+    def loss(self, graph: BipartiteGraph, users: Tensor, step: Any) -> Tensor:
+        p, q = self.hash(*self.encoder(graph), 1.3, users)
         p = torch.cat([p, p.new_ones(len(p), POPULARITY_BITS)], 1)
         q = torch.cat([q, self.popularity()], 1)
-        if self.hash.signs:
-            return self.objective(*score_tables(p, q, users, graph))
-        # Ranks of real-valued scores; a bound of their number that the host knows.
-        return smooth_rank(p, q, users, graph, 2.0, size=len(graph.user_items)).log().mean()
+        return self.objective(*score_tables(p, q, users, graph))
 
 
 def begin(name: str, device: str) -> Callable[[], tuple[Tensor, ...]]:
@@ -109,7 +104,7 @@ def begin(name: str, device: str) -> Callable[[], tuple[Tensor, ...]]:
         model = MODELS[method](
             **{"code_length": 30, "cutoffs": (20,), "selection_metric": "recall@20"} | settings
         )
-        network = model.network(graph, model.settings).to(device)
+        network = model.network(graph, model.settings.network, 0).to(device)
         batch = network.batches(graph, 0)[-1]  # the smallest, or with padding
     else:
         kind, value = name.split(" ", 1)
@@ -119,8 +114,14 @@ def begin(name: str, device: str) -> Callable[[], tuple[Tensor, ...]]:
         batch = users[:BATCH].to(device)
         batch[-3:] = -1
 
+    at = (0, 0, 0.3)
+    if name in METHODS:
+        from hashgcn.networks.base import Step
+
+        at = Step(*at)
+
     def step() -> tuple[Tensor, ...]:
-        loss = network.loss(graph, batch, 0.3)
+        loss = network.loss(graph, batch, at)
         trained = [p for p in network.parameters() if p.requires_grad]
         found = torch.autograd.grad(loss, trained, allow_unused=True)
         # Popularity scalars without popularity bits get no gradient.

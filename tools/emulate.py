@@ -1,7 +1,7 @@
 """`make test-emulate`: the CUDA kernels as host code, on the ops' samples.
 
-Builds tests/emulated and runs the tests marked `emulated`, with options for pytest if there are any.
-Needs no GPU and no CUDA toolkit, and is no substitute for a GPU: what it says is called emulated.
+Builds tests/emulated and runs its tests; arguments are further options of pytest. It needs neither
+a GPU nor the CUDA toolkit, and replaces neither: call its results emulated.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def main() -> int:
     environment = sanitizers.environment(
         # New memory is filled, so that what is not written differs from what the reference says.
         ASAN_OPTIONS="detect_leaks=0:max_malloc_fill_size=2147483647",
-        HASHGCN_EMULATED=str(BUILD / "csrc" / "emulated" / f"lib{TARGET}.so"),
+        HASHGCN_EMULATED=str(BUILD / "tests" / "emulated" / f"lib{TARGET}.so"),
         PYTHONPATH=str(sanitizers.ROOT),
     )
-    pytest = [sys.executable, "-m", "pytest", "-m", "emulated", "tests/test_emulated.py"]
+    pytest = [sys.executable, "-m", "pytest", "-m", "emulated", "tests/emulated/test_emulated.py"]
     return subprocess.run(
         [*pytest, *sys.argv[1:]], env=environment, cwd=sanitizers.ROOT, check=False
     ).returncode

@@ -1,11 +1,12 @@
-"""`make fuzz`: what reads files, on inputs that reach new lines of it, until the time is over.
+"""`make fuzz`: runs the readers of files on inputs that reach new lines, until the time is over.
 
     python tools/fuzz.py [TARGET ...] [--seconds 20]
     python tools/fuzz.py TARGET --input build/fuzz/TARGET/crash-...
 
-Targets and their seeds are those of tests/fuzz_targets.py. Needs atheris (requirements-fuzz.txt).
-Inputs that reach new lines stay in build/fuzz/TARGET/corpus; one that broke a promise, took
-30 seconds or 4 GB, beside it. The second form repeats it, without atheris too.
+The targets and their seeds are those of tests/fuzz_targets.py. The first form needs atheris
+(requirements-fuzz.txt). Inputs that reach new lines stay in build/fuzz/TARGET/corpus, and an input
+that breaks a promise, or takes 30 seconds or 4 GB, is kept beside that folder. The second form
+repeats such an input; it does not need atheris.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Fuzz what reads files.")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="all if left out")
-    parser.add_argument("--seconds", type=int, default=20, help="for each target")
-    parser.add_argument("--input", type=Path, help="a file to repeat, of one target")
+    parser = argparse.ArgumentParser(description="Fuzz the readers of files.")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="default: all")
+    parser.add_argument("--seconds", type=int, default=20, help="time per target")
+    parser.add_argument("--input", type=Path, help="an input to repeat")
     parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.in_process:
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def fuzz(name: str, seconds: int) -> None:
-    """Does not return: the fuzzer ends the process."""
+    """Fuzzes one target; the fuzzer then ends the process."""
     import atheris
 
     with atheris.instrument_imports(include=["hashgcn"]):

@@ -1,11 +1,11 @@
-"""`make gpu-carry`: fetches what a GPU machine without a network lacks, and says what to carry.
+"""`make gpu-carry`: fetches what a GPU machine without a network lacks, and lists what to carry.
 
     python tools/gpu_carry.py [--data FOLDER]
 
-What training needs beyond torch, NumPy, SciPy and the other packages such a machine has is
-pydantic: it goes, with what it needs, unpacked into build/gpu-carry/site, for Python 3.12 on Linux
-x86-64. Gowalla's and Yelp2018's files go into build/gpu-carry/data. `make gpu-check` finds both.
-The libraries travel as they were built here; what is missing there is built there.
+Such a machine has torch, NumPy, SciPy and other packages; training also needs pydantic. It is
+unpacked with its dependencies into build/gpu-carry/site, for Python 3.12 on Linux x86-64. The files
+of Gowalla and Yelp2018 go into build/gpu-carry/data. `make gpu-check` finds both. The libraries are
+carried as they were built here; `make gpu-check` builds what is missing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "gpu-carry"
 PACKAGES = ("pydantic",)
 PYTHON = "3.12"
-# Those of wheels that run where the C library is of 2014 or later: pip matches names, not ages.
+# Names of the same wheels, for a C library of 2014 or later: pip compares names, not ages.
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64")
 DATASETS = ("gowalla", "yelp2018")
-MOST = 64 * 2**20  # bytes that are carried, the checkout's own files among them
-# Built here and ignored by git, so that a copy of the checkout lacks them; from what.
+MOST = 64 * 2**20  # bytes that may be carried, including the checkout's own files
+# Files that are built here and ignored by git, with their sources.
 BUILT = {
     "hashgcn/lib/libhashgcn_cpu.so": "csrc",
     "hashgcn/lib/libhashgcn_cuda.so": "csrc",
     f"hashgcn/_numpy.cpython-{PYTHON.replace('.', '')}-*.so": "csrc",
-    "build/gpu_facts.so": "benchmarks/gpu_facts.cu",
+    "build/gpu_facts.so": "benchmarks/gpu/facts.cu",
 }
 
 
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="folder that holds gowalla and yelp2018")
+    parser.add_argument("--data", type=Path, help="folder that contains gowalla and yelp2018")
     options = parser.parse_args(arguments)
     FOLDER.mkdir(parents=True, exist_ok=True)
     fetch()
@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
         found = sorted(ROOT.glob(pattern))
         for path in found:
             total += size(path)
-            note = f", older than {source}: build it anew" if is_older(path, ROOT / source) else ""
+            note = f", older than {source}: rebuild it" if is_older(path, ROOT / source) else ""
             print(f"    {path.relative_to(ROOT)}  {size(path) / 2**20:.1f} MiB{note}")
         if not found:
             print(f"    {pattern}: not here; `make gpu-check` builds it there")

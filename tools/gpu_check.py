@@ -1,22 +1,22 @@
-"""`make gpu-check`: everything that wants a GPU, in parts that can fail without stopping the rest.
+"""`make gpu-check`: everything that needs a GPU, in parts that can fail without stopping the rest.
 
     python tools/gpu_check.py [PART ...] [--minutes 9] [--data FOLDER] [--out FOLDER]
     python tools/gpu_check.py --device cpu        # a rehearsal: what can run without a GPU
 
-Parts, in this order: facts (what the card does in a second), build (the libraries, where they do
-not load), correctness (tests/test_cuda.py), kernels (microseconds of every op beside its floor),
-train (Gowalla from files), then the ops' samples under compute-sanitizer: memcheck, racecheck,
-initcheck, synccheck. Nothing is downloaded; `make gpu-carry` fetches beforehand what a machine
-without a network lacks.
+Parts, in this order: facts (rates of the card), build (the libraries, unless they load),
+correctness (tests/ops/test_cuda.py), kernels (times of every op beside its floor), train (Gowalla
+from files), then the ops' samples under compute-sanitizer: memcheck, racecheck, initcheck,
+synccheck. Nothing is downloaded; `make gpu-carry` fetches beforehand what a machine without a
+network lacks.
 
-Each part has its share of the minutes, and what a part leaves goes to the next. Tests run one
-process per op family, kernels one per group of cases, each in a process group that is ended as a
-whole when its time is up: what hangs, or breaks the GPU's context, costs that process alone. --out
-gets at most 8 files, written as results come: rows.jsonl, summary.json, and logs whose lines begin
+Each part has a share of the minutes, and what it does not use goes to the next one. Tests run in
+one process per op family, kernels in one per group of cases. Each process group is ended as a whole
+when its time is up, so a process that hangs or breaks the GPU's context affects no other. --out
+holds at most 8 files, written as results come: rows.jsonl, summary.json, and logs whose lines begin
 with the name of the process.
 
-A part has passed, failed, run out of time or not run. The exit status is 0 if all parts passed; in
-a rehearsal, if all parts passed that can run without a GPU.
+A part passes, fails, runs out of time or is not run. The exit status is 0 if all parts pass; in a
+rehearsal, if all parts pass that can run without a GPU.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ CORES = os.cpu_count() or 1
 AT_A_TIME = min(8, CORES)
 LEAST_RECALL = 0.26  # recall@50 on Gowalla's test pairs
 
-# Families of tests/test_cuda.py: a test is of the first whose word its id holds, or of the rest.
+# Families of tests/ops/test_cuda.py: a test belongs to the first word in its id, or to the rest.
 OPS = (
-    *("weighted_hamming_topk", "hamming_topk", "score_tables", "smooth_rank", "propagate"),
-    *("fixed_order_mm", "pack_codes", "sign_swish_backward", "sign_swish", "sign_ste"),
-    *("sign_fourier", "sign_guided", "tanh_continuation"),
+    *("hamming_topk", "score_tables", "smooth_rank", "propagate", "fixed_order_mm", "pack_codes"),
+    *("sign_swish_backward", "sign_swish", "sign_ste", "sign_fourier", "sign_guided"),
+    "tanh_continuation",
 )
 OTHERS = ("training", "compiled")
 REST = "rest"
-# Groups of benchmarks/gpu.py, with their shares of the part's time.
+# Groups of benchmarks.gpu.rows, with their shares of the part's time.
 GROUPS = {
     **{"elementwise": 1.2, "tables": 2.5, "propagation": 1.2, "ranks": 1.2},
     **{"topk": 2.0, "loss": 1.2, "steps": 1.5},
@@ -92,17 +92,17 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class Part:
-    """What is done, and how.
+    """A part of the check.
 
     Attributes:
-        minutes: of 9; of more or fewer in proportion.
-        rehearsal: the same without a GPU; 0 for what needs one.
-        commands: what it runs; or why it cannot.
-        needs: of "library" and "pydantic", besides the GPU.
+        minutes: its share of 9 minutes, which --minutes scales.
+        rehearsal: its share in a rehearsal; 0 if it needs a GPU.
+        commands: gives the commands it runs, or the reason why it cannot run.
         log: stem of the file that its output goes to.
-        order: "together", AT_A_TIME of them; "alone", one after the other, each with
-            its share of the time; "chain", one after the other while they pass.
-        shows: whether its output is printed, but for indented lines.
+        needs: "library" and "pydantic", as far as it needs them besides the GPU.
+        order: "together", AT_A_TIME of them; "alone", one after the other, each with its share of
+            the time; "chain", one after the other while they pass.
+        shows: whether its output is printed, except for indented lines.
     """
 
     minutes: float
@@ -115,7 +115,7 @@ class Part:
 
 
 class Check:
-    """A run: its options, what the machine has, and the processes that are running."""
+    """A run of the check: its options, what the machine lacks, and the running processes."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.device: str = options.device
@@ -124,12 +124,12 @@ class Check:
         self.out: Path = options.out
         self.commit: str | None = options.commit
         self.groups = Groups(ROOT)
-        self.lacks: dict[str, str] = {}  # gpu, library, pydantic: why, empty if it is there
+        self.lacks: dict[str, str] = {}  # gpu, library, pydantic: why it is missing, or empty
 
     def environment(self, at_a_time: int = 1) -> dict[str, str]:
-        """Of children: this checkout and what was carried come first, then what is set already."""
+        """The environment of children: this checkout and what was carried come first."""
         found = dict(os.environ)
-        ours = [ROOT, ROOT / "benchmarks", CARRIED / "site"]
+        ours = [ROOT, CARRIED / "site"]
         modules = [str(path) for path in ours if path.is_dir()]
         modules += [found["PYTHONPATH"]] if found.get("PYTHONPATH") else []
         programs = [str(Path(sys.executable).parent), found.get("PATH", os.defpath), str(CUDA)]
@@ -137,7 +137,7 @@ class Check:
         found["PATH"] = os.pathsep.join(programs)
         found["PYTHONUNBUFFERED"] = "1"
         found.setdefault("TORCH_CUDA_ARCH_LIST", "9.0")
-        # Threads that wait give way: spinning takes the time of the processes beside.
+        # Waiting threads give way: spinning would take time from the other processes.
         found.setdefault("OMP_WAIT_POLICY", "passive")
         if at_a_time > 1:
             found["OMP_NUM_THREADS"] = str(max(1, CORES // at_a_time))
@@ -148,7 +148,7 @@ class Check:
         return found
 
     def look(self, seconds: float, log: Log) -> None:
-        """Asks what the machine has."""
+        """Find out what the machine lacks."""
         command = Command("look", [sys.executable, "-c", PROBE, self.device])
         outcome = self.groups.run(command, min(60.0, seconds), self.environment(), log)
         answers = [line for line in outcome.last_lines if line.startswith("{")]
@@ -160,20 +160,20 @@ class Check:
             self.lacks = dict.fromkeys(("gpu", "library", "pydantic"), reason)
 
     def obstacle(self, part: Part) -> str:
-        """What a part needs and the machine lacks, and why; empty if it can run."""
+        """What a part needs and the machine lacks, with the reason; empty if it can run."""
         if not self.cuda and part.rehearsal == 0:
             return "needs a GPU"
         needs = (*(("gpu",) if self.cuda else ()), *part.needs)
         return next((f"{name}: {self.lacks[name]}" for name in needs if self.lacks[name]), "")
 
     def is_excused(self, part: Part) -> bool:
-        """A rehearsal goes without the GPU and pydantic, as the machine that it is for may."""
+        """Whether a part may go without running: a rehearsal needs neither GPU nor pydantic."""
         rest = [name for name in part.needs if name != "library"]
         lacks = part.rehearsal == 0 or any(self.lacks[name] for name in rest)
         return not self.cuda and lacks
 
     def run(self, name: str, part: Part, due: float) -> tuple[Outcome, dict[str, Outcome]]:
-        """What came of a part, and of each of its processes; `due` on the monotonic clock."""
+        """The outcome of a part and of each of its processes; `due` is a time.monotonic()."""
         started = time.monotonic()
         with open(self.out / f"{part.log}.log", "a", encoding="utf-8") as file:
             if not self.lacks:
@@ -228,7 +228,7 @@ class Check:
 
 
 def families() -> dict[str, str]:
-    """Expressions for pytest -k that part the tests: none is of two, and none is of none."""
+    """Expressions for pytest -k, of which each test satisfies exactly one."""
     found, before = {}, ""
     for word in (*OPS, *OTHERS):
         found[word] = word + before
@@ -240,17 +240,17 @@ def families() -> dict[str, str]:
 def pytest(expression: str) -> list[str]:
     options = ["-m", "cuda", "-vv", "-W", "default", "--tb=short"]
     options += ["-p", "no:cacheprovider", "-p", "no:faulthandler"]
-    return [sys.executable, "-m", "pytest", "tests/test_cuda.py", *options, "-k", expression]
+    return [sys.executable, "-m", "pytest", "tests/ops/test_cuda.py", *options, "-k", expression]
 
 
-# Where all tests are skipped, for want of a GPU, none has passed.
+# If all tests are skipped because there is no GPU, none has passed.
 SOME_PASSED = r"\b[1-9]\d* passed"
 SOME_SKIPPED = r"\b[1-9]\d* (passed|skipped)"  # in a rehearsal
 
 
 def facts(check: Check) -> list[Command]:
-    script = ["benchmarks/gpu_facts.py", "--device", check.device]
-    return [Command("facts", [sys.executable, *script, "--out", str(check.out / "rows.jsonl")])]
+    module = ["-m", "benchmarks.gpu.facts", "--device", check.device]
+    return [Command("facts", [sys.executable, *module, "--out", str(check.out / "rows.jsonl")])]
 
 
 def build(check: Check) -> list[Command]:
@@ -280,9 +280,9 @@ def correctness(check: Check) -> list[Command]:
 
 
 def kernels(check: Check) -> list[Command]:
-    script = [sys.executable, "benchmarks/gpu.py", "--device", check.device]
-    script += ["--out", str(check.out / "rows.jsonl")] + ([] if check.cuda else ["--quick"])
-    return [Command(name, [*script, name], share) for name, share in GROUPS.items()]
+    words = [sys.executable, "-m", "benchmarks.gpu.rows", "--device", check.device]
+    words += ["--out", str(check.out / "rows.jsonl")] + ([] if check.cuda else ["--quick"])
+    return [Command(name, [*words, name], share) for name, share in GROUPS.items()]
 
 
 def train(check: Check) -> list[Command] | str:
@@ -354,11 +354,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--minutes", type=float, default=9.0, help="for all parts together")
-    parser.add_argument("--data", type=Path, help="folder that holds gowalla")
+    parser.add_argument("--minutes", type=float, default=9.0, help="minutes for all parts together")
+    parser.add_argument("--data", type=Path, help="folder that contains gowalla")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu-check")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--commit", help="of this copy, for the rows, where git cannot say")
+    parser.add_argument("--commit", help="commit of this copy, for the rows, if git cannot tell")
     options = parser.parse_args(arguments)
     unknown = [part for part in options.parts if part not in PARTS]
     if unknown:

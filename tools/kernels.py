@@ -1,7 +1,7 @@
-"""`make kernels`: what the compiler made of every CUDA kernel, into docs/kernels.md.
+"""`make kernels`: writes what the compiler makes of every CUDA kernel to build/kernels.md.
 
-Needs nvcc, no GPU. Registers, shared memory and spills are what ptxas reports, widths of loads what
-stands in the PTX. The table is of one version of nvcc; a test checks that it names every kernel.
+Needs nvcc but no GPU. Registers, shared memory and spills are those that ptxas reports; widths of
+loads are taken from the PTX. The table holds for one version of nvcc.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "kernels.md"
+PAGE = ROOT / "build" / "kernels.md"
 ARCHITECTURES = ("80", "90")
 OPTIONS = ["-std=c++17", "-O3", "-DUSE_CUDA", "-Xcompiler", "-fPIC"]  # as CMakeLists.txt has them
 
@@ -31,17 +31,17 @@ LOAD = re.compile(r"\bld(?:\.global)?(?:\.\w+)*?(?:\.v(\d))?\.[bfsu](\d+)\s+\{?%
 
 @dataclass
 class Kernel:
-    """One kernel for one architecture; bytes."""
+    """One kernel for one architecture; sizes in bytes."""
 
     registers: int
     shared: int
     stack: int
     spills: int
-    load: int  # the widest from memory that is not known to be another than global
+    load: int  # the widest from global memory
 
 
 def compile_source(source: Path, folder: str) -> tuple[str, dict[str, str]]:
-    """What ptxas said, and the PTX of each architecture."""
+    """The report of ptxas, and the PTX of each architecture."""
     targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
     keep = ["--keep", f"--keep-dir={folder}"]
     out = ["-Xptxas=-v", "-c", str(source), "-o", f"{folder}/{source.stem}.o"]
@@ -54,7 +54,7 @@ def compile_source(source: Path, folder: str) -> tuple[str, dict[str, str]]:
 
 
 def widest_loads(ptx: str) -> dict[str, int]:
-    """By kernel, bytes of its widest load."""
+    """Bytes of the widest load, by kernel."""
     found = {}
     for body in ptx.split(".visible .entry ")[1:] + ptx.split("\n.entry ")[1:]:
         name = re.match(r"\w+", body)[0]
@@ -66,7 +66,7 @@ def widest_loads(ptx: str) -> dict[str, int]:
 
 
 def kernels_of(source: Path) -> dict[str, dict[str, Kernel]]:
-    """By mangled name and architecture."""
+    """The kernels of a source, by mangled name and architecture."""
     with tempfile.TemporaryDirectory() as folder:
         said, ptx = compile_source(source, folder)
     loads = {arch: widest_loads(text) for arch, text in ptx.items()}
@@ -134,6 +134,7 @@ def main() -> None:
         rows += [(source.stem, n, k) for n, k in zip(names, found.values(), strict=True)]
     rows.sort(key=lambda row: row[:2])
     said = subprocess.run(["nvcc", "--version"], capture_output=True, text=True, check=True).stdout
+    PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(rows, re.search(r"release ([\d.]+)", said)[1]))
     print(f"{len(rows)} kernels in {PAGE.relative_to(ROOT)}")
 

@@ -1,11 +1,11 @@
-"""Installs the newest wheel of a folder into fresh environments and runs what it promises.
+"""Installs the newest wheel of a folder into fresh environments, and tries it there.
 
     python tools/try_wheel.py dist [VERSION...]
 
-One environment sees this one's torch and other dependencies, but not its hashgcn; for each VERSION
-another has that torch instead, from a package index, and the sources that see torch's headers are
-compiled against that torch's, warnings as errors. HASHGCN_CUDA=1: the wheel must hold the CUDA
-library, which a torch with CUDA then loads, whether there is a GPU or not.
+One environment has this one's torch and other dependencies, but not its hashgcn. For each VERSION
+there is another with that torch from a package index; the sources that include torch's headers are
+compiled against it, with warnings as errors. With HASHGCN_CUDA=1 the wheel must hold the CUDA
+library, which a torch with CUDA loads even without a GPU.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ model = hashgcn.models.RecallHash(code_length=32, epochs=1, validation_fraction=
 model.fit(data, progress=False)
 items, scores = model.recommend(["user-0003"], k=3)
 assert items.shape == (1, 3)
-assert model.metrics["test"]["recall@20"] > 2 * model.metrics["popularity_ranking"]["recall@20"]
+found = model.evaluate(data)
+assert found.test == model.metrics.test
+assert found.test["recall@20"] > 2 * found.popularity["recall@20"]
 assert (package / "py.typed").is_file()
 print("installed, trained and recommended")
 """
@@ -73,7 +75,7 @@ def main(folder: Path, versions: list[str]) -> None:
 
 
 def try_in_environment(wheel: Path, version: str | None) -> None:
-    """Compile, import, train, recommend, the command line; with this torch or another version."""
+    """Compile, import, train, recommend and run the command line with some version of torch."""
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([sys.executable, "-m", "venv", scratch], check=True)
         python = Path(scratch) / "bin" / "python"
@@ -81,11 +83,11 @@ def try_in_environment(wheel: Path, version: str | None) -> None:
         packages = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
         options = ["-q", "--disable-pip-version-check"]
         if version is not None:
-            # Few of its modules are imported: byte code of all would take longer than the rest.
+            # Few of its modules are imported, and compiling all of them would take too long.
             install = [python, "-m", "pip", "install", *options, "--no-compile"]
             subprocess.run([*install, f"torch=={version}"], check=True)
             compile_glue(Path(packages) / "torch", Path(scratch) / "glue")
-        # A line of its own path: dependencies come after the wheel's own files.
+        # A .pth file, so that dependencies come after the wheel's own files.
         lines = "\n".join(site.getsitepackages())
         (Path(packages) / "dependencies.pth").write_text(lines + "\n")
         options += ["--no-deps", "--no-index", "--ignore-installed"]
@@ -98,13 +100,13 @@ def try_in_environment(wheel: Path, version: str | None) -> None:
 
 
 def compile_glue(torch: Path, build: Path) -> None:
-    """Compile what sees torch's headers against those of the package in the folder `torch`."""
+    """Compile the sources that include torch's headers against those in the folder `torch`."""
     options = [
         f"-DPython_EXECUTABLE={sys.executable}",
         f"-DHASHGCN_TORCH={torch}",
         f"-DHASHGCN_CUDA={CUDA}",
         "-DHASHGCN_WERROR=ON",
-        "-DCMAKE_BUILD_TYPE=None",  # no optimisation: none of it is run
+        "-DCMAKE_BUILD_TYPE=None",  # without optimisation, as nothing is run
     ]
     jobs = ["-j", os.environ["MAX_JOBS"]] if "MAX_JOBS" in os.environ else []
     for command in (

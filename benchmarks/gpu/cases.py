@@ -1,7 +1,7 @@
-"""What benchmarks/gpu.py times: raw ops at Gowalla's shapes, their floors, and what is right.
+"""What rows.py times: raw ops at Gowalla's shapes, with their floors and the right results.
 
-A case's arguments lie on the device when it is made; run() launches the op and nothing else. Cases
-come in groups, each of which gpu.py's caller may run in a process of its own.
+The arguments of a case are on the device when it is made; run() launches the op and nothing else.
+Cases come in groups, each of which can run in a process of its own.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from bench_propagate import Halves
 from torch import Tensor
 
 from benchmarks.harness.inputs import Inputs, mask_positives, random_words
 from benchmarks.harness.pairwise import in_chunks, smooth_ranks
+from benchmarks.harness.sparse_chain import Halves
 from hashgcn.graph import BipartiteGraph
 from hashgcn.nn import SmoothRecallLoss
 from hashgcn.ops import score_tables
@@ -109,12 +109,6 @@ def elementwise(p: Problem) -> Iterator[Case]:
         *("sign_swish", shape, lambda: OPS.sign_swish.default(x, beta)),
         work={"bytes": "8 * elements"},
         exact=lambda: (signs(),),
-    )
-    yield Case(
-        *("sign_swish_pack", shape, lambda: OPS.sign_swish_pack.default(x, beta)),
-        work={"bytes": "8 * elements + elements / 8"},
-        exact=lambda: (signs(), words()),
-        part=lambda results: (results[0], results[1][some]),
     )
 
     def gradient(dtype: torch.dtype) -> Tensors:
@@ -348,26 +342,6 @@ def topk(p: Problem) -> Iterator[Case]:
         work={"bytes": "bits / 8 * items", "popcounts": "items * bits / 32"},
         exact=partial(OPS.hamming_topk.default, query, catalogue, k, BITS, None, None, None),
     )
-    segments = 4
-    rows = [p.size(1024, 64), cpu.num_items]
-    words = [random_words(n * segments, BITS, n).view(n, segments, 1) for n in rows]
-    scales = [torch.randn(n, segments, generator=torch.Generator().manual_seed(n)) for n in rows]
-    inputs = (*words, *scales)
-    lists = (k, BITS, None, None, None)
-    yield Case(
-        "weighted_hamming_topk",
-        {"queries": rows[0], "items": rows[1], "segments": segments, "bits": BITS, "k": k},
-        partial(OPS.weighted_hamming_topk.default, *(x.to(p.device) for x in inputs), *lists),
-        work={
-            "bytes": "segments * (bits / 8 + 4) * (queries + items) + 12 * k * queries",
-            "popcounts": "queries * items * segments * bits / 32",
-            "multiply_adds": "queries * items * segments",
-        },
-        exact=lambda: OPS.weighted_hamming_topk.default(
-            *(words[0][:few], words[1], scales[0][:few], scales[1]), *lists
-        ),
-        part=lambda results: tuple(x[:few] for x in results),
-    )
 
 
 def scored(users: Tensor, items: Tensor, graph: BipartiteGraph, k: int) -> list[Tensor]:
@@ -430,23 +404,24 @@ def of_chunk(values: Tensor, row: Tensor, rows: Tensor) -> Tensor:
 
 
 class Training:
-    """A network whose steps may be captured: learning rate and users stay where they are."""
+    """A network whose steps can be captured: learning rate and users stay where they are."""
 
     def __init__(self, p: Problem, batch: int) -> None:
         from hashgcn.models import RecallHash
-        from hashgcn.train.settings import RecallHashSettings
+        from hashgcn.networks.base import Step
 
-        settings = RecallHashSettings(code_length=BITS, batch_users=batch)
+        settings = RecallHash(code_length=BITS, batch_users=batch).settings
         self.graph, self.users = p.graph, p.inputs.batch(batch).to(p.device)
-        self.width = settings.taste_bits
-        self.network = RecallHash.network(p.graph, settings).to(p.device)
-        rate = torch.tensor(settings.learning_rate, device=p.device)
+        self.width, self.at = settings.network.taste_bits, Step(0, 0, 0.5)
+        network = RecallHash.network(p.graph, settings.network, settings.train.seed)
+        self.network = network.to(p.device)
+        rate = torch.tensor(settings.train.learning_rate, device=p.device)
         self.adam = torch.optim.Adam(self.network.parameters(), lr=rate, capturable=p.cuda)
 
     def step(self) -> None:
         with torch.enable_grad():
             self.adam.zero_grad(set_to_none=True)
-            self.network.loss(self.graph, self.users, 0.5).backward()
+            self.network.loss(self.graph, self.users, self.at).backward()
             self.adam.step()
 
     def parameters(self) -> Tensors:
@@ -507,9 +482,9 @@ def captured_step(p: Problem, batch: int, shape: dict[str, int], work: dict[str,
 
 
 def pydantic_missing() -> str:
-    """Why the steps, whose settings need pydantic, cannot be made; empty if they can."""
+    """Why a training step, whose settings need pydantic, cannot be made; empty if it can."""
     try:
-        import hashgcn.train.settings  # noqa: F401
+        import hashgcn.settings  # noqa: F401
     except ImportError as error:
         return str(error)
     return ""

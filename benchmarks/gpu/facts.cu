@@ -1,5 +1,5 @@
 // What a GPU does in a second: loops that do one thing each, timed by CUDA events, for
-// benchmarks/gpu_facts.py.
+// facts.py.
 //
 // One block has each multiprocessor to itself, so that cycles, which its first thread counts, are
 // those in which the multiprocessor did operations / multiprocessors of the loop's operations. Sums

@@ -1,11 +1,11 @@
-"""Facts of a GPU, from which floors are computed: what it copies, multiplies, counts per second.
+"""Rates of a GPU, from which floors are computed: what it copies, multiplies, counts per second.
 
-    python benchmarks/gpu_facts.py --out rows.jsonl
-    python benchmarks/gpu_facts.py --out rows.jsonl --device cpu   # rehearsal: what torch can do
+    python -m benchmarks.gpu.facts --out rows.jsonl
+    python -m benchmarks.gpu.facts --out rows.jsonl --device cpu    # a rehearsal, by torch alone
 
-One JSON line per fact, appended as it is measured; benchmarks/gpu.py reads them from the same file.
-Copies and the bfloat16 product are torch's; the other loops are those of gpu_facts.cu, which nvcc
-compiles on the spot into build/gpu_facts.so. Neither needs hashgcn's libraries.
+A JSON line per fact is appended as it is measured; rows.py reads them from the same file. Copies
+and the bfloat16 product are torch's. The other loops are those of facts.cu, which nvcc compiles
+into build/gpu_facts.so if that is missing. None of them needs hashgcn's libraries.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LIBRARY = machine.ROOT / "build" / "gpu_facts.so"
 ARCHITECTURES = ("arch=compute_80,code=[sm_80,compute_80]", "arch=compute_90a,code=sm_90a")
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC,-Wall")
 
-# What the loops of gpu_facts.cu do, with the unit of a second's work.
+# What the loops of facts.cu count.
 LOOPS = {
     "l2_bytes": "bytes read from the second cache",
     "popcounts": "popcounts of 32 bits",
@@ -44,9 +44,9 @@ LOOPS = {
     "shared_atomics": "atomic additions in shared memory, one bank per lane",
     "shared_atomics_on_one_word": "atomic additions in shared memory, all lanes on one word",
 }
-# The same as they are written of an H200: 132 multiprocessors at 1.98 GHz with 16 popcounts, 16
-# special functions and 128 multiply-adds per cycle; a copy of 4.3 TB/s, a bfloat16 product of 790
-# TFLOP/s and a second cache of 5.5 TB/s, as people have measured them.
+# The same of an H200 as published: 132 multiprocessors at 1.98 GHz with 16 popcounts, 16 special
+# functions and 128 multiply-adds per cycle; a copy of 4.3 TB/s, a bfloat16 product of 790 TFLOP/s
+# and a second cache of 5.5 TB/s, as others have measured them.
 _H200_CYCLES = 132 * 1.98e9
 H200 = {
     "bytes": 4.3e12,
@@ -59,21 +59,21 @@ H200 = {
 
 
 def about(device: torch.device) -> dict[str, Any]:
-    """What every row says of where and from what it was made."""
+    """The fields of a row that say where and with what it was made."""
     cuda = device.type == "cuda"
     return {
         "gpu": torch.cuda.get_device_name(device) if cuda else None,
         "driver": smi("driver_version") if cuda else None,
         "cuda": torch.version.cuda,
         "versions": machine.versions(),
-        # Where the checkout came without git, the caller says what it is a copy of.
+        # For a copy without git, the caller gives the commit.
         "commit": os.environ.get("HASHGCN_COMMIT") or machine.commit(),
         "date": machine.today(),
     }
 
 
 def smi(query: str) -> str:
-    """Of the first GPU; "unknown" where nvidia-smi does not say."""
+    """An answer of nvidia-smi for the first GPU, or "unknown"."""
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits", "-i", "0"]
     try:
         return subprocess.check_output(command, text=True).splitlines()[0].strip()
@@ -89,7 +89,7 @@ def measured(path: Path, gpu: str | None) -> dict[str, float]:
 
 
 def compiled() -> ctypes.CDLL:
-    """The loops; compiled unless that was done, which the machine that compiles may do for others.
+    """The library of loops, which is compiled unless it exists and is newer than its source.
 
     Raises:
         RuntimeError: there is neither the library nor nvcc, or nvcc fails.
@@ -106,7 +106,7 @@ def compiled() -> ctypes.CDLL:
 def compile_loops(
     nvcc: str, library: Path, *options: str, targets: Sequence[str] = ARCHITECTURES
 ) -> str:
-    """Returns what nvcc said."""
+    """Compile facts.cu; returns the output of nvcc."""
     library.parent.mkdir(parents=True, exist_ok=True)
     command = [nvcc, *OPTIONS, *options, *(f"-gencode={target}" for target in targets)]
     command += ["-o", str(library), str(SOURCE)]
@@ -130,7 +130,7 @@ def card(device: torch.device) -> dict[str, Any]:
 
 
 def loop(library: ctypes.CDLL, name: str, multiprocessors: int) -> dict[str, Any]:
-    """What a loop of gpu_facts.cu does per second, and per multiprocessor and cycle."""
+    """What a loop of facts.cu does per second, and per multiprocessor and cycle."""
     milliseconds, cycles, operations = (ctypes.c_double() for _ in range(3))
     results = [ctypes.byref(x) for x in (milliseconds, cycles, operations)]
     code = getattr(library, f"measure_{name}")(*results)

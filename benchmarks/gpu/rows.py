@@ -1,14 +1,14 @@
 """Microseconds of the CUDA ops beside what the GPU's memory and arithmetic allow.
 
-    python benchmarks/gpu.py --out rows.jsonl [GROUP ...]
-    python benchmarks/gpu.py --device cpu --quick --out rows.jsonl     # rehearsal, measures nothing
+    python -m benchmarks.gpu.rows --out rows.jsonl [GROUP ...]
+    python -m benchmarks.gpu.rows --device cpu --quick --out rows.jsonl    # a rehearsal
 
-One JSON line per case of gpu_cases.py, appended as it is made. Floors are the case's formulas over
-the rates that gpu_facts.py wrote into the same file and, beside them, over those of an H200 as they
-are written. Integers and signs have to be equal to what they are compared with. A sum is WRONG, and
-the exit status 1, if its largest error against float64, as part of the largest entry, is above
-RIGHT and above TIMES_PLAIN times that of plain torch. A second table says how long every kernel of
-a case took, where the profiler sees kernels.
+A JSON line per case of cases.py is appended as it is made. Floors are the case's formulas over the
+rates that facts.py wrote into the same file and, beside them, over the published rates of an H200.
+Integers and signs have to be equal to what they are compared with. A sum is WRONG, and the exit
+status 1, if its largest error against float64, as a fraction of the largest entry, is above RIGHT
+and above TIMES_PLAIN times that of plain torch. A second table says how long each kernel of a case
+took, where the profiler sees kernels. A rehearsal measures nothing.
 """
 
 from __future__ import annotations

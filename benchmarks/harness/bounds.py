@@ -1,4 +1,4 @@
-"""The machine's ceilings, measured in the run they judge: bandwidth and arithmetic."""
+"""The machine's ceilings of bandwidth and arithmetic, measured in the run that they bound."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-# Bytes that a copy reads and writes in all: in a core's second cache, in the third, in memory.
+# Bytes that a copy reads and writes: within a core's second cache, the third one, and memory.
 COPY_BYTES = (1 << 20, 24 << 20, 512 << 20)
 LANES = 192  # of bounds.c
-# Passes of its loops: about 20 ms, long against the start of a thread.
+# Passes of its loops: about 20 ms, much longer than a thread takes to start.
 POPCOUNT_PASSES, MULTIPLY_PASSES, ADDER_PASSES = 150_000, 5_000_000, 10_000_000
 ADDERS = 6  # of bounds.c
 REPEATS = 5
@@ -26,11 +26,11 @@ REPEATS = 5
 
 @cache
 def measure(threads: int) -> dict[str, object]:
-    """Ceilings of `threads` threads, each the best of several runs.
+    """Ceilings of a number of threads, each the best of several runs.
 
     Returns:
-        popcounts and full_adders (of 64-bit words) and multiply_adds (of float32) a second, and
-        copy: bytes read and written a second, by the number of bytes that a copy touches.
+        "popcounts" and "full_adders" of 64-bit words and "multiply_adds" of float32 per second, and
+        "copy": bytes read and written per second, by the number of bytes that a copy touches.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -66,7 +66,7 @@ def measure(threads: int) -> dict[str, object]:
 
 
 def copy_rate(bounds: dict, working_set: int) -> float:
-    """Bytes a second of the fastest copy measured that is no smaller than the working set."""
+    """Bytes per second of the fastest measured copy that is not smaller than the working set."""
     copy = bounds["copy"]
     return max(copy[size] for size in copy if size >= min(working_set, max(copy)))
 

@@ -1,4 +1,4 @@
-"""The reference compiled by torch.compile."""
+"""Contenders that torch.compile has compiled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch._dynamo  # loaded before the collector is frozen, see conftest
 
-from benchmarks.harness.harness import Contender, Skipped
+from benchmarks.harness.race import Contender, Skipped
 
 
 def compiled(
@@ -20,9 +20,9 @@ def compiled(
     quick: bool,
     then: Callable[[Any], Any] = lambda result: result,
 ) -> Contender | Skipped:
-    """A contender that runs torch.compile(function)(*arguments), and `then` on its result.
+    """A contender that runs torch.compile(function)(*arguments) and `then` on its result.
 
-    Compiled anew for every case: code for the CPU is made for a number of threads.
+    It is compiled again for every case, because code for the CPU depends on the number of threads.
     """
     fast = compile_function(function, quick)
     if isinstance(fast, Skipped):
@@ -33,9 +33,12 @@ def compiled(
 def compile_function(
     function: Callable[..., Any], quick: bool, dynamic: bool = False
 ) -> Callable[..., Any] | Skipped:
-    """torch.compile(function), in one graph; dynamic: for inputs of any size.
+    """torch.compile(function) in one graph.
 
-    Not in quick runs, which test the suite and would mostly wait for the compiler.
+    Args:
+        function: what to compile.
+        quick: do not compile; a run that tests the suite would mostly wait for the compiler.
+        dynamic: compile for inputs of any size.
     """
     if quick:
         return Skipped("torch.compile", "not compiled in a quick run")

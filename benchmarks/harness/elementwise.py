@@ -1,4 +1,4 @@
-"""Races of an elementwise op with a gradient against its reference: forward, backward and both."""
+"""An elementwise op with a gradient against its reference: forward, backward and both."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness.compiled import compile_function
-from benchmarks.harness.harness import Case, Contender, Skipped, Work, close
+from benchmarks.harness.race import Case, Contender, Skipped, Work, close
 
 MODES = ["forward", "backward", "both"]
 Function = Callable[[Tensor], Tensor]
-# The plain forms round each of their operations to float32.
+# The plain forms round the result of each operation to float32.
 NEAR = close(1e-3, 1e-5)
 
 
@@ -27,11 +27,17 @@ def race_modes(
     quick: bool,
     backward_numbers: int = 3,
 ) -> None:
-    """Time ours(x) against plain(x), eager with autograd and compiled.
+    """Time ours(x) against plain(x), both eager with autograd and compiled.
 
     Args:
-        case: the case of some work, in `mode`.
-        backward_numbers: numbers that the backward pass reads and writes for an element.
+        race: the fixture.
+        case: gives the case for some work, in `mode`.
+        mode: one of MODES.
+        x: the input.
+        ours: our op.
+        plain: its reference.
+        quick: compile nothing.
+        backward_numbers: numbers per element that the backward pass reads or writes.
     """
     wanted = x.clone().requires_grad_()
     grad = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
@@ -49,7 +55,7 @@ def race_modes(
     fast = compile_function(plain, quick)
     numbers = {"forward": 2, "backward": backward_numbers, "both": 2 + backward_numbers}[mode]
     work = Work(
-        f"{numbers} numbers of 4 bytes read or written for each element", 4 * numbers * x.numel()
+        f"{numbers} numbers of 4 bytes read or written per element", 4 * numbers * x.numel()
     )
     race(
         case(work),

@@ -1,4 +1,4 @@
-"""What the cases run on: Gowalla, or interactions of its shape, and random or trained codes."""
+"""The cases' inputs: Gowalla or interactions of its shape, and random or trained codes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from hashgcn.graph import BipartiteGraph
 from hashgcn.ops import unpack_codes
 
 CACHE = ROOT / "build" / "benchmarks"  # not in git
-EPOCHS = 2  # of the codes' training: long enough for the skew and the ties of trained codes
-FLIPS = 3
+EPOCHS = 2  # enough for the skewed distances and the ties of trained codes
+FLIPS = 3  # random bits that are flipped in each item of a catalogue of any size
 _FORMAT = "hashgcn.benchmark_codes"
 
 
 def real_data() -> Path:
-    """The real Gowalla's folder, there or not: in HASHGCN_DATA, or shared/data by the checkout."""
+    """Folder of the real Gowalla, in HASHGCN_DATA or in ../shared/data; it need not exist."""
     return Path(os.environ.get("HASHGCN_DATA", ROOT.parent / "shared" / "data")) / "gowalla"
 
 
@@ -49,7 +49,7 @@ class Inputs:
 
     @property
     def name(self) -> str:
-        """For rows: where the interactions come from."""
+        """Where the interactions come from, for rows."""
         if self.is_real:
             return "gowalla"
         return "generated" if self.quick else "generated, gowalla's counts"
@@ -65,10 +65,10 @@ class Inputs:
 
     @cached_property
     def graph(self) -> BipartiteGraph:
-        return BipartiteGraph.from_interactions(self.dataset.train)
+        return self.dataset.train.graph()
 
     def batch(self, size: int) -> Tensor:
-        """User rows of a step."""
+        """User rows of a training step."""
         generator = torch.Generator().manual_seed(0)
         return torch.randperm(self.shape.users, generator=generator)[:size]
 
@@ -83,10 +83,10 @@ class Inputs:
         return tuple(unpack_codes(words, bits) for words in self.codes(kind, bits))
 
     def catalogue(self, kind: str, bits: int, items: int, queries: int) -> tuple[Tensor, Tensor]:
-        """Packed queries and items of any number.
+        """Packed queries and items, any number of them.
 
-        Trained: items are trained items drawn at random with FLIPS random bits of each flipped (a
-        bit drawn twice flips back); queries are trained users.
+        Of kind "trained", the queries are trained users, and the items are trained items drawn at
+        random, of each of which FLIPS random bits are flipped (a bit drawn twice flips back).
         """
         if kind == "random":
             return random_words(queries, bits, 1), random_words(items, bits, 2)
@@ -104,19 +104,14 @@ class Inputs:
         source = self.name.split(",")[0]
         path = CACHE / f"{source}-{self.shape.users}-{bits}-bits-{EPOCHS}-epochs.safetensors"
         if not path.exists():
-            # Settings need pydantic, which the ops and their benchmarks go without.
+            # Models need pydantic, which the ops and their benchmarks do without.
             from hashgcn.models import RecallHash
-            from hashgcn.train.loop import Trainer
-            from hashgcn.train.settings import RecallHashSettings
 
             CACHE.mkdir(parents=True, exist_ok=True)
-            settings = RecallHashSettings(code_length=bits, epochs=EPOCHS, validation_fraction=0)
-            trainer = Trainer(
-                RecallHash.network, self.dataset, settings, torch.device("cpu"), None, False
-            )
-            trainer.run_phase(EPOCHS)
-            codes = zip(("users", "items"), trainer.network.codes(self.graph), strict=True)
-            arrays = {name: words.numpy() for name, words in codes}
+            model = RecallHash(code_length=bits, epochs=EPOCHS, validation_fraction=0)
+            recommender = model.fit(self.dataset, progress=False).recommender
+            assert recommender is not None
+            arrays = {"users": recommender.user_codes, "items": recommender.index.codes}
             save_arrays(path, arrays, {"format": _FORMAT})
         arrays, _ = load_arrays(path, _FORMAT)
         return torch.from_numpy(arrays["users"]), torch.from_numpy(arrays["items"])

@@ -1,4 +1,4 @@
-"""What a row says of its machine, its libraries and its commit."""
+"""The machine, the libraries and the commit that results were made with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 
 from hashgcn import __version__
-from hashgcn.cli import info
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
 LIBRARIES = ("torch", "numpy", "scipy", "faiss-cpu", "usearch", "pytest-benchmark")
 
 
@@ -22,8 +22,9 @@ LIBRARIES = ("torch", "numpy", "scipy", "faiss-cpu", "usearch", "pytest-benchmar
 def describe() -> dict[str, str | int]:
     """Processor, cores, caches and memory."""
     memory = next(iter(_lines("/proc/meminfo", r"MemTotal:\s*(\d+)")), "0")
+    models = _lines("/proc/cpuinfo", r"model name\s*: (.*)")
     found: dict[str, str | int] = {
-        "cpu": info.cpu(),
+        "cpu": models[0].strip() if models else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(memory) / 2**20),
         "system": f"{platform.system()} {platform.machine()}",
@@ -38,9 +39,9 @@ def describe() -> dict[str, str | int]:
 
 
 class Others:
-    """Context whose `share` is the part of the processors' time that others took inside it.
+    """Context whose `share` is the fraction of the processors' time that others took inside it.
 
-    Other processes and, where the kernel tells, other virtual machines; None outside Linux.
+    Others are processes and, where the kernel reports it, virtual machines. None outside Linux.
     """
 
     share: float | None = None
@@ -56,7 +57,7 @@ class Others:
 
     @staticmethod
     def _now() -> tuple[float, float, float]:
-        """Busy and all seconds of the processors, and busy ones of this process."""
+        """Seconds that the processors were busy, seconds in all, and those of this process."""
         found = _lines("/proc/stat", r"(?m)^cpu +(.*)$")
         times = os.times()
         if not found:
@@ -67,7 +68,7 @@ class Others:
 
 
 def slug() -> str:
-    """Of a results file: one a machine."""
+    """The machine's name in the names of files."""
     found = describe()
     text = f"{found['cpu']} {found['cores']} cores"
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
@@ -75,6 +76,7 @@ def slug() -> str:
 
 @cache
 def versions() -> dict[str, str]:
+    """Versions of hashgcn, Python and the LIBRARIES that are installed."""
     found = {"hashgcn": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -84,19 +86,25 @@ def versions() -> dict[str, str]:
     return found
 
 
+def core_versions() -> dict[str, str]:
+    """Versions of what results of training depend on."""
+    return {name: versions()[name] for name in ("hashgcn", "torch", "numpy", "python")}
+
+
 @cache
 def commit() -> str:
-    """Of the checkout, "+" if kernels or package differ from it."""
+    """The checkout's commit, with a "+" if the code differs from it; "unknown" without git."""
     try:
         head = _git("rev-parse", "--short=10", "HEAD")
-        changed = _git("status", "--porcelain", "--", "csrc", "hashgcn", "benchmarks/*.py")
+        changed = _git("status", "--porcelain", "--", "csrc", "hashgcn", "benchmarks/**.py")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("+" if changed else "")
 
 
 def today() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    """The date, in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
 
 def _git(*arguments: str) -> str:

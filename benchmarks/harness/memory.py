@@ -1,4 +1,4 @@
-"""Peak extra memory of a call, and how the C library hands memory out (Linux, glibc)."""
+"""The peak of a call's extra memory, and how the C library allocates memory (Linux, glibc)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # mallopt's numbers
 
 
 class Peak:
-    """Context whose `bytes` is the highest resident size inside it over that before it.
+    """Context whose `bytes` is the growth of the resident size to its peak inside.
 
-    None where the system does not tell. What was freed before is given back first, so that it does
-    not hide what is taken.
+    It is None where the system does not report it. Freed memory is first returned to the system, so
+    that it does not hide what is allocated.
     """
 
     bytes: int | None = None
+    _before: int | None = None
 
     def __enter__(self) -> Peak:
         gc.collect()
         try:
             ctypes.CDLL(None).malloc_trim(0)
             with open(_CLEAR, "w") as refs:
-                refs.write("5")  # the highest resident size starts anew
+                refs.write("5")  # resets the peak of the resident size
             self._before = _field(_STATUS, "VmRSS")
         except (AttributeError, OSError):
             self._before = None
@@ -37,21 +38,22 @@ class Peak:
 
 
 def available() -> int:
+    """Bytes of memory that are available."""
     return _field(_INFO, "MemAvailable")
 
 
 def settle() -> None:
-    """Fixes malloc's thresholds at what they adapt to: up to 32 MiB reused, above fresh pages."""
+    """Fix malloc's thresholds: blocks up to 32 MiB are reused, larger ones are mapped."""
     _mallopt((_MMAP_MAX, 65536), (_MMAP_THRESHOLD, 32 << 20), (_TRIM_THRESHOLD, 64 << 20))
 
 
 @contextlib.contextmanager
 def reused() -> Iterator[None]:
-    """Memory that was freed is handed out again, whatever its size.
+    """Context in which freed memory of any size is allocated again.
 
-    Above 32 MiB malloc maps fresh pages otherwise, and their faults take longer than the work of an
-    op that reads and writes once. A training step that allocates the same sizes again and again
-    sees reused memory under most allocators.
+    Otherwise malloc maps fresh pages for blocks above 32 MiB, and their faults take longer than an
+    op that reads and writes once. A training step, which allocates the same sizes again and again,
+    gets reused memory from most allocators.
     """
     _mallopt((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1))
     try:

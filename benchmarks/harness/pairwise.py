@@ -1,4 +1,4 @@
-"""Losses over the whole catalogue in plain torch: a row of n comparisons for each positive."""
+"""Losses over the whole catalogue in plain torch, with n comparisons per positive."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ Ranks = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
 
 
 def smooth_ranks(scores: Tensor, own: Tensor, row: Tensor, item: Tensor, tau: float) -> Tensor:
-    """Smooth rank of each positive among the items that are not its user's own.
+    """Smooth rank of each positive among the items that its user lacks.
 
     Args:
-        scores: [users, n]; own: bool [users, n], the users' positives.
-        row, item: of the positives, [P].
+        scores: [users, n].
+        own: bool [users, n], the users' positives.
+        row: rows of the positives, [P].
+        item: items of the positives, [P].
+        tau: temperature.
     """
     others = torch.where(own, -torch.inf, scores)
     return 1 + torch.sigmoid((others[row] - scores[row, item, None]) / tau).sum(1)
@@ -32,13 +35,19 @@ def in_chunks(
     loss_of_ranks: Callable[[Tensor, Tensor], Tensor],
     ranks: Ranks = smooth_ranks,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss and gradients of both sides, a chunk of users' rows at a time.
+    """Loss and gradients of both sides, one chunk of users at a time.
 
-    Scores and their gradients are held whole, [users, n]; the [P, n] comparisons by chunk.
+    The scores and their gradients, [users, n], are held whole, the [P, n] comparisons in chunks.
 
     Args:
-        row, item: positives in order of row.
-        loss_of_ranks: (ranks, row) -> the sum over these positives; sums of chunks are the loss.
+        user_codes: codes of the users.
+        item_codes: codes of all items.
+        row: rows of the positives, in ascending order.
+        item: items of the positives.
+        tau: temperature.
+        chunk: number of users per chunk.
+        loss_of_ranks: (ranks, row) -> a sum over these positives; the loss is the sum over chunks.
+        ranks: gives the ranks of a chunk.
     """
     with torch.no_grad():
         scores = user_codes @ item_codes.T
@@ -66,13 +75,12 @@ def recall_surrogate(
     tau: float,
     cutoffs: tuple[int, ...],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss and gradients of RS@k (Patel et al., CVPR 2022), as it is public: a loop over queries.
+    """Loss and gradients of RS@k (Patel et al., CVPR 2022), as published: a loop over queries.
 
         rank(p) = 1 + sum over j != p of sigma((s_j - s_p) / tau), other positives included
         RS@k    = min(k, sum over p of sigma((k - rank(p)) / k)) / min(k, |P|)
 
-    The loss is 1 - RS@k, averaged over cutoffs and queries; the comparison's exponent is clipped to
-    +-50.
+    The loss is 1 - RS@k, averaged over cutoffs and queries. Exponents are clipped to +-50.
     """
     users, items = user_codes.clone().requires_grad_(), item_codes.clone().requires_grad_()
     scores = users @ items.T
@@ -98,9 +106,9 @@ def softmax_in_chunks(
     chunk: int,
     cross_entropy: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Cross entropy of every positive against all items, mean over pairs, with gradients.
+    """Cross entropy of each positive against all items, mean over pairs, with gradients.
 
-    A chunk of users at a time; [chunk, n] logits are held forward and backward.
+    Chunks of users follow one another; the logits of a chunk, [chunk, n], are held.
     """
     function = cross_entropy or softmax_cross_entropy
     items = item_codes.clone().requires_grad_()

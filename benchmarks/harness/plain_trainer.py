@@ -1,4 +1,4 @@
-"""One training step in plain torch, twice: our method, and LightGCN's published loop."""
+"""Training steps in plain torch: those of our method, and those of LightGCN's published loop."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import torch
-from bench_propagate import Halves
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from benchmarks.harness.sparse_chain import Halves
 from hashgcn.graph import BipartiteGraph
-from hashgcn.train.settings import RecallHashSettings
+from hashgcn.models import ModelSettings
+from hashgcn.networks.recall_hash import RecallHashSettings
 
 
 class _Propagate(torch.autograd.Function):
@@ -81,19 +82,22 @@ class _Tables(torch.autograd.Function):
 
 
 class PlainTrainer:
-    """The poster's form with log recall: sparse products, scores of b x n, torch's Adam."""
+    """The paper's form with log recall: sparse products, scores of b x n, torch's Adam."""
 
     CHUNK = 64
 
-    def __init__(self, graph: BipartiteGraph, settings: RecallHashSettings) -> None:
-        self.graph, self.settings = graph, settings
+    def __init__(self, graph: BipartiteGraph, settings: ModelSettings) -> None:
+        assert isinstance(settings.network, RecallHashSettings)
+        self.graph, self.settings = graph, settings.network
         self.halves = Halves.of(graph)
-        generator = torch.Generator().manual_seed(settings.seed)
+        generator = torch.Generator().manual_seed(settings.train.seed)
         nodes = graph.num_users + graph.num_items
-        weight = torch.empty(nodes, settings.code_length)
-        self.weight = weight.normal_(0, settings.init_std, generator=generator).requires_grad_()
-        self.optimizer = torch.optim.Adam([self.weight], lr=settings.learning_rate, fused=True)
-        batch = settings.users_per_step(graph.num_users)
+        weight = torch.empty(nodes, self.settings.code_length)
+        weight.normal_(0, self.settings.init_std, generator=generator)
+        self.weight = weight.requires_grad_()
+        rate = settings.train.learning_rate
+        self.optimizer = torch.optim.Adam([self.weight], lr=rate, fused=True)
+        batch = self.settings.users_per_step(graph.num_users)
         self.scores = torch.empty(batch, graph.num_items)
 
     def step(self, users: Tensor, progress: float, rate: float) -> Tensor:
@@ -116,10 +120,11 @@ class PlainTrainer:
 
 
 class LightGCNLoop:
-    """A stand-in of LightGCN-PyTorch's loop, by what it does in a step: BPR on one negative a pair,
-    propagation of all nodes over a sparse COO adjacency, L2 on the batch's embeddings, Adam.
+    """A stand-in for LightGCN-PyTorch's loop, written for this suite.
 
-    Written for this suite; sampling of negatives is drawn beforehand and not timed.
+    A step does what theirs does: BPR with one negative per pair, propagation of all nodes over a
+    sparse COO adjacency, L2 on the batch's embeddings, and Adam. The negatives are drawn beforehand
+    and not timed.
     """
 
     BATCH, WIDTH, LAYERS, DECAY, RATE = 2048, 64, 3, 1e-4, 1e-3

@@ -1,4 +1,4 @@
-"""Sizes of benchmarks: the counts of a real data set, with generated interactions of that shape."""
+"""Sizes of the benchmarks: those of a real data set, and generated interactions of that shape."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Shape(NamedTuple):
 
 
 GOWALLA = Shape(29_858, 40_981, 810_128)
-TINY = Shape(300, 400, 4_000)  # of quick runs, which test the suite and measure nothing
+TINY = Shape(300, 400, 4_000)  # for quick runs, which test the suite
 
 
 @cache
 def interactions(shape: Shape) -> Interactions:
-    """Random pairs with long-tailed users and items; rows in order of popularity."""
+    """Random pairs with long-tailed users and items, numbered by popularity."""
     rng = np.random.default_rng(0)
 
     def draw(count: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 
-from benchmarks.harness.harness import Case, Contender, Work
+from benchmarks.harness.race import Case, Contender, Work
 from hashgcn.data import read_lightgcn
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.harness.harness import Case, Contender, Skipped, Work, best_chunk
 from benchmarks.harness.inputs import mask_positives
+from benchmarks.harness.race import Case, Contender, Skipped, Work, best_chunk
 from hashgcn import _numpy, ops
 
 K = 100
@@ -29,17 +29,20 @@ def work(queries: int, items: int, bits: int, k: int) -> Work:
 
 
 def agree(mine: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]) -> str:
-    """Distances are equal; ids are, inside every group of ties that k does not cut off.
+    """Distances are equal, and so are ids inside every group of ties that k does not cut off.
 
     Others leave the order inside a group open, and which of a cut group's items they return.
+
+    Args:
+        mine, theirs: ids and distances.
     """
-    distances, ids = mine
-    assert torch.equal(distances, theirs[0])
+    ids, distances = mine
+    assert torch.equal(distances, theirs[1])
     whole = distances < distances[:, -1:]
     for row in range(len(ids)):
         groups = [
             sorted(zip(distances[row].tolist(), i[row].tolist(), strict=True))
-            for i in (ids, theirs[1])
+            for i in (ids, theirs[0])
         ]
         kept = int(whole[row].sum())
         assert groups[0][:kept] == groups[1][:kept]
@@ -65,10 +68,10 @@ def faiss_contenders(
 
     def search(heap: bool) -> tuple[Tensor, Tensor]:
         index.use_heap = heap
-        if not one_by_one:
-            return tuple(map(torch.from_numpy, index.search(wanted, k)))
-        found = [index.search(wanted[i : i + 1], k) for i in range(len(wanted))]
-        return tuple(torch.from_numpy(np.concatenate(part)) for part in zip(*found, strict=True))
+        step = 1 if one_by_one else len(wanted)
+        found = [index.search(wanted[i : i + step], k) for i in range(0, len(wanted), step)]
+        distances, ids = (np.concatenate(part) for part in zip(*found, strict=True))
+        return torch.from_numpy(ids), torch.from_numpy(distances)
 
     level = faiss.SIMDConfig.get_level_name() if hasattr(faiss, "SIMDConfig") else ""
     return [
@@ -97,7 +100,7 @@ def usearch_contender(
         ]
         distances = np.concatenate([np.atleast_2d(part.distances) for part in parts])
         ids = np.concatenate([np.atleast_2d(part.keys) for part in parts])
-        return torch.from_numpy(distances).int(), torch.from_numpy(ids.astype(np.int64))
+        return torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(distances).int()
 
     return Contender(name, run, check=agree)
 
@@ -165,8 +168,8 @@ def test_seen_items_left_out(race, inputs, size, threads, codes):
     queries, items = inputs.catalogue(codes, bits, n, q)
     generator = torch.Generator().manual_seed(4)
     # Half of them are among a query's best, as seen items are.
-    _, best = ops.hamming_topk(queries, items, 2 * seen, code_length=bits)
-    near = best[:, torch.randperm(2 * seen, generator=generator)[: seen // 2]]
+    best = ops.hamming_topk(queries, items, 2 * seen, code_length=bits)
+    near = best.ids[:, torch.randperm(2 * seen, generator=generator)[: seen // 2]]
     far = torch.randint(n, (q, seen - seen // 2), generator=generator)
     ids = torch.cat([near, far], 1).flatten()
     ptr = torch.arange(0, seen * q + 1, seen)
@@ -178,8 +181,8 @@ def test_seen_items_left_out(race, inputs, size, threads, codes):
         everything = ops.hamming_topk(queries, items, K + seen, code_length=bits)
         for row in range(q):
             left_out = set(ids[seen * row : seen * (row + 1)].tolist())
-            kept = [i for i in everything[1][row].tolist() if i not in left_out]
-            assert mine[1][row].tolist() == kept[:K]
+            kept = [i for i in everything.ids[row].tolist() if i not in left_out]
+            assert mine[0][row].tolist() == kept[:K]
         return "equal to a longer list without the seen items"
 
     race(
@@ -229,7 +232,7 @@ def test_all_users(race, inputs, size, threads):
 
     def top(scores: Tensor) -> tuple[Tensor, Tensor]:
         values, ids = scores.topk(K)
-        return ((bits - values) / 2).int(), ids
+        return ids, ((bits - values) / 2).int()
 
     def form(top: Callable) -> Callable[[int], Contender]:
         def of(chunk: int) -> Contender:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import scipy.sparse
@@ -11,7 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import bounds
-from benchmarks.harness.harness import Case, Contender, Work, close
+from benchmarks.harness.race import Case, Contender, Work, close
+from benchmarks.harness.sparse_chain import Halves
 from hashgcn import ops
 from hashgcn.graph import BipartiteGraph
 
@@ -28,40 +27,6 @@ def work(graph: BipartiteGraph, width: int) -> Work:
         multiply_adds=LAYERS * 2 * pairs * width,
         working_set=min(nodes * row, bounds.COPY_BYTES[1]),
     )
-
-
-@dataclass
-class Halves:
-    """The normalised adjacency as two CSR matrices with their values."""
-
-    up: Tensor
-    down: Tensor
-
-    @classmethod
-    def of(cls, graph: BipartiteGraph) -> Halves:
-        m, n = graph.num_users, graph.num_items
-        users = torch.repeat_interleave(torch.arange(m), graph.user_ptr.diff())
-        items = torch.repeat_interleave(torch.arange(n), graph.item_ptr.diff())
-        scale = graph.scale
-        up = scale[users] * scale[m + graph.user_items]
-        down = scale[m + items] * scale[graph.item_users]
-        return cls(
-            torch.sparse_csr_tensor(
-                graph.user_ptr, graph.user_items, up.float(), (m, n), check_invariants=True
-            ),
-            torch.sparse_csr_tensor(
-                graph.item_ptr, graph.item_users, down.float(), (n, m), check_invariants=True
-            ),
-        )
-
-    def propagate(self, x: Tensor, layers: int) -> Tensor:
-        users, items = x[: len(self.up)], x[len(self.up) :]
-        total = x.clone()
-        for _ in range(layers):
-            users, items = self.up @ items, self.down @ users
-            total[: len(users)] += users
-            total[len(users) :] += items
-        return total.div_(layers + 1)
 
 
 def scipy_chain(graph: BipartiteGraph, x: np.ndarray, layers: int):

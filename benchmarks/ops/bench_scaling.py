@@ -1,16 +1,16 @@
-"""Time against one size at a time: the curves of the report."""
+"""Time as one size varies: the curves of the report."""
 
 from __future__ import annotations
 
-import bench_hamming_topk as topk
-import bench_propagate as propagation
-import bench_score_tables as tables
 import pytest
 import torch
 from torch import Tensor
 
+import benchmarks.ops.bench_hamming_topk as topk
+import benchmarks.ops.bench_propagate as propagation
+import benchmarks.ops.bench_score_tables as tables
 from benchmarks.harness import memory
-from benchmarks.harness.harness import Case, Contender, close
+from benchmarks.harness.race import Case, Contender, close
 from hashgcn import ops
 
 pytestmark = pytest.mark.apart

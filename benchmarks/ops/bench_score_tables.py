@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.harness import pairwise
 from benchmarks.harness.compiled import compile_function
-from benchmarks.harness.harness import Case, Contender, Skipped, Work, best_chunk, close, equal
+from benchmarks.harness.race import Case, Contender, Skipped, Work, best_chunk, close, equal
 from hashgcn import ops
 from hashgcn.nn import FullSoftmaxLoss, SmoothRecallLoss
 from hashgcn.nn.losses import smooth_ranks

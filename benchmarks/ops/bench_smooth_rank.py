@@ -1,4 +1,4 @@
-"""Smooth ranks of real-valued scores against plain torch, a chunk of users at a time."""
+"""Smooth ranks of real-valued scores against plain torch with chunks of users."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from benchmarks.harness import pairwise
 from benchmarks.harness.compiled import compile_function
-from benchmarks.harness.harness import Case, Contender, Skipped, Work, best_chunk, close
+from benchmarks.harness.race import Case, Contender, Skipped, Work, best_chunk, close
 from hashgcn import ops
 from hashgcn.nn import real_score_tables
 from hashgcn.nn.losses import smooth_ranks
 
 WIDTH, TAU = 64, 0.5
-# Operations that a comparison is counted as, at least: sigma((s_j - s_i) / tau) is
-# 1 / (1 + a_i b_j) of exponentials taken once an item; a multiply-add, a division of three, a sum.
+# The least operations of a comparison: sigma((s_j - s_i) / tau) is 1 / (1 + a_i b_j) with
+# exponentials that are taken once per item; a multiply-add, a division of three, and a sum.
 SIGMOID = 5
 
 

@@ -1,4 +1,4 @@
-"""Wall clock of `hashgcn train`: a data set's files in, codes and test metrics out. Minutes."""
+"""Wall-clock time of `hashgcn train`, from a data set's files to test metrics. Takes minutes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from benchmarks.harness.harness import Case, Contender, Work
+from benchmarks.harness.race import Case, Contender, Work
 
 pytestmark = pytest.mark.apart
 

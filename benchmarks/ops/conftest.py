@@ -1,9 +1,8 @@
-"""Options, fixtures and markers of the suite; `hashgcn bench` runs it."""
+"""Options, fixtures and markers of the suite that `python -m benchmarks.ops` runs."""
 
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.harness import harness, machine, memory
+from benchmarks.harness import machine, memory, race, rows
 from benchmarks.harness.inputs import CACHE, Inputs, real_data
 
 T = TypeVar("T")
@@ -20,15 +19,15 @@ T = TypeVar("T")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("hashgcn")
-    group.addoption("--quick", action="store_true", help="tiny sizes: tests the suite")
-    group.addoption("--threads", default="1,2", help="thread counts, by commas")
-    group.addoption("--rows", type=Path, help="file of JSON lines that rows are appended to")
+    group.addoption("--quick", action="store_true", help="tiny sizes, which test the suite")
+    group.addoption("--threads", default="1,2", help="numbers of threads, separated by commas")
+    group.addoption("--rows", type=Path, help="file that rows are appended to")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "narrow: also run with HASHGCN_CPU set to narrower sets")
-    config.addinivalue_line("markers", "most_threads: with the largest thread count alone")
-    config.addinivalue_line("markers", "apart: only when its file is asked for by name")
+    config.addinivalue_line("markers", "narrow: also run on narrower instruction sets")
+    config.addinivalue_line("markers", "most_threads: run with the largest number of threads only")
+    config.addinivalue_line("markers", "apart: run only if its file is named")
     memory.settle()
 
 
@@ -49,8 +48,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path = _rows_file(session.config)
+    if path.exists():
+        rows.compact(path)
+
+
 def pytest_collection_finish() -> None:
-    """What is loaded by now leaves the collector's sight: each case collects several times."""
+    """Exempt what is loaded from garbage collection, which each case runs several times."""
     gc.collect()
     gc.freeze()
 
@@ -58,9 +63,9 @@ def pytest_collection_finish() -> None:
 @pytest.fixture
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
-    harness.set_threads(request.param)
+    race.set_threads(request.param)
     yield request.param
-    harness.set_threads(before)
+    race.set_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +75,7 @@ def quick(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def size(quick: bool) -> Callable[[T, T], T]:
-    """size(full, tiny): the one that this run uses."""
+    """size(full, tiny) is the size that this run uses."""
     return lambda full, tiny: tiny if quick else full
 
 
@@ -81,7 +86,7 @@ def inputs(quick: bool) -> Inputs:
 
 @pytest.fixture(scope="session")
 def folder(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real files, or generated interactions written in their format."""
+    """Folder of the real files, or of generated interactions in their format."""
     if inputs.is_real:
         return real_data()
     path = tmp_path_factory.mktemp("generated")
@@ -93,19 +98,17 @@ def folder(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def rows_file(request: pytest.FixtureRequest, quick: bool) -> Path:
-    path = request.config.getoption("--rows")
-    if path is None:
-        folder = CACHE if quick else Path(__file__).with_name("results")
-        path = folder / f"bench-{machine.slug()}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+def _rows_file(config: pytest.Config) -> Path:
+    path = config.getoption("--rows")
+    if path is not None:
+        return path
+    folder = CACHE if config.getoption("--quick") else machine.RESULTS
+    return folder / f"ops-{machine.slug()}.jsonl"
 
 
 @pytest.fixture(params=["reused", "fresh"])
 def allocation(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Whether results get memory that was used before; its value goes into the row's note."""
+    """The memory that results get, fresh or used before, in words for the row's note."""
     if request.param == "fresh":
         yield "results in fresh memory"
         return
@@ -113,24 +116,25 @@ def allocation(request: pytest.FixtureRequest) -> Iterator[str]:
         yield "results in reused memory"
 
 
-@pytest.fixture
-def race(
-    request: pytest.FixtureRequest, benchmark: Any, threads: int, rows_file: Path
+@pytest.fixture(name="race")
+def _race(
+    request: pytest.FixtureRequest, benchmark: Any, threads: int, quick: bool
 ) -> Callable[..., None]:
-    """race(case, ours, baselines): checks, times, and appends the row at once."""
+    """race(case, ours, baselines) compares the results, times them and appends the row."""
+    path = _rows_file(request.config)
+    path.parent.mkdir(parents=True, exist_ok=True)
 
-    def run(case: harness.Case, ours: harness.Contender, baselines: list[Any]) -> None:
-        row = harness.run_case(
+    def run(case: race.Case, ours: race.Contender, baselines: list[Any]) -> None:
+        row = race.run_case(
             benchmark,
             case,
             ours,
             baselines,
             threads=threads,
-            environment=harness.environment(),
-            quick=request.config.getoption("--quick"),
+            environment=race.environment(),
+            quick=quick,
         )
-        with rows_file.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        rows.append(path, row)
         _show(request.config, row)
 
     return run

@@ -1,1 +1,1 @@
-"""The published table, made again: rows, runs, tables and pictures; see docs/reproduction.md."""
+"""The published table beside ours: rows, stored results, runs, tables and pictures."""

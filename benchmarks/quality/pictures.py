@@ -1,4 +1,4 @@
-"""Pictures of the tables: bars beside the published figures, metrics by code length."""
+"""Pictures of the tables: bars beside the published figures, and metrics by code length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.quality.rows import DATA_SETS, METRICS
-from hashgcn.runs.report.style import COLOURS, OURS, clean, new_figure
+from hashgcn.runs.style import COLOURS, OURS, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _PUBLISHED = "#b9c4d0"
 _FORMS = {
-    "poster's form": COLOURS[0],
+    "the paper's form": COLOURS[0],
     "popularity bits": COLOURS[1],
     "popularity bits and recent items": OURS,
 }
-_CEILING = ("lightgcn-64-recall", "test_real")  # row and ranking
+_CEILING = ("lightgcn-64-recall", "real")  # row and ranking
 _TITLES = {
     "recall@50": "Recall@50",
     "recall@100": "Recall@100",
@@ -29,7 +29,7 @@ _TITLES = {
 
 
 def draw(content: dict[str, Any]) -> dict[str, Figure]:
-    """table.png and curve.png of what tables.collect returns, as far as there are results."""
+    """table.png and curve.png of what tables.collect returns, where there are results."""
     entries = [entry for entry in content["rows"] if "table" in entry["groups"]]
     drawn = {}
     if any("figures" in entry for entry in entries):
@@ -53,13 +53,13 @@ def draw(content: dict[str, Any]) -> dict[str, Figure]:
 class _Bar:
     label: str
     at: float
-    figures: dict[str, Any] | str  # by metric, or why there are none
-    published: dict[str, float]  # by metric, of the row it is compared with
+    figures: dict[str, Any] | str  # by metric, or the reason why there are none
+    published: dict[str, float]  # by metric, those of the row that it is compared with
     is_published: bool
 
 
 def _bars(published: dict[str, Any], entries: list[dict[str, Any]]) -> Figure:
-    """A row of panels for each data set, one a metric, one bar for each line of the table."""
+    """A row of panels per data set, a panel per metric, a bar per line of the table."""
     selected = {entry["data_set"] for entry in entries}
     bars = {name: _bars_of(name, published, entries) for name in DATA_SETS if name in selected}
     # A data set without published figures and without results has no bar to draw.
@@ -77,7 +77,7 @@ def _bars(published: dict[str, Any], entries: list[dict[str, Any]]) -> Figure:
 
 
 def _bars_of(data_set: str, published: dict[str, Any], entries: list[dict[str, Any]]) -> list[_Bar]:
-    """From top to bottom: each published row, then ours that are compared with it."""
+    """From top to bottom: each published row, then our rows that are compared with it."""
     bars: list[_Bar] = []
     at = 0.0
     for name in (*published, None):
@@ -123,7 +123,7 @@ def _bar_panel(axes: Axes, bars: list[_Bar], metric: str) -> None:
 
 
 def _curves(proposed: dict[str, Any], lengths: dict[str, Any], ceilings: dict[str, Any]) -> Figure:
-    """Metric by bits, a line for each form; levels of the published row and of real numbers."""
+    """Metrics by bits, a line per form; levels of the published row and of real numbers."""
     figure = new_figure(13, 0.6 + 2.9 * len(lengths))
     panels = figure.subplots(len(lengths), len(METRICS), squeeze=False)
     for row, (name, forms) in zip(panels, lengths.items(), strict=True):

@@ -1,4 +1,4 @@
-"""What the tables hold: published figures, and the rows of ours, each with method and settings."""
+"""What the tables hold: the published figures, and our rows with their methods and settings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,22 @@ from typing import Any
 
 GROUPS = ("table", "curve", "ablation")
 METRICS = ("recall@50", "recall@100", "ndcg@50", "ndcg@100")
+CUTOFFS = (20, 50, 100)  # of the metrics that results hold
+POPULARITY = "popularity"  # the same ranking for all users, which a method has to beat
+# Names of methods in tables.
+METHODS = {
+    "recall_hash": "RecallHash",
+    "lightgcn": "LightGCN",
+    "bgch": "BGCH",
+    "hashgnn": "HashGNN",
+    "hashrec": "HashRec",
+    POPULARITY: "Popularity",
+}
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a data set is called in tables, and users, items, train and test pairs of its split."""
+    """A data set's name in tables, and its numbers of users, items, train and test pairs."""
 
     title: str
     counts: tuple[int, int, int, int] | None = None
@@ -24,7 +35,7 @@ DATA_SETS = {
     "sample": DataSet("generated sample"),
 }
 
-# METRICS of hash codes by method and data set; the code length is not stated. Source: Luo and Wu,
+# METRICS of hash codes by method and data set; their code length is not stated. Source: Luo and Wu,
 # "Optimizing Recall in Deep Graph Hashing Framework for Item Retrieval", AAAI-24 student abstract.
 PUBLISHED = {
     "Proposed": {
@@ -46,9 +57,9 @@ PUBLISHED = {
 }
 
 
-ABLATION_BASE = "recallhash-64-poster"  # signswish and recall
-# The poster's form: no popularity bits, items without order in time, one cutoff in the loss.
-POSTER: dict[str, Any] = {"popularity_bits": 0, "recent_fraction": 0.0, "train_cutoffs": (50,)}
+ABLATION_BASE = "recallhash-64-paper"  # SignSwish and the recall loss
+# The paper's form: no popularity bits, items without an order in time, one cutoff in the loss.
+PAPER: dict[str, Any] = {"popularity_bits": 0, "recent_fraction": 0.0, "train_cutoffs": (50,)}
 
 
 @dataclass(frozen=True)
@@ -56,16 +67,15 @@ class Row:
     """One method with one set of settings on one data set.
 
     Attributes:
-        id: name of the row and of its file of results, the same on every data set.
+        id: name of the row, the same on every data set.
         data_set: one of DATA_SETS.
-        method: a class of hashgcn.models, or Popularity.
-        settings: by name, where they differ from the method's defaults; without the seed.
-        note: what tells the row from others of its method, as tables print it.
-        groups: sections it stands in, of GROUPS.
+        method: a key of METHODS.
+        settings: settings that differ from the method's defaults, without the seed.
+        note: what tells the row from others of its method in tables.
+        groups: the sections that show it, of GROUPS.
         published: the row of PUBLISHED that it is compared with.
-        rankings: which of a result's test metrics tables show, a line each, with what that adds to
-            the title; a model that is evaluated in several ways is trained once.
-        seeds: each is one result; tables give mean and standard deviation over them.
+        rankings: the rankings that tables show, one line each, with what that adds to the title.
+        seeds: one result per seed; tables give mean and standard deviation over them.
     """
 
     id: str
@@ -75,11 +85,12 @@ class Row:
     note: str
     groups: tuple[str, ...]
     published: str | None = None
-    rankings: dict[str, str] = field(default_factory=lambda: {"test": ""})
+    rankings: dict[str, str] = field(default_factory=lambda: {"codes": ""})
     seeds: tuple[int, ...] = (0, 1, 2)
 
     def title(self, ranking: str) -> str:
-        return ", ".join(filter(None, (self.method, self.note, self.rankings[ranking])))
+        name = METHODS[self.method]
+        return ", ".join(filter(None, (name, self.note, self.rankings[ranking])))
 
 
 def rows_of(
@@ -96,9 +107,9 @@ def rows_of(
 
 
 def _recall_hash(bits: int) -> list[Row]:
-    """RecallHash at one code length: the poster's form, then our additions one after the other."""
+    """RecallHash at one code length: the paper's form, then our additions one after the other."""
     forms: dict[str, tuple[dict[str, Any], str]] = {
-        f"recallhash-{bits}-poster": (POSTER, "poster's form"),
+        f"recallhash-{bits}-paper": (PAPER, "the paper's form"),
         f"recallhash-{bits}-popularity": ({"recent_fraction": 0.0}, "popularity bits"),
         f"recallhash-{bits}": ({}, "popularity bits and recent items"),
     }
@@ -108,7 +119,7 @@ def _recall_hash(bits: int) -> list[Row]:
         if id == ABLATION_BASE:
             groups.append("ablation")
         rows += rows_of(
-            *(id, "RecallHash", {"code_length": bits, **settings}, f"{bits} bits, {note}"),
+            *(id, "recall_hash", {"code_length": bits, **settings}, f"{bits} bits, {note}"),
             *groups,
             published="Proposed",
             seeds=(0, 1, 2) if bits == 64 else (0,),
@@ -117,11 +128,11 @@ def _recall_hash(bits: int) -> list[Row]:
 
 
 def _ablation(id: str, note: str, **settings: Any) -> list[Row]:
-    """The poster's form at 64 bits, ABLATION_BASE, with something changed."""
+    """ABLATION_BASE, the paper's form at 64 bits, with some settings changed."""
     return rows_of(
         f"recallhash-64-{id}",
-        "RecallHash",
-        {"code_length": 64, **POSTER, **settings},
+        "recall_hash",
+        {"code_length": 64, **PAPER, **settings},
         note,
         "ablation",
         data_sets=("gowalla", "sample"),
@@ -130,12 +141,12 @@ def _ablation(id: str, note: str, **settings: Any) -> list[Row]:
 
 
 def _lightgcn(id: str, note: str, **settings: Any) -> list[Row]:
-    """Real-valued LightGCN, and its codes."""
-    rankings = {"test_real": "real-valued", "test": "signs", "test_itq": "ITQ codes"}
-    return rows_of(id, "LightGCN", settings, note, "table", rankings=rankings, seeds=(0,))
+    """Real-valued LightGCN, and the codes that are made of it."""
+    rankings = {"real": "real-valued", "codes": "signs", "itq": "ITQ codes"}
+    return rows_of(id, "lightgcn", settings, note, "table", rankings=rankings, seeds=(0,))
 
 
-# Full softmax instead of recall, chosen apart.
+# Full softmax instead of recall; these settings were chosen for it.
 SOFTMAX: dict[str, Any] = {
     **{"loss": "softmax", "item_bias": False, "temperature": 0.1},
     **{"epochs": 9, "learning_rate": 0.01, "batch_users": 512},
@@ -143,26 +154,27 @@ SOFTMAX: dict[str, Any] = {
 
 
 def _baselines(bits: int) -> list[Row]:
-    """The other published methods at one code length, and with popularity bits at 64."""
+    """The other published methods at one code length; at 64 bits also with popularity bits."""
     fast: dict[str, Any] = {"code_length": bits, "learning_rate": 0.01, "batch_pairs": 16_384}
     bgch = fast | {"layers": 3, "epochs": 40, "patience": 4}
     settings: dict[str, tuple[str, dict[str, Any]]] = {
-        "hashrec": ("HashRec", {"code_length": bits, "learning_rate": 0.01}),
-        "hashgnn": ("HashGNN", fast | {"negatives": 4, "epochs": 12, "patience": 3}),
-        "bgch": ("BGCH", bgch),
-        "bgch-mean": ("BGCH", bgch | {"form": "mean"}),
+        "hashrec": ("hashrec", {"code_length": bits, "learning_rate": 0.01}),
+        "hashgnn": ("hashgnn", fast | {"negatives": 4, "epochs": 12, "patience": 3}),
+        "bgch": ("bgch", bgch),
+        "bgch-mean": ("bgch", bgch | {"form": "mean"}),
     }
     rows = []
     for name, (method, values) in settings.items():
         note = f"{bits} bits" + (", one code" if name == "bgch-mean" else "")
-        rankings = {"test": "", "test_plain": "without scalers"} if name == "bgch" else {"test": ""}
+        scaled = {"scaled": "", "codes": "without scalers"}
+        rankings = scaled if name == "bgch" else {"codes": ""}
         rows += rows_of(
             f"{name}-{bits}",
             method,
             values,
             note,
             "table",
-            published=method,
+            published=METHODS[method],
             rankings=rankings,
             seeds=(0,),
         )
@@ -173,7 +185,7 @@ def _baselines(bits: int) -> list[Row]:
                 values | {"popularity_bits": 14},
                 f"{note}, popularity bits",
                 "ablation",
-                published=method,
+                published=METHODS[method],
                 seeds=(0,),
             )
     return rows
@@ -188,7 +200,7 @@ ROWS: tuple[Row, ...] = (
     *(row for bits in CODE_LENGTHS for row in _recall_hash(bits)),
     *rows_of(
         "recallhash-128-28",
-        "RecallHash",
+        "recall_hash",
         {"code_length": 128, "popularity_bits": 28},
         "128 bits, 28 of them of popularity, and recent items",
         "table",
@@ -211,7 +223,7 @@ ROWS: tuple[Row, ...] = (
         selection_ranking="itq",
     ),
     *(row for bits in (32, 64) for row in _baselines(bits)),
-    *rows_of("popularity", "Popularity", {}, "the same ranking for all", "table", seeds=(0,)),
+    *rows_of("popularity", POPULARITY, {}, "the same ranking for all", "table", seeds=(0,)),
     *(
         row
         for loss in LOSSES
@@ -233,7 +245,7 @@ ROWS: tuple[Row, ...] = (
 
 
 def published(row: Row) -> dict[str, float]:
-    """Figures of the published row that a row is compared with, by metric; empty if none."""
+    """Metrics of the published row that a row is compared with; empty if there is none."""
     values = PUBLISHED.get(row.published or "", {}).get(row.data_set)
     return dict(zip(METRICS, values, strict=True)) if values else {}
 
@@ -241,14 +253,14 @@ def published(row: Row) -> dict[str, float]:
 def select(names: Iterable[str], data_sets: Iterable[str] = ()) -> list[Row]:
     """Rows by id or group, on some data sets, in the order of ROWS.
 
-    Rows that are named by groups alone stand in those groups alone.
+    A row that is selected by its groups keeps only the groups that were named.
 
     Args:
-        names: ids and groups; none for all rows.
-        data_sets: of DATA_SETS; none for those that have published figures.
+        names: ids and groups; empty for all rows.
+        data_sets: names of DATA_SETS; empty for those that have published figures.
 
     Raises:
-        ValueError: an unknown name, a row that is on none of the data sets.
+        ValueError: an unknown name, or a row that is on none of the data sets.
     """
     names = list(names)
     data_sets = list(data_sets) or list(PUBLISHED["Proposed"])

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality import results
-from benchmarks.quality.rows import DATA_SETS, Row
-from hashgcn import data as datasets
-from hashgcn.cli import info
-from hashgcn.runs.folder import Run, write_settings
+import torch
 
-# Of metrics.json, what a result leaves out: long, or the row Popularity.
-_LEFT_OUT = ("history", "popularity_ranking")
+from benchmarks.harness import machine
+from benchmarks.quality import results
+from benchmarks.quality.rows import CUTOFFS, DATA_SETS, POPULARITY, Row
+from hashgcn import _numpy
+from hashgcn import data as datasets
+from hashgcn.data import Dataset
+from hashgcn.evaluate import evaluate_popularity
+from hashgcn.runs.folder import Run
 
 
 def folder(work: Path, row: Row, seed: int) -> Path:
@@ -34,13 +37,24 @@ def folder(work: Path, row: Row, seed: int) -> Path:
 
 
 def check_data(rows: Iterable[Row], root: Path | None) -> None:
-    """ValueError or FileNotFoundError if the rows' data is not where load will look for it."""
+    """Raise a ValueError or FileNotFoundError unless the rows' data is where it is read from."""
     for name in dict.fromkeys(row.data_set for row in rows if _is_read(row)):
         if root is None:
             raise ValueError(f"--data: expected the folder that holds {name}/train.txt, got none")
         for file in ("train.txt", "test.txt"):
             if not (root / name / file).is_file():
                 raise FileNotFoundError(f"{root / name / file}: no such file (--data)")
+
+
+def check_device(name: str) -> None:
+    """Raise a ValueError unless torch can use the device."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"--device: expected a device of this machine, got {name!r}: {reason}"
+        ) from error
 
 
 def _is_read(row: Row) -> bool:
@@ -58,20 +72,22 @@ def run_missing(
     threads: int = 0,
     progress: bool = True,
 ) -> list[str]:
-    """Train the rows' missing seeds, one after the other; each result is stored when it is there.
+    """Train the rows' missing seeds one after the other, and store each result at once.
 
-    Processes of their own, so that peak memory is one run's. An interrupted run, or a killed one,
-    goes on from its last checkpoint when it is called for again.
+    Each has a process of its own, so that the peak of memory is that of one run. A run that was
+    interrupted or killed continues from its last checkpoint the next time.
 
     Args:
         rows: see rows.select.
         data: folder that holds gowalla and yelp2018.
         stored: folder of results; a stale result is replaced.
         work: folder of run folders.
-        device, progress: as in fit; threads: CPU threads, 0 for torch's default.
+        device: as in fit.
+        threads: number of CPU threads; 0 for torch's default.
+        progress: show progress bars.
 
     Returns:
-        what failed, as text; the errors are on stderr.
+        what failed, as texts; the errors themselves are on stderr.
 
     Raises:
         KeyboardInterrupt: Ctrl-C, after the run has written a checkpoint.
@@ -83,8 +99,8 @@ def run_missing(
         print(f"[{number}/{len(tasks)}] {name}", file=sys.stderr, flush=True)
         options = {
             "data": str((data / row.data_set).resolve()) if data and _is_read(row) else None,
-            "stored": str(stored),
-            "work": str(work),
+            "stored": str(stored.resolve()),
+            "work": str(work.resolve()),
             "device": device,
             "threads": threads,
             "progress": progress,
@@ -115,38 +131,59 @@ def train(
             f"{data}: expected {expected} users, items, train and test pairs of {row.data_set}, "
             f"got {counts}"
         )
-    method = results.model(row, seed)
     run = Run(folder(work, row, seed))
-    run.folder.mkdir(parents=True, exist_ok=True)
-    write_settings(run, row.method, row.data_set, data, method.settings)
-    resume = run.has_checkpoint()
-    method.fit(loaded, device=device, run=run.folder, resume=resume, progress=progress)
-    results.store(stored, row, _result(row, seed, method, device))
+    measured = (
+        _popularity(loaded)
+        if row.method == POPULARITY
+        else _trained(row, seed, loaded, run, device, progress)
+    )
+    results.store(
+        stored,
+        row,
+        {
+            "seed": seed,
+            "method": row.method,
+            "settings": results.declared(row, seed),
+            **measured,
+            "device": device,
+            "threads": torch.get_num_threads(),
+            "cpu": machine.describe()["cpu"],
+            "instruction_set": _numpy.instruction_set(),
+            "versions": machine.core_versions(),
+            "commit": machine.commit(),
+            "date": machine.today(),
+        },
+    )
     for path in (run.checkpoint, run.previous_checkpoint):
         path.unlink(missing_ok=True)
 
 
-def _result(row: Row, seed: int, method: Any, device: str) -> results.Result:
-    found = info.collect()
-    checkout = info.checkout()
-    measured = {k: v for k, v in method.metrics.items() if k not in _LEFT_OUT}
+def _trained(
+    row: Row, seed: int, data: Dataset, run: Run, device: str, progress: bool
+) -> dict[str, Any]:
+    model = results.model(row, seed)
+    resume = run.checkpoint.exists() or run.previous_checkpoint.exists()
+    model.fit(data, device=device, run=run.folder, resume=resume, progress=progress)
+    assert model.metrics is not None
+    metrics = model.metrics.to_json()
+    left_out = ("history", "order_in_time_known")
+    kept = {name: value for name, value in metrics.items() if name not in left_out}
+    return {**kept, "ties": model.evaluate(data).ties}
+
+
+def _popularity(data: Dataset) -> dict[str, Any]:
+    """The ranking that is the same for all users; it is counted, not trained."""
+    started = time.perf_counter()
+    test = evaluate_popularity(data, CUTOFFS)
     return {
-        "seed": seed,
-        "method": row.method,
-        "settings": method.settings.resolved(),
-        "bytes_per_item": {},  # by ranking; of Popularity none
-        **measured,
-        "device": device,
-        "threads": found["threads"],
-        "cpu": found["cpu"],
-        "instruction_set": found["instruction_set"],
-        "versions": {
-            "hashgcn": found["version"],
-            **{name: found[name] for name in ("torch", "numpy", "python")},
-        },
-        "commit": checkout and checkout["commit"],
-        "dirty": checkout and checkout["dirty"],
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "test": test,
+        "rankings": {},
+        "bytes_per_item": {},
+        "validation": None,
+        "epochs": 0,
+        "train_seconds": round(time.perf_counter() - started, 3),
+        "selection_seconds": 0.0,
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
 
 
@@ -162,7 +199,9 @@ def _in_process(arguments: dict[str, Any]) -> int:
     """Exit status of a process that trains. It stops at a checkpoint when its stdin is closed."""
     command = [sys.executable, "-m", "benchmarks.quality.runs", json.dumps(arguments)]
     # A session of its own: Ctrl-C reaches it through its stdin alone, once.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, start_new_session=True, cwd=machine.ROOT
+    ) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
@@ -178,8 +217,6 @@ def _interrupt_at_end_of_stdin() -> None:
 def _main() -> None:
     arguments = json.loads(sys.argv[1])
     threading.Thread(target=_interrupt_at_end_of_stdin, daemon=True).start()
-    import torch
-
     threads = arguments.pop("threads")
     if threads:
         torch.set_num_threads(threads)
@@ -189,8 +226,8 @@ def _main() -> None:
         train(row, stored=stored, work=work, **arguments)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"hashgcn: {row.data_set} {row.id}: {error}")
+    except (ValueError, OSError) as error:
+        sys.exit(f"benchmarks: {row.data_set} {row.id}: {error}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tables of stored results, as JSON and as Markdown."""
+"""Tables of the stored results, as JSON and as Markdown."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
+from benchmarks import markdown as md
 from benchmarks.quality import pictures, results
 from benchmarks.quality.rows import (
     ABLATION_BASE,
@@ -23,7 +24,7 @@ from hashgcn.files import write_atomic, write_text
 Content = dict[str, Any]
 Entry = dict[str, Any]
 _HEADINGS = {"recall@50": "R@50", "recall@100": "R@100", "ndcg@50": "N@50", "ndcg@100": "N@100"}
-_FORMS = ("poster's form", "popularity bits", "popularity bits and recent items")
+_FORMS = ("the paper's form", "popularity bits", "popularity bits and recent items")
 
 
 class Spread(TypedDict):
@@ -34,7 +35,7 @@ class Spread(TypedDict):
 
 
 def listed(rows: Iterable[Row], stored: Path) -> list[dict[str, Any]]:
-    """Of each row: data set, id, groups, which of its seeds are stored."""
+    """Data set, id, groups and the stored seeds of each row."""
     found = []
     for row in rows:
         entry = _entry(row, next(iter(row.rankings)), results.read(stored, row))
@@ -45,7 +46,7 @@ def listed(rows: Iterable[Row], stored: Path) -> list[dict[str, Any]]:
 
 
 def listing(found: Iterable[dict[str, Any]]) -> str:
-    """What `listed` found, a line a row."""
+    """What `listed` found, one line per row."""
     lines = [
         [" ".join(value) if isinstance(value, list) else value for value in row.values()]
         for row in found
@@ -58,10 +59,10 @@ def listing(found: Iterable[dict[str, Any]]) -> str:
 
 
 def write(rows: Sequence[Row], stored: Path, folder: Path) -> list[Path]:
-    """reproduction.json and reproduction.md, and of what there are results table.png, curve.png.
+    """Write reproduction.json, reproduction.md and, where there are results, the pictures.
 
     Returns:
-        the files. Equal results give equal text.
+        the files. Equal results give equal texts.
     """
     content = collect(rows, stored)
     drawn = pictures.draw(content)
@@ -81,13 +82,13 @@ def collect(rows: Sequence[Row], stored: Path) -> Content:
     """Everything that tables and pictures show.
 
     Returns:
-        {"published": by name, data set and metric,
-         "rows": an entry a row and ranking: what it declares, its seeds, costs, and figures with
-             mean, standard deviation (None for one seed), percent to the published figure, bounds
-             under ties,
-         "lengths": by data set, form and metric: points, and the shortest length that reaches the
+        {"published": the published figures by name, data set and metric,
+         "rows": an entry per row and ranking: what the row declares, its seeds, its costs, and its
+             figures with mean, standard deviation (None for one seed), difference to the published
+             figure in percent, and bounds under ties,
+         "lengths": points by data set, form and metric, and the shortest code that reaches the
              published figure,
-         "ablation": by data set and row: percent to the base}
+         "ablation": differences to the base in percent, by data set and row}
     """
     entries = [
         _entry(row, ranking, results.read(stored, row)) for row in rows for ranking in row.rankings
@@ -126,7 +127,7 @@ def _entry(row: Row, ranking: str, found: list[results.Result]) -> Entry:
         "figures": {metric: _figure(row, ranking, counted, metric) for metric in METRICS},
         "train_seconds": _spread([result["train_seconds"] for result in counted]),
         "selection_seconds": _spread([result["selection_seconds"] for result in counted]),
-        "peak_rss_mb": max(result["peak_rss_mb"] for result in counted),
+        "peak_memory_mb": max(result["peak_memory_mb"] for result in counted),
         "bytes_per_item": counted[0]["bytes_per_item"].get(ranking),
         "made": sorted({_made(result) for result in counted}),
     }
@@ -138,10 +139,10 @@ def _is_capped(result: results.Result) -> bool:
 
 
 def _figure(row: Row, ranking: str, counted: list[results.Result], metric: str) -> dict[str, Any]:
-    spread = _spread([result[ranking][metric] for result in counted])
+    spread = _spread([results.figures(result, ranking)[metric] for result in counted])
     reference = published(row).get(metric)
-    of_ties = f"{ranking}_ties"
-    ties = [result[of_ties][metric] for result in counted if of_ties in result]
+    with_ties = [result for result in counted if ranking == "codes" and "ties" in result]
+    ties = [result["ties"][metric] for result in with_ties]
     return {
         **spread,
         "published": reference,
@@ -160,12 +161,11 @@ def _spread(values: list[float]) -> Spread:
 
 
 def _made(result: results.Result) -> str:
-    commit = f"commit {result['commit'][:10]}" if result["commit"] else "no checkout"
     return ", ".join(
         (
             f"{result['cpu']}, {result['threads']} threads",
             *(f"{name} {version}" for name, version in result["versions"].items()),
-            commit + (" with changes" if result["dirty"] else ""),
+            f"commit {result['commit']}".replace("+", " with changes"),
         )
     )
 
@@ -221,7 +221,7 @@ def _ablation(entries: list[Entry]) -> dict[str, Any]:
 
 
 def markdown(content: Content, drawn: Iterable[str] = ()) -> str:
-    """The tables that `content` has rows for, and the pictures named."""
+    """The tables that `content` has rows for, and the pictures that were drawn."""
     drawn = list(drawn)
     sections = {
         "Table": (_table, "table", "table.png"),
@@ -278,7 +278,7 @@ def _table(content: Content, entries: list[Entry]) -> list[str]:
         "published row above, in percent. The published code length is not stated. † marks rows "
         "for which validation chose the last epoch that their settings allow."
     )
-    return [text, _lines(["", "seeds", *_columns(data_sets)], lines)]
+    return [text, _grid(["", "seeds", *_columns(data_sets)], lines)]
 
 
 def _costs(content: Content, entries: list[Entry]) -> list[str]:
@@ -295,16 +295,16 @@ def _costs(content: Content, entries: list[Entry]) -> list[str]:
                 ", ".join(map(str, entry["epochs"])) + (" †" if entry["capped"] else ""),
                 f"{entry['train_seconds']['mean']:.1f}",
                 f"{entry['selection_seconds']['mean']:.1f}",
-                f"{entry['peak_rss_mb']:.0f}",
+                f"{entry['peak_memory_mb']:.0f}",
                 "" if size is None else f"{size:g}",
             ]
         )
     text = (
         "Epochs of each seed; seconds of the refit and of the selection that chose its epochs, "
-        "means over seeds; the largest peak memory; bytes that an item's code takes."
+        "means over seeds; the largest peak of memory; bytes that are stored per item."
     )
-    header = ["", "", "epochs", "refit, s", "selection, s", "peak, MB", "bytes an item"]
-    return [text, _lines(header, lines)]
+    header = ["", "", "epochs", "refit, s", "selection, s", "peak, MB", "bytes per item"]
+    return [text, _grid(header, lines)]
 
 
 def _curve(content: Content, entries: list[Entry]) -> list[str]:
@@ -322,7 +322,7 @@ def _curve(content: Content, entries: list[Entry]) -> list[str]:
     parts = [
         "RecallHash by code length; in brackets the difference to the published Proposed, in "
         "percent.",
-        _lines(["", "", "seeds", *_HEADINGS.values()], lines),
+        _grid(["", "", "seeds", *_HEADINGS.values()], lines),
     ]
     shortest = [
         [DATA_SETS[data_set].title, form, *(_shortest(of_form[metric]) for metric in METRICS)]
@@ -334,7 +334,7 @@ def _curve(content: Content, entries: list[Entry]) -> list[str]:
         parts += [
             "The shortest code, in bits, whose mean reaches the published Proposed; ≤ where "
             "shorter ones have not been run:",
-            _lines(["", "", *_HEADINGS.values()], shortest),
+            _grid(["", "", *_HEADINGS.values()], shortest),
         ]
     return parts
 
@@ -361,10 +361,10 @@ def _ablations(content: Content, entries: list[Entry]) -> list[str]:
             ]
         )
     text = (
-        "The poster's form at 64 bits (recall loss, signswish) with one thing changed; in brackets "
-        "the difference to it, in percent."
+        "The paper's form at 64 bits (recall loss, signswish) with one change; in brackets the "
+        "difference to it, in percent."
     )
-    return [text, _lines(["", "", "seeds", *_HEADINGS.values()], lines)]
+    return [text, _grid(["", "", "seeds", *_HEADINGS.values()], lines)]
 
 
 def _ties(content: Content, entries: list[Entry]) -> list[str]:
@@ -389,11 +389,11 @@ def _ties(content: Content, entries: list[Entry]) -> list[str]:
         "and in brackets the bounds, with test items last and first among their equals; means over "
         "seeds."
     )
-    return [text, _lines(["", *_columns(data_sets)], lines)]
+    return [text, _grid(["", *_columns(data_sets)], lines)]
 
 
 def _cell(entry: Entry | None, metric: str, differences: dict[str, float] | None = None) -> str:
-    """A figure with its difference: to the published one, unless others are given by metric."""
+    """A figure with its difference to the published one, or with one of `differences`."""
     if entry is None:
         return ""
     if "figures" not in entry:
@@ -408,7 +408,7 @@ def _cell(entry: Entry | None, metric: str, differences: dict[str, float] | None
 
 
 def _seeds(entries: Iterable[Entry]) -> str:
-    """How many seeds stand behind a line: "3", "1 of 3", by data set where they differ."""
+    """How many seeds a line has: "3", "1 of 3", or one text per data set where they differ."""
     texts = []
     for entry in entries:
         there, gone = len(entry["seeds"]), len(entry["missing"])
@@ -433,6 +433,5 @@ def _columns(data_sets: list[str]) -> list[str]:
     return [f"{DATA_SETS[name].title} {text}" for name in data_sets for text in _HEADINGS.values()]
 
 
-def _lines(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---" if not text else "---:" for text in header]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
+def _grid(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return md.table(header, lines, right=True)

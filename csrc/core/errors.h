@@ -14,7 +14,6 @@ enum Error : unsigned {
   kBadExclusion = 1u << 7,
   kBadGraph = 1u << 8,
   kNotPositive = 1u << 9,
-  kBadScale = 1u << 10,
 };
 
 // What was expected, by bit.
@@ -34,7 +33,6 @@ constexpr const char* kErrorTexts[] = {
     "user_ptr and item_ptr that do not decrease and lie inside their ids, and ids that exist, got "
     "others",
     "tau, beta and scale finite and positive, got another value",
-    "query_scale and item_scale finite and at most 2^48 in magnitude, got others",
 };
 
 }  // namespace hashgcn::core

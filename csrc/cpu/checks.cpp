@@ -18,12 +18,6 @@ bool all_finite(const T* x, int64_t begin, int64_t end) {
   return !bad;
 }
 
-bool all_within(const float* x, float bound, int64_t begin, int64_t end) {
-  int good = 1;
-  for (int64_t i = begin; i < end; ++i) good &= (x[i] <= bound) & (x[i] >= -bound);
-  return good;
-}
-
 bool all_in_range(const int64_t* ids, int64_t bound, int64_t begin, int64_t end) {
   int bad = 0;
   for (int64_t i = begin; i < end; ++i) bad |= uint64_t(ids[i]) >= uint64_t(bound);
@@ -62,11 +56,8 @@ bool rows_are_valid(const core::Rows<T>& rows, int64_t begin, int64_t end) {
   return true;
 }
 
-#define HASHGCN_INSTANTIATE(T)                                     \
-  template bool all_plus_minus_one<T>(const T*, int64_t, int64_t); \
-  template bool all_finite<T>(const T*, int64_t, int64_t);         \
-  template bool rows_are_valid<T>(const core::Rows<T>&, int64_t, int64_t);
-HASHGCN_INSTANTIATE(float)
-HASHGCN_INSTANTIATE(double)
+HASHGCN_FOR_FLOATS(all_plus_minus_one)
+HASHGCN_FOR_FLOATS(all_finite)
+HASHGCN_FOR_FLOATS(rows_are_valid)
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

@@ -6,8 +6,6 @@
 
 HASHGCN_KERNEL(template <class T> bool all_plus_minus_one(const T* x, int64_t begin, int64_t end))
 HASHGCN_KERNEL(template <class T> bool all_finite(const T* x, int64_t begin, int64_t end))
-// |x[i]| <= bound.
-HASHGCN_KERNEL(bool all_within(const float* x, float bound, int64_t begin, int64_t end))
 HASHGCN_KERNEL(bool all_in_range(const int64_t* ids, int64_t bound, int64_t begin, int64_t end))
 // No bit is set past `code_length` in rows [begin, end) of packed codes.
 HASHGCN_KERNEL(bool tails_are_zero(const uint64_t* words, int64_t code_length, int64_t begin,

@@ -15,9 +15,6 @@ void fixed_order_mm(const T* x, const T* matrix, T* out, int64_t inner, int64_t 
   }
 }
 
-template void fixed_order_mm<float>(const float*, const float*, float*, int64_t, int64_t, int64_t,
-                                    int64_t);
-template void fixed_order_mm<double>(const double*, const double*, double*, int64_t, int64_t,
-                                     int64_t, int64_t);
+HASHGCN_FOR_FLOATS(fixed_order_mm)
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

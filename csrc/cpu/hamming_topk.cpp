@@ -6,7 +6,6 @@
 #include "hamming_items.h"
 #include "hamming_planes.h"
 #include "tiles.h"
-#include "topk_results.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
 
@@ -26,10 +25,19 @@ struct Nearest {
   uint16_t* picks;  // the query's among the planes
 };
 
-// Drops what has fallen behind: all above the bound, and the last ones at it.
+// Drops what has fallen behind: all above the bound, and the last ones at it. Without a branch:
+// which ones go cannot be foretold.
 static void drop_far(Nearest* nearest) {
-  nearest->count = drop_beyond(nearest->distances, nearest->rows, nearest->count, nearest->bound,
-                               nearest->k - nearest->closer);
+  int64_t kept = 0, ties = nearest->k - nearest->closer;
+  for (int64_t i = 0; i < nearest->count; ++i) {
+    const int32_t distance = nearest->distances[i];
+    nearest->distances[kept] = distance;
+    nearest->rows[kept] = nearest->rows[i];
+    const bool tie = distance == nearest->bound;
+    kept += (distance < nearest->bound) | (tie & (ties > 0));
+    ties -= tie;
+  }
+  nearest->count = kept;
 }
 
 static inline void keep(Nearest* nearest, int64_t row, int32_t distance) {
@@ -100,7 +108,7 @@ static void start(const core::HammingTopk& problem, int64_t item_begin, int64_t 
 }
 
 // The kept pairs by distance; within a distance they already stand in row order.
-static void write(Nearest* nearest, int32_t* distances, int64_t* ids) {
+static void write(Nearest* nearest, int64_t* ids, int32_t* distances) {
   drop_far(nearest);
   uint32_t* places = nearest->histogram;
   uint32_t place = 0;
@@ -112,10 +120,13 @@ static void write(Nearest* nearest, int32_t* distances, int64_t* ids) {
   places[nearest->bound] = place;
   for (int64_t i = 0; i < nearest->count; ++i) {
     const uint32_t rank = places[nearest->distances[i]]++;
-    distances[rank] = nearest->distances[i];
     ids[rank] = nearest->rows[i];
+    distances[rank] = nearest->distances[i];
   }
-  write_missing(nearest->count, nearest->k, core::kNoDistance, distances, ids);
+  for (int64_t rank = nearest->count; rank < nearest->k; ++rank) {
+    ids[rank] = core::kNoItem;
+    distances[rank] = core::kNoDistance;
+  }
 }
 
 // The wanted-th smallest distance from a query among groups of a sample, bit by bit from the top.
@@ -228,7 +239,7 @@ static void search_block(const core::HammingTopk& problem, int64_t item_begin, i
 }
 
 void hamming_topk(const core::HammingTopk& problem, int64_t longest, int64_t item_begin,
-                  int64_t item_end, int32_t* distances, int64_t* ids, int64_t* scratch,
+                  int64_t item_end, int64_t* ids, int32_t* distances, int64_t* scratch,
                   int64_t begin, int64_t end) {
   const int64_t words = core::words_per_code(problem.code_length);
   const int64_t block = topk_query_block(problem, longest);
@@ -258,17 +269,29 @@ void hamming_topk(const core::HammingTopk& problem, int64_t longest, int64_t ite
     const int64_t queries = end - first < block ? end - first : block;
     search(problem, item_begin, item_end, first, queries, nearest, tile);
     for (int64_t slot = 0; slot < queries; ++slot) {
-      write(&nearest[slot], distances + (first + slot) * problem.k,
-            ids + (first + slot) * problem.k);
+      const int64_t at = (first + slot) * problem.k;
+      write(&nearest[slot], ids + at, distances + at);
     }
   }
 }
 
-void merge_topk(const core::HammingTopk& problem, int64_t parts, const int32_t* part_distances,
-                const int64_t* part_ids, int32_t* distances, int64_t* ids, int64_t begin,
+void merge_topk(const core::HammingTopk& problem, int64_t parts, const int64_t* part_ids,
+                const int32_t* part_distances, int64_t* ids, int32_t* distances, int64_t begin,
                 int64_t end) {
-  merge_parts(problem, parts, part_distances, part_ids, distances, ids, begin, end,
-              [](int32_t a, int32_t b) { return a < b; });
+  const int64_t k = problem.k;
+  for (int64_t query = begin; query < end; ++query) {
+    int64_t next[kMaxItemParts];
+    for (int64_t p = 0; p < parts; ++p) next[p] = (p * problem.num_queries + query) * k;
+    for (int64_t rank = 0; rank < k; ++rank) {
+      // Among equals the first part: its rows are smaller. No part runs out: each holds k entries.
+      int64_t best = 0;
+      for (int64_t p = 1; p < parts; ++p) {
+        if (part_distances[next[p]] < part_distances[next[best]]) best = p;
+      }
+      ids[query * k + rank] = part_ids[next[best]];
+      distances[query * k + rank] = part_distances[next[best]++];
+    }
+  }
 }
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

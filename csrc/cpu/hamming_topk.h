@@ -3,18 +3,18 @@
 #include "../core/hamming_topk.h"
 #include "isa.h"
 
-// Top-N of queries [begin, end) among items [item_begin, item_end) into distances and ids
+// Top-N of queries [begin, end) among items [item_begin, item_end) into ids and distances
 // [num_queries, k]. `longest` is longest_unsorted(problem); `scratch` holds topk_scratch_words for
 // each thread.
 HASHGCN_KERNEL(void hamming_topk(const core::HammingTopk& problem, int64_t longest,
-                                 int64_t item_begin, int64_t item_end, int32_t* distances,
-                                 int64_t* ids, int64_t* scratch, int64_t begin, int64_t end))
+                                 int64_t item_begin, int64_t item_end, int64_t* ids,
+                                 int32_t* distances, int64_t* scratch, int64_t begin, int64_t end))
 
 // Results of queries [begin, end) from those of consecutive parts of the items, [parts,
 // num_queries, k] each.
 HASHGCN_KERNEL(void merge_topk(const core::HammingTopk& problem, int64_t parts,
-                               const int32_t* part_distances, const int64_t* part_ids,
-                               int32_t* distances, int64_t* ids, int64_t begin, int64_t end))
+                               const int64_t* part_ids, const int32_t* part_distances, int64_t* ids,
+                               int32_t* distances, int64_t begin, int64_t end))
 
 namespace hashgcn::cpu {
 

@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "../core/macros.h"
+
 #if defined(__x86_64__)
 #define HASHGCN_KERNEL(...)          \
   namespace hashgcn::cpu::baseline { \

@@ -1,7 +1,7 @@
 #include "pack_codes.h"
 
 #include "../core/codes.h"
-#include "../core/sign_swish.h"
+#include "../core/slopes.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -84,12 +84,7 @@ void unpack_codes(const uint64_t* words, T* x, int64_t code_length, int64_t begi
   }
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                 \
-  template bool pack_codes<T>(const T*, uint64_t*, int64_t, int64_t, int64_t); \
-  template void unpack_codes<T>(const uint64_t*, T*, int64_t, int64_t, int64_t);
-HASHGCN_INSTANTIATE(float)
-HASHGCN_INSTANTIATE(double)
-HASHGCN_INSTANTIATE(core::float16)
-HASHGCN_INSTANTIATE(core::bfloat16)
+HASHGCN_FOR_ELEMENTS(pack_codes)
+HASHGCN_FOR_ELEMENTS(unpack_codes)
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

@@ -132,10 +132,7 @@ void propagate_rows(const PropagateHalf<T>& half_layer, int64_t begin, int64_t e
   }
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                             \
-  template bool scale_rows<T>(const T*, const T*, T*, int64_t, int64_t, int64_t, int64_t); \
-  template void propagate_rows<T>(const PropagateHalf<T>&, int64_t, int64_t);
-HASHGCN_INSTANTIATE(float)
-HASHGCN_INSTANTIATE(double)
+HASHGCN_FOR_FLOATS(scale_rows)
+HASHGCN_FOR_FLOATS(propagate_rows)
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

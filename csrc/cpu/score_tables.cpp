@@ -223,12 +223,7 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_cod
   }
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                                     \
-  template void score_tables<T>(const core::ScoreTables<T>&, T*, T*, T*, T*, int64_t, int64_t);    \
-  template void score_tables_backward<T>(const core::ScoreTables<T>&, const T*, const T*,          \
-                                         const T*, const T*, T*, T*, T*, const int64_t**, int64_t, \
-                                         int64_t);
-HASHGCN_INSTANTIATE(float)
-HASHGCN_INSTANTIATE(double)
+HASHGCN_FOR_FLOATS(score_tables)
+HASHGCN_FOR_FLOATS(score_tables_backward)
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

@@ -276,19 +276,10 @@ void add_positive_item_grad(const core::SmoothRank<T>& problem, const T* users,
   }
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                                     \
-  template void positive_scores<T>(const core::SmoothRank<T>&, const T*, const T*, T,              \
-                                   Positive<T>*, int64_t, int64_t);                                \
-  template void smooth_rank<T>(const core::SmoothRank<T>&, const T*, const T*, const Positive<T>*, \
-                               T, double*, T*, int64_t, int64_t);                                  \
-  template void smooth_rank_backward<T>(const core::SmoothRank<T>&, const T*, const T*,            \
-                                        const Positive<T>*, T, const T*, T*, T*, double*, T*,      \
-                                        int64_t, int64_t);                                         \
-  template void add_positive_user_grad<T>(const core::SmoothRank<T>&, const T*, const double*, T*, \
-                                          int64_t, int64_t);                                       \
-  template void add_positive_item_grad<T>(const core::SmoothRank<T>&, const T*, const double*, T*, \
-                                          int64_t, int64_t);
-HASHGCN_INSTANTIATE(float)
-HASHGCN_INSTANTIATE(double)
+HASHGCN_FOR_FLOATS(positive_scores)
+HASHGCN_FOR_FLOATS(smooth_rank)
+HASHGCN_FOR_FLOATS(smooth_rank_backward)
+HASHGCN_FOR_FLOATS(add_positive_user_grad)
+HASHGCN_FOR_FLOATS(add_positive_item_grad)
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

@@ -143,11 +143,8 @@ void check_rows(const core::Rows<T>& rows, const int64_t* candidate_order, unsig
   }
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                   \
-  template void check_finite<T>(const T*, int64_t, unsigned int*, cudaStream_t); \
-  template void check_positive<T>(const T*, unsigned int*, cudaStream_t);        \
-  template void check_rows<T>(const core::Rows<T>&, const int64_t*, unsigned int*, cudaStream_t);
-HASHGCN_INSTANTIATE(float)
-HASHGCN_INSTANTIATE(double)
+HASHGCN_FOR_FLOATS(check_finite)
+HASHGCN_FOR_FLOATS(check_positive)
+HASHGCN_FOR_FLOATS(check_rows)
 
 }  // namespace hashgcn::cuda

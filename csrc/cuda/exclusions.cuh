@@ -1,4 +1,5 @@
-// The items that a query must not get: marked in shared memory, a chunk of the items at a time.
+// The items that a query must not get. Their lists are put in rising order, so that who walks over
+// the items meets the excluded ones in passing, or marks them, a chunk of the items at a time.
 #pragma once
 
 #include "../core/errors.h"
@@ -8,8 +9,8 @@
 
 namespace hashgcn::cuda {
 
-// Items whose exclusion is marked at a time: 4 KiB of bits.
-constexpr int kChunk = 32768;
+constexpr int kSortThreads = 64, kBytes = 256;
+constexpr int kChunk = 4096;  // items whose exclusion is marked at a time
 
 // The query's exclusion list, empty if it does not lie inside exclude_ids.
 static __device__ core::Span exclusions(const core::HammingTopk& problem, int64_t num_excluded,
@@ -27,15 +28,93 @@ static __device__ core::Span exclusions(const core::HammingTopk& problem, int64_
   return list;
 }
 
-// Marks the excluded items of [begin, begin + chunk).
-static __device__ void mark_excluded(core::Span list, int64_t begin, unsigned int* excluded,
-                                     int chunk = kChunk) {
+// `to` = the ids of `from`, ordered by the byte above `shift`, equal ones in the order that they
+// have. By all threads of a block. An id that another block changes meanwhile, where lists overlap
+// by mistake, must not lead out of the list.
+static __device__ void sort_by_byte(const int64_t* from, int64_t* to, int64_t count, int shift,
+                                    unsigned long long* next, int* tile) {
+  const auto byte_of = [&](int64_t id) { return int(uint64_t(id) >> shift) & (kBytes - 1); };
+  for (int b = threadIdx.x; b < kBytes; b += kSortThreads) next[b] = 0;
   __syncthreads();
-  for (int i = threadIdx.x; i < chunk / 32; i += kThreads) excluded[i] = 0;
+  for (int64_t i = threadIdx.x; i < count; i += kSortThreads) {
+    atomicAdd(&next[byte_of(from[i])], 1ull);
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    unsigned long long before = 0;
+    for (int b = 0; b < kBytes; ++b) {
+      const unsigned long long own = next[b];
+      next[b] = before;
+      before += own;
+    }
+  }
+  __syncthreads();
+  for (int64_t begin = 0; begin < count; begin += kSortThreads) {
+    const int64_t i = begin + threadIdx.x;
+    const int64_t id = i < count ? from[i] : 0;
+    const int byte = i < count ? byte_of(id) : -1;
+    tile[threadIdx.x] = byte;
+    __syncthreads();
+    int64_t place = byte < 0 ? count : int64_t(next[byte]);
+    for (int e = 0; e < int(threadIdx.x); ++e) place += tile[e] == byte;
+    __syncthreads();
+    if (byte >= 0) atomicAdd(&next[byte], 1ull);
+    if (place < count) to[place] = id;
+  }
+  __syncthreads();
+}
+
+// A block has a query's list. Lists that rise, as a graph's do, are copied; others are sorted byte
+// by byte from the lowest, as many bytes as the items' ids have: linear in the list's length.
+// `spare` is scratch of the size of `sorted`.
+static __global__ void __launch_bounds__(kSortThreads)
+    sort_exclusions(core::HammingTopk problem, int64_t num_excluded, int64_t* sorted,
+                    int64_t* spare, unsigned int* errors) {
+  __shared__ unsigned long long next[kBytes];
+  __shared__ int tile[kSortThreads];
+  int bytes = 1;
+  while (bytes < 8 && (problem.num_items - 1) >> (8 * bytes) > 0) ++bytes;
+  for (int64_t query = blockIdx.x; query < problem.num_queries; query += gridDim.x) {
+    const core::Span list = exclusions(problem, num_excluded, query, errors);
+    const int64_t offset = list.begin - problem.exclude_ids, count = list.end - list.begin;
+    bool rises = true;
+    for (int64_t i = threadIdx.x; i < count; i += kSortThreads) {
+      rises &= i == 0 || list.begin[i - 1] <= list.begin[i];
+    }
+    if (__syncthreads_and(rises)) {
+      for (int64_t i = threadIdx.x; i < count; i += kSortThreads) {
+        sorted[offset + i] = list.begin[i];
+      }
+      continue;
+    }
+    const int64_t* from = list.begin;
+    for (int b = 0; b < bytes; ++b) {
+      // The last byte's order goes to `sorted`.
+      int64_t* to = ((bytes - b) % 2 ? sorted : spare) + offset;
+      sort_by_byte(from, to, count, 8 * b, next, tile);
+      from = to;
+    }
+  }
+}
+
+// The query's list in a problem whose exclude_ids were sorted; empty if it does not lie inside.
+static __device__ core::Span sorted_list(const core::HammingTopk& problem, int64_t num_excluded,
+                                         int64_t query) {
+  if (problem.exclude_ptr == nullptr) return {nullptr, nullptr};
+  const int64_t begin = problem.exclude_ptr[query], end = problem.exclude_ptr[query + 1];
+  const bool bad = begin < 0 || end < begin || end > num_excluded;
+  if (bad) return {problem.exclude_ids, problem.exclude_ids};
+  return {problem.exclude_ids + begin, problem.exclude_ids + end};
+}
+
+// Marks the excluded items of [begin, begin + kChunk).
+static __device__ void mark_excluded(core::Span list, int64_t begin, unsigned int* excluded) {
+  __syncthreads();
+  for (int i = threadIdx.x; i < kChunk / 32; i += kThreads) excluded[i] = 0;
   __syncthreads();
   for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += kThreads) {
     const uint64_t at = uint64_t(*id) - uint64_t(begin);
-    if (at < unsigned(chunk)) atomicOr(&excluded[at / 32], 1u << (at % 32));
+    if (at < unsigned(kChunk)) atomicOr(&excluded[at / 32], 1u << (at % 32));
   }
   __syncthreads();
 }

@@ -27,9 +27,6 @@ void fixed_order_mm(const T* x, const T* matrix, T* out, int64_t rows, int64_t i
   check_launch();
 }
 
-template void fixed_order_mm<float>(const float*, const float*, float*, int64_t, int64_t, int64_t,
-                                    cudaStream_t);
-template void fixed_order_mm<double>(const double*, const double*, double*, int64_t, int64_t,
-                                     int64_t, cudaStream_t);
+HASHGCN_FOR_FLOATS(fixed_order_mm)
 
 }  // namespace hashgcn::cuda

@@ -4,7 +4,6 @@
 #pragma once
 
 #include "hamming_ranks.cuh"
-#include "sorted_exclusions.cuh"
 #include "warps.cuh"
 
 namespace hashgcn::cuda {
@@ -19,8 +18,8 @@ constexpr int kManyWarps = kWords == 1   ? 4
 
 template <int kWords>
 static __global__ void __launch_bounds__(kWarp* kManyWarps<kWords>)
-    topk_many_queries(core::HammingTopk problem, int64_t num_excluded, int32_t* distances,
-                      int64_t* ids) {
+    topk_many_queries(core::HammingTopk problem, int64_t num_excluded, int64_t* ids,
+                      int32_t* distances) {
   constexpr int kWarps = kManyWarps<kWords>, kBins = 64 * kWords + 1;
   __shared__ unsigned int next[kBins][kWarps * kWarp];  // counts, then next ranks; by thread
   alignas(16) __shared__ uint64_t tiles[kWarps][kWarp][kWords];
@@ -81,21 +80,21 @@ static __global__ void __launch_bounds__(kWarp* kManyWarps<kWords>)
     ids[query * k + rank] = item;
   });
   for (int q = 0; q < kWarp && first_query + q < problem.num_queries; ++q) {
-    fill_rest(problem, first_query + q, num_found[q], distances, ids);
+    fill_rest(problem, first_query + q, num_found[q], ids, distances);
   }
 }
 
 template <int kWords = kMaxManyWords>
-static void many_queries(const core::HammingTopk& problem, int64_t num_excluded, int32_t* distances,
-                         int64_t* ids, cudaStream_t stream) {
+static void many_queries(const core::HammingTopk& problem, int64_t num_excluded, int64_t* ids,
+                         int32_t* distances, cudaStream_t stream) {
   if constexpr (kWords > 1) {
     if (core::words_per_code(problem.code_length) < kWords) {
-      return many_queries<kWords - 1>(problem, num_excluded, distances, ids, stream);
+      return many_queries<kWords - 1>(problem, num_excluded, ids, distances, stream);
     }
   }
   const unsigned blocks = unsigned((problem.num_queries + kWarp - 1) / kWarp);
   const auto kernel = topk_many_queries<kWords>;
-  kernel<<<blocks, kWarp * kManyWarps<kWords>, 0, stream>>>(problem, num_excluded, distances, ids);
+  kernel<<<blocks, kWarp * kManyWarps<kWords>, 0, stream>>>(problem, num_excluded, ids, distances);
   check_launch();
 }
 

@@ -31,8 +31,8 @@ static __device__ int distance_of(const core::HammingTopk& problem, int64_t quer
 // their distances, a tile at a time in row order. By all threads of a block.
 static __device__ void place_chunk(const core::HammingTopk& problem, int64_t query, int64_t begin,
                                    int64_t end, const unsigned int* excluded, int last,
-                                   unsigned int* next, int* tile, int32_t* distances,
-                                   int64_t* ids) {
+                                   unsigned int* next, int* tile, int64_t* ids,
+                                   int32_t* distances) {
   const int64_t k = problem.k;
   for (int64_t first = begin; first < end; first += kThreads) {
     const int64_t item = first + threadIdx.x;
@@ -56,7 +56,7 @@ static __device__ void place_chunk(const core::HammingTopk& problem, int64_t que
 
 // The query's ranks [found, k) have no item. By all threads of a block.
 static __device__ void fill_rest(const core::HammingTopk& problem, int64_t query, int64_t found,
-                                 int32_t* distances, int64_t* ids) {
+                                 int64_t* ids, int32_t* distances) {
   for (int64_t rank = found + threadIdx.x; rank < problem.k; rank += blockDim.x) {
     distances[query * problem.k + rank] = core::kNoDistance;
     ids[query * problem.k + rank] = core::kNoItem;

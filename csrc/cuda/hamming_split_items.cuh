@@ -6,12 +6,10 @@
 
 #include "hamming_ranks.cuh"
 #include "parts.cuh"
-#include "sorted_exclusions.cuh"
 #include "warps.cuh"
 
 namespace hashgcn::cuda {
 
-constexpr int kSplitChunk = 4096;
 constexpr int kRankThreads = 1024, kFewRankThreads = 128;  // for many slices, for few
 
 struct Split {
@@ -47,11 +45,11 @@ static __device__ __forceinline__ void for_each_chunk(const core::HammingTopk& p
   const int64_t first = blockIdx.x * split.chunks_per_slice;
   for (int64_t chunk = first; chunk < first + split.chunks_per_slice; ++chunk) {
     if (chunk >= split.chunks || !wanted(chunk)) continue;
-    const int64_t begin = chunk * kSplitChunk, n = problem.num_items;
-    const int64_t end = n - begin < kSplitChunk ? n : begin + kSplitChunk;
+    const int64_t begin = chunk * kChunk, n = problem.num_items;
+    const int64_t end = n - begin < kChunk ? n : begin + kChunk;
     const core::Span inside{core::lower_bound(list, begin), core::lower_bound(list, end)};
     const bool any = inside.begin < inside.end;
-    if (any) mark_excluded(inside, begin, excluded, kSplitChunk);
+    if (any) mark_excluded(inside, begin, excluded);
     take(chunk, begin, end, any ? excluded : nullptr);
   }
 }
@@ -69,7 +67,7 @@ static __device__ __forceinline__ ulonglong2 two_items(const uint64_t* items, in
 static __global__ void __launch_bounds__(kThreads)
     count_slices(core::HammingTopk problem, int64_t num_excluded, Split split) {
   extern __shared__ unsigned int counts[];  // [bins][copies]
-  __shared__ unsigned int excluded[kSplitChunk / 32];
+  __shared__ unsigned int excluded[kChunk / 32];
   __shared__ unsigned int nearest;
   const int64_t query = blockIdx.y, words = core::words_per_code(problem.code_length);
   const int copy = threadIdx.x % split.copies;
@@ -150,9 +148,9 @@ static __global__ void __launch_bounds__(kRankThreads) rank_slices(int64_t k, Sp
 }
 
 static __global__ void place_slices(core::HammingTopk problem, int64_t num_excluded, Split split,
-                                    int32_t* distances, int64_t* ids) {
+                                    int64_t* ids, int32_t* distances) {
   extern __shared__ unsigned int next[];
-  __shared__ unsigned int excluded[kSplitChunk / 32];
+  __shared__ unsigned int excluded[kChunk / 32];
   __shared__ int tile[kThreads];
   const int64_t query = blockIdx.y;
   const int last = split.last[query];
@@ -164,10 +162,10 @@ static __global__ void place_slices(core::HammingTopk problem, int64_t num_exclu
     return split.nearest[query * split.chunks + chunk] <= last;
   };
   const auto take = [&](int64_t, int64_t begin, int64_t end, const unsigned int* marks) {
-    place_chunk(problem, query, begin, end, marks, last, next, tile, distances, ids);
+    place_chunk(problem, query, begin, end, marks, last, next, tile, ids, distances);
   };
   for_each_chunk(problem, num_excluded, split, query, excluded, has_ranks, take);
-  if (blockIdx.x == 0) fill_rest(problem, query, split.found[query], distances, ids);
+  if (blockIdx.x == 0) fill_rest(problem, query, split.found[query], ids, distances);
 }
 
 inline Split::Split(const core::HammingTopk& problem) {
@@ -175,14 +173,14 @@ inline Split::Split(const core::HammingTopk& problem) {
   for (copies = kWarp; copies > 1 && bins * copies > 8500;) copies /= 2;
   const int64_t blocks = blocks_at_once(count_slices, kThreads, shared_counts());
   batch = problem.num_queries < blocks ? problem.num_queries : blocks;
-  chunks = problem.num_items == 0 ? 1 : tiles_of(problem.num_items, kSplitChunk);
+  chunks = problem.num_items == 0 ? 1 : tiles_of(problem.num_items, kChunk);
   const int64_t wanted = blocks / batch;  // slices
   chunks_per_slice = tiles_of(chunks, wanted);
   slices = tiles_of(chunks, chunks_per_slice);
 }
 
 static void split_items(core::HammingTopk problem, int64_t num_excluded, void* scratch,
-                        int32_t* distances, int64_t* ids, cudaStream_t stream) {
+                        int64_t* ids, int32_t* distances, cudaStream_t stream) {
   Split split(problem);
   split.use(scratch);
   const int64_t words = core::words_per_code(problem.code_length);
@@ -195,7 +193,7 @@ static void split_items(core::HammingTopk problem, int64_t num_excluded, void* s
     check_launch();
     rank_slices<<<grid.y, rank_threads, shared, stream>>>(problem.k, split);
     check_launch();
-    place_slices<<<grid, kThreads, shared, stream>>>(problem, num_excluded, split, distances, ids);
+    place_slices<<<grid, kThreads, shared, stream>>>(problem, num_excluded, split, ids, distances);
     check_launch();
     problem.queries += split.batch * words;
     if (problem.exclude_ptr != nullptr) problem.exclude_ptr += split.batch;

@@ -17,8 +17,8 @@ int64_t hamming_topk_scratch(const core::HammingTopk& problem, int64_t num_exclu
   return sorted + (is_many_queries(problem) ? 0 : Split(problem).scratch_bytes());
 }
 
-void hamming_topk(core::HammingTopk problem, int64_t num_excluded, void* scratch,
-                  int32_t* distances, int64_t* ids, unsigned int* errors, cudaStream_t stream) {
+void hamming_topk(core::HammingTopk problem, int64_t num_excluded, void* scratch, int64_t* ids,
+                  int32_t* distances, unsigned int* errors, cudaStream_t stream) {
   if (problem.num_queries == 0) return;
   int64_t* sorted = static_cast<int64_t*>(scratch);
   int64_t* spare = sorted + num_excluded;
@@ -29,9 +29,9 @@ void hamming_topk(core::HammingTopk problem, int64_t num_excluded, void* scratch
     problem.exclude_ids = sorted;
   }
   if (is_many_queries(problem)) {
-    many_queries(problem, num_excluded, distances, ids, stream);
+    many_queries(problem, num_excluded, ids, distances, stream);
   } else {
-    split_items(problem, num_excluded, spare + num_excluded, distances, ids, stream);
+    split_items(problem, num_excluded, spare + num_excluded, ids, distances, stream);
   }
 }
 

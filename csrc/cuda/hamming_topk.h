@@ -14,9 +14,9 @@ constexpr int64_t kMaxTopkItems = UINT32_MAX;
 // for few queries the counts of slices of the items.
 int64_t hamming_topk_scratch(const core::HammingTopk& problem, int64_t num_excluded);
 
-// Top-N of every query into distances and ids [num_queries, k]; `num_excluded` is the length of
+// Top-N of every query into ids and distances [num_queries, k]; `num_excluded` is the length of
 // exclude_ids.
-void hamming_topk(core::HammingTopk problem, int64_t num_excluded, void* scratch,
-                  int32_t* distances, int64_t* ids, unsigned int* errors, cudaStream_t stream);
+void hamming_topk(core::HammingTopk problem, int64_t num_excluded, void* scratch, int64_t* ids,
+                  int32_t* distances, unsigned int* errors, cudaStream_t stream);
 
 }  // namespace hashgcn::cuda

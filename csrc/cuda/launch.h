@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "../core/macros.h"
+
 namespace hashgcn::cuda {
 
 constexpr int kThreads = 256;

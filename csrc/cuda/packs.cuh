@@ -1,9 +1,7 @@
 // Neighbouring elements that a thread loads and stores at once.
 #pragma once
 
-#include <cuda_runtime.h>
-
-#include <cstdint>
+#include "launch.h"
 
 namespace hashgcn::cuda {
 
@@ -15,6 +13,11 @@ struct alignas(sizeof(T) * kCount) Pack {
 // As many as a load of 16 bytes has.
 template <class T>
 constexpr int kWide = 16 / sizeof(T);
+
+// Blocks for `count` elements, `pack` of them a thread.
+inline unsigned pack_grid(int64_t count, int pack) {
+  return element_grid((count + pack - 1) / pack);
+}
 
 template <class... T>
 bool begin_at_16_bytes(const T*... pointers) {

@@ -96,9 +96,6 @@ void propagate(const Graph<T>& graph, T* sum, T* y, T* next, int64_t width, int6
   check_launch();
 }
 
-template void propagate<float>(const Graph<float>&, float*, float*, float*, int64_t, int64_t,
-                               int64_t, unsigned int*, cudaStream_t);
-template void propagate<double>(const Graph<double>&, double*, double*, double*, int64_t, int64_t,
-                                int64_t, unsigned int*, cudaStream_t);
+HASHGCN_FOR_FLOATS(propagate)
 
 }  // namespace hashgcn::cuda

@@ -165,14 +165,9 @@ void score_tables_backward(const core::ScoreTables<T>& tables, void* scratch,
                      candidate_order, rest, user_grad, item_grad, stream);
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                                     \
-  template int64_t score_tables_scratch<T>(const core::ScoreTables<T>&);                           \
-  template int64_t score_tables_backward_scratch<T>(const core::ScoreTables<T>&);                  \
-  template void score_tables<T>(const core::ScoreTables<T>&, void*, T*, T*, T*, T*, cudaStream_t); \
-  template void score_tables_backward<T>(const core::ScoreTables<T>&, void*,                       \
-                                         const TableGradients<T>&, const T*, const T*,             \
-                                         const int64_t*, T*, T*, T*, cudaStream_t);
-HASHGCN_INSTANTIATE(float)
-HASHGCN_INSTANTIATE(double)
+HASHGCN_FOR_FLOATS(score_tables_scratch)
+HASHGCN_FOR_FLOATS(score_tables_backward_scratch)
+HASHGCN_FOR_FLOATS(score_tables)
+HASHGCN_FOR_FLOATS(score_tables_backward)
 
 }  // namespace hashgcn::cuda

@@ -256,15 +256,9 @@ void smooth_rank_backward(const core::SmoothRank<T>& problem, const T* users, co
                      candidate_order, scratch.parts, user_grad, item_grad, stream);
 }
 
-#define HASHGCN_INSTANTIATE(T)                                                                     \
-  template void check_ranks<T>(const core::SmoothRank<T>&, const T*, unsigned int*, cudaStream_t); \
-  template void smooth_rank<T>(const core::SmoothRank<T>&, const T*, const T*, const T*, T*,       \
-                               cudaStream_t);                                                      \
-  template int64_t smooth_rank_parts<T>(const core::SmoothRank<T>&);                               \
-  template void smooth_rank_backward<T>(const core::SmoothRank<T>&, const T*, const T*, const T*,  \
-                                        const T*, const int64_t*, const RankScratch<T>&, T*, T*,   \
-                                        cudaStream_t);
-HASHGCN_INSTANTIATE(float)
-HASHGCN_INSTANTIATE(double)
+HASHGCN_FOR_FLOATS(check_ranks)
+HASHGCN_FOR_FLOATS(smooth_rank)
+HASHGCN_FOR_FLOATS(smooth_rank_parts)
+HASHGCN_FOR_FLOATS(smooth_rank_backward)
 
 }  // namespace hashgcn::cuda

@@ -14,9 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "../core/require.h"
-#include "../cpu/check_exclusions.h"
-#include "../cpu/checks.h"
+#include "../cpu/check_words.h"
 #include "../cpu/hamming_topk_tasks.h"
 #include "../cpu/pack_codes.h"
 
@@ -24,8 +22,6 @@ namespace py = pybind11;
 
 namespace hashgcn {
 namespace {
-
-constexpr int64_t kElementGrain = 32768;
 
 std::string shape(const py::array& array) {
   std::ostringstream text;
@@ -61,11 +57,6 @@ const T* data(const py::array& array) {
   return static_cast<const T*>(array.data());
 }
 
-void require_code_length(const char* op, int64_t code_length) {
-  require(code_length >= 1 && code_length <= core::kMaxCodeLength, op, "code_length in [1, ",
-          core::kMaxCodeLength, "], got ", code_length);
-}
-
 py::array words(const char* op, const char* argument, const py::object& object,
                 int64_t code_length) {
   const py::array array = as_array(op, argument, object);
@@ -87,58 +78,51 @@ py::array vector(const char* op, const char* argument, const char* type, const p
   return contiguous(array);
 }
 
-int64_t thread_count(const char* op, int64_t num_threads) {
-  require(num_threads >= 0, op, "num_threads >= 0, got ", num_threads);
-  // An unknown instruction set throws: here, since no exception may leave a thread.
-  cpu::instruction_set();
-  return num_threads > 0 ? num_threads : std::max(1u, std::thread::hardware_concurrency());
-}
-
-// How many parts [0, count) is split into: one for each thread, of at least `grain`.
-int64_t part_count(int64_t threads, int64_t count, int64_t grain) {
-  return std::min(threads, (count + grain - 1) / grain);
-}
-
-// Runs `work(part, begin, end)` over contiguous parts of [0, count) and says whether every one
-// returned true. The last part, and any for which the system gives no thread, runs here.
-template <class Work>
-bool run_parts(int64_t parts, int64_t count, const Work& work) {
-  std::atomic<bool> good{true};
-  const auto run = [&](int64_t part) {
-    // Not count * part / parts: the product could overflow.
-    const auto start = [&](int64_t p) { return count / parts * p + std::min(p, count % parts); };
-    if (!work(part, start(part), start(part + 1))) good = false;
-  };
-  std::vector<std::thread> threads;
-  threads.reserve(size_t(std::max<int64_t>(parts, 1)));
-  for (int64_t part = 0; part < parts; ++part) {
-    if (part + 1 < parts) {
-      try {
-        threads.emplace_back(run, part);
-        continue;
-      } catch (const std::exception&) {
-      }
-    }
-    run(part);
+// The threads of a call; all(count, grain, work) runs work(begin, end) over contiguous parts of [0,
+// count), one for each thread, of at least `grain`, and says whether every one returned true. The
+// last part, and any for which the system gives no thread, runs here.
+class Threads {
+ public:
+  Threads(const char* op, int64_t num_threads) {
+    require(num_threads >= 0, op, "num_threads >= 0, got ", num_threads);
+    // An unknown instruction set throws: here, since no exception may leave a thread.
+    cpu::instruction_set();
+    count_ = num_threads > 0 ? num_threads : std::max(1u, std::thread::hardware_concurrency());
   }
-  for (std::thread& thread : threads) thread.join();
-  return good;
-}
 
-void require_zero_tails(const char* op, const char* argument, const uint64_t* words, int64_t rows,
-                        int64_t code_length, int64_t threads) {
-  if (code_length % 64 == 0) return;
-  const int64_t parts = part_count(threads, rows, kElementGrain);
-  require(run_parts(parts, rows,
-                    [&](int64_t, int64_t begin, int64_t end) {
-                      return HASHGCN_RUN(tails_are_zero(words, code_length, begin, end));
-                    }),
-          op, argument, " with zero bits past code_length ", code_length,
-          ", got bits of a longer code");
-}
+  int64_t count() const { return count_; }
+
+  template <class Work>
+  bool operator()(int64_t count, int64_t grain, const Work& work) const {
+    const int64_t parts = std::min(count_, (count + grain - 1) / grain);
+    std::atomic<bool> good{true};
+    const auto run = [&](int64_t part) {
+      // Not count * part / parts: the product could overflow.
+      const auto start = [&](int64_t p) { return count / parts * p + std::min(p, count % parts); };
+      if (!work(start(part), start(part + 1))) good = false;
+    };
+    std::vector<std::thread> threads;
+    threads.reserve(size_t(std::max<int64_t>(parts, 1)));
+    for (int64_t part = 0; part < parts; ++part) {
+      if (part + 1 < parts) {
+        try {
+          threads.emplace_back(run, part);
+          continue;
+        } catch (const std::exception&) {
+        }
+      }
+      run(part);
+    }
+    for (std::thread& thread : threads) thread.join();
+    return good;
+  }
+
+ private:
+  int64_t count_;
+};
 
 template <class T>
-py::array pack_as(const char* op, const py::array& x, int64_t threads) {
+py::array pack_as(const char* op, const py::array& x, const Threads& threads) {
   const int64_t rows = x.shape(0), code_length = x.shape(1);
   py::array_t<int64_t> result({rows, core::words_per_code(code_length)});
   // NumPy's half is the bit pattern that the kernel's element type has.
@@ -146,11 +130,10 @@ py::array pack_as(const char* op, const py::array& x, int64_t threads) {
   uint64_t* out = reinterpret_cast<uint64_t*>(result.mutable_data());
   {
     py::gil_scoped_release release;
-    const int64_t parts = part_count(threads, rows, 1 + kElementGrain / code_length);
-    require(run_parts(parts, rows,
-                      [&](int64_t, int64_t begin, int64_t end) {
-                        return HASHGCN_RUN(pack_codes(in, out, code_length, begin, end));
-                      }),
+    require(threads(rows, 1 + cpu::kElementGrain / code_length,
+                    [&](int64_t begin, int64_t end) {
+                      return HASHGCN_RUN(pack_codes(in, out, code_length, begin, end));
+                    }),
             op, "x without NaN, got NaN");
   }
   return result;
@@ -158,7 +141,7 @@ py::array pack_as(const char* op, const py::array& x, int64_t threads) {
 
 py::array pack_codes(const py::object& x_in, int64_t num_threads) {
   const char* op = "pack_codes";
-  const int64_t threads = thread_count(op, num_threads);
+  const Threads threads(op, num_threads);
   const py::array given = as_array(op, "x", x_in);
   require(given.ndim() == 2 && given.shape(1) >= 1 && given.shape(1) <= core::kMaxCodeLength, op,
           "x of shape [rows, code_length >= 1], got ", shape(given));
@@ -172,8 +155,8 @@ py::array pack_codes(const py::object& x_in, int64_t num_threads) {
 
 py::array unpack_codes(const py::object& words_in, int64_t code_length, int64_t num_threads) {
   const char* op = "unpack_codes";
-  const int64_t threads = thread_count(op, num_threads);
-  require_code_length(op, code_length);
+  const Threads threads(op, num_threads);
+  check_code_length(op, code_length);
   const py::array checked = words(op, "words", words_in, code_length);
   const int64_t rows = checked.shape(0);
   py::array_t<float> x({rows, code_length});
@@ -181,9 +164,8 @@ py::array unpack_codes(const py::object& words_in, int64_t code_length, int64_t 
   float* out = x.mutable_data();
   {
     py::gil_scoped_release release;
-    require_zero_tails(op, "words", in, rows, code_length, threads);
-    const int64_t parts = part_count(threads, rows, 1 + kElementGrain / code_length);
-    run_parts(parts, rows, [&](int64_t, int64_t begin, int64_t end) {
+    cpu::check_tails(op, "words", in, rows, code_length, threads);
+    threads(rows, 1 + cpu::kElementGrain / code_length, [&](int64_t begin, int64_t end) {
       HASHGCN_RUN(unpack_codes(in, out, code_length, begin, end));
       return true;
     });
@@ -197,9 +179,8 @@ std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
                                              const py::object& exclude_ids_in,
                                              const py::object& allow_in, int64_t num_threads) {
   const char* op = "hamming_topk";
-  const int64_t threads = thread_count(op, num_threads);
-  require(k >= 1 && k <= INT32_MAX, op, "k in [1, ", INT32_MAX, "], got ", k);
-  require_code_length(op, code_length);
+  const Threads threads(op, num_threads);
+  check_topk_sizes(op, k, code_length);
   const py::array queries = words(op, "queries", queries_in, code_length);
   const py::array items = words(op, "items", items_in, code_length);
   const int64_t num_queries = queries.shape(0), num_items = items.shape(0);
@@ -223,23 +204,22 @@ std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
       allow ? data<bool>(*allow) : nullptr,
   };
   const int64_t num_excluded = exclude_ids ? exclude_ids->shape(0) : 0;
-  py::array_t<int32_t> distances({num_queries, k});
   py::array_t<int64_t> ids({num_queries, k});
-  int32_t* distance_out = distances.mutable_data();
+  py::array_t<int32_t> distances({num_queries, k});
   int64_t* id_out = ids.mutable_data();
+  int32_t* distance_out = distances.mutable_data();
   {
     py::gil_scoped_release release;
-    require_zero_tails(op, "queries", problem.queries, num_queries, code_length, threads);
-    require_zero_tails(op, "items", problem.items, num_items, code_length, threads);
-    cpu::check_exclusions(op, problem, num_excluded);
-    cpu::hamming_topk(problem, threads, distance_out, id_out, [](int64_t count, const auto& task) {
-      run_parts(count, count, [&](int64_t, int64_t begin, int64_t end) {
-        for (int64_t t = begin; t < end; ++t) task(t);
-        return true;
-      });
-    });
+    cpu::check_topk_values(op, problem, num_excluded, threads);
+    cpu::hamming_topk(problem, threads.count(), id_out, distance_out,
+                      [&](int64_t count, const auto& task) {
+                        threads(count, 1, [&](int64_t begin, int64_t end) {
+                          for (int64_t t = begin; t < end; ++t) task(t);
+                          return true;
+                        });
+                      });
   }
-  return {distances, ids};
+  return {ids, distances};
 }
 
 const char* instruction_set() { return cpu::name(cpu::instruction_set()); }

@@ -5,10 +5,10 @@
 #include <new>
 #include <vector>
 
-#include "../cpu/check_exclusions.h"
-#include "../cpu/checks.h"
+#include "../core/rows.h"
+#include "../cpu/check_words.h"
 #include "../cpu/tiles.h"
-#include "checks.h"
+#include "checks/tensors.h"
 
 namespace hashgcn {
 
@@ -31,7 +31,12 @@ void parallel(int64_t count, int64_t grain, const Work& work) {
   torch::stable::parallel_for(0, count, grain, work);
 }
 
-constexpr int64_t kElementGrain = 32768;
+struct ParallelAll {
+  template <class Work>
+  bool operator()(int64_t count, int64_t grain, const Work& work) const {
+    return parallel_all(count, grain, work);
+  }
+};
 
 // Memory of kernels begins at a cache line: vectors that straddle two take twice the time.
 template <class T>
@@ -115,24 +120,9 @@ void check_row_values(const char* op, const core::Rows<T>& rows) {
 template <class T>
 void check_finite(const char* op, const char* argument, const T* x, int64_t count) {
   require(parallel_all(
-              count, kElementGrain,
+              count, cpu::kElementGrain,
               [&](int64_t begin, int64_t end) { return HASHGCN_RUN(all_finite(x, begin, end)); }),
           op, argument, " finite, got NaN or infinity");
-}
-
-inline void check_tails(const char* op, const char* argument, const uint64_t* words, int64_t rows,
-                        int64_t code_length) {
-  if (code_length % 64 == 0) return;
-  require(parallel_all(rows, kElementGrain,
-                       [&](int64_t begin, int64_t end) {
-                         return HASHGCN_RUN(tails_are_zero(words, code_length, begin, end));
-                       }),
-          op, argument, " with zero bits past code_length ", code_length,
-          ", got bits of a longer code");
-}
-
-inline void check_exclusions(const char* op, const TopkInput& input) {
-  if (input.exclude_ids) cpu::check_exclusions(op, input.problem, input.exclude_ids->size(0));
 }
 
 // Runs task(0), ..., task(count - 1) on torch's threads.

@@ -1,9 +1,9 @@
-// What the CUDA glue shares: device and stream, error flag, dtype dispatch.
+// What the CUDA glue shares: device and stream, error flag, order of candidates.
 #pragma once
 
 #include "../cuda/errors.h"
 #include "../cuda/launch.h"
-#include "checks.h"
+#include "checks/tensors.h"
 #include "device.h"
 
 namespace hashgcn {
@@ -16,9 +16,14 @@ class Device {
  public:
   Device(const char* op, const Tensor& anchor)
       : op_(checked(op, anchor)),
+        anchor_(anchor),
         guard_(anchor.get_device_index()),
         errors(cuda::error_flag()),
         stream(current_stream(anchor.get_device_index())) {}
+
+  Tensor scratch(int64_t bytes) const {
+    return torch::stable::new_empty(anchor_, {bytes}, ScalarType::Byte);
+  }
 
   // To be called after the op's launches.
   void finish() const { raise_errors(op_, errors, stream); }
@@ -31,6 +36,7 @@ class Device {
   }
 
   const char* op_;
+  const Tensor& anchor_;
   DeviceGuard guard_;
 
  public:
@@ -39,13 +45,12 @@ class Device {
 };
 
 // The order of candidates by item, which gradients of candidate lists need.
-inline std::optional<Tensor> check_order(const Checker& check,
-                                         const std::optional<Tensor>& candidate_ids,
-                                         const std::optional<Tensor>& candidate_order) {
+inline MaybeTensor check_order(const Checker& check, const MaybeTensor& candidate_ids,
+                               const MaybeTensor& candidate_order) {
   require(candidate_ids.has_value() == candidate_order.has_value(), check.op,
           "candidate_order if there are candidate_ids, got one of them");
-  if (!candidate_order.has_value()) return std::nullopt;
-  return check.rows(*candidate_order, "candidate_order", candidate_ids->size(0));
+  if (!candidate_order) return std::nullopt;
+  return check.vector(*candidate_order, "candidate_order", candidate_ids->size(0));
 }
 
 }  // namespace hashgcn

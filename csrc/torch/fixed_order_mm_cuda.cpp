@@ -5,21 +5,21 @@
 
 namespace hashgcn {
 
-template <class T>
-static Tensor run(const Device& device, const Tensor& x, const Tensor& matrix) {
+static Tensor fixed_order_mm(const Tensor& x_in, const Tensor& matrix_in) {
+  const char* op = "fixed_order_mm";
+  const Device device(op, x_in);
+  const Checker check{op, x_in};
+  const Tensor x = check.matrix(x_in, "x", x_in.scalar_type(), -1, -1);
+  const Tensor matrix = check.matrix(matrix_in, "matrix", x.scalar_type(), x.size(1), -1);
   const int64_t rows = x.size(0), inner = x.size(1), width = matrix.size(1);
   Tensor out = torch::stable::new_empty(x, {rows, width});
-  cuda::fixed_order_mm(data<T>(x), data<T>(matrix), mutable_data<T>(out), rows, inner, width,
-                       device.stream);
+  with_float_type(x.scalar_type(), op, "x", [&](auto zero) {
+    using T = decltype(zero);
+    cuda::fixed_order_mm(data<T>(x), data<T>(matrix), mutable_data<T>(out), rows, inner, width,
+                         device.stream);
+  });
   device.finish();
   return out;
-}
-
-static Tensor fixed_order_mm(const Tensor& x_in, const Tensor& matrix_in) {
-  const Device device("fixed_order_mm", x_in);
-  const auto [x, matrix] = check_mm("fixed_order_mm", x_in, matrix_in);
-  return x.scalar_type() == ScalarType::Double ? run<double>(device, x, matrix)
-                                               : run<float>(device, x, matrix);
 }
 
 }  // namespace hashgcn

@@ -3,28 +3,23 @@
 #include <tuple>
 
 #include "../cpu/hamming_topk_tasks.h"
+#include "checks/topk.h"
 #include "cpu.h"
 
 namespace hashgcn {
 
-static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries_in, const Tensor& items_in,
+static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tensor& items,
                                                int64_t k, int64_t code_length,
-                                               const std::optional<Tensor>& exclude_ptr,
-                                               const std::optional<Tensor>& exclude_ids,
-                                               const std::optional<Tensor>& allow) {
+                                               const MaybeTensor& exclude_ptr,
+                                               const MaybeTensor& exclude_ids,
+                                               const MaybeTensor& allow) {
   const char* op = "hamming_topk";
-  const TopkInput input =
-      check_topk(op, queries_in, items_in, k, code_length, exclude_ptr, exclude_ids, allow);
-  const core::HammingTopk& problem = input.problem;
-  check_tails(op, "queries", problem.queries, problem.num_queries, code_length);
-  check_tails(op, "items", problem.items, problem.num_items, code_length);
-  check_exclusions(op, input);
-  Tensor distances =
-      torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Int);
-  Tensor ids = torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Long);
-  cpu::hamming_topk(problem, torch::stable::get_num_threads(), mutable_data<int32_t>(distances),
-                    mutable_data<int64_t>(ids), RunTasks());
-  return {distances, ids};
+  const TopkInput input(op, queries, items, k, code_length, exclude_ptr, exclude_ids, allow);
+  cpu::check_topk_values(op, input.problem, input.num_excluded(), ParallelAll());
+  Tensor ids = input.new_results(ScalarType::Long), distances = input.new_results(ScalarType::Int);
+  cpu::hamming_topk(input.problem, torch::stable::get_num_threads(), mutable_data<int64_t>(ids),
+                    mutable_data<int32_t>(distances), RunTasks());
+  return {ids, distances};
 }
 
 }  // namespace hashgcn

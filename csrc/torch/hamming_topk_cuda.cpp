@@ -3,19 +3,19 @@
 #include <tuple>
 
 #include "../cuda/hamming_topk.h"
+#include "checks/topk.h"
 #include "cuda.h"
 
 namespace hashgcn {
 
 static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tensor& items,
                                                int64_t k, int64_t code_length,
-                                               const std::optional<Tensor>& exclude_ptr,
-                                               const std::optional<Tensor>& exclude_ids,
-                                               const std::optional<Tensor>& allow) {
+                                               const MaybeTensor& exclude_ptr,
+                                               const MaybeTensor& exclude_ids,
+                                               const MaybeTensor& allow) {
   const char* op = "hamming_topk";
   const Device device(op, queries);
-  const TopkInput input =
-      check_topk(op, queries, items, k, code_length, exclude_ptr, exclude_ids, allow);
+  const TopkInput input(op, queries, items, k, code_length, exclude_ptr, exclude_ids, allow);
   const core::HammingTopk& problem = input.problem;
   require(code_length <= cuda::kMaxTopkLength, op, "code_length up to ", cuda::kMaxTopkLength,
           " on CUDA, got ", code_length);
@@ -24,17 +24,13 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tens
   cuda::check_tails(problem.queries, problem.num_queries, code_length, device.errors,
                     device.stream);
   cuda::check_tails(problem.items, problem.num_items, code_length, device.errors, device.stream);
-  Tensor distances =
-      torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Int);
-  Tensor ids = torch::stable::new_empty(input.queries, {problem.num_queries, k}, ScalarType::Long);
-  const int64_t num_excluded = input.exclude_ids ? input.exclude_ids->size(0) : 0;
-  Tensor scratch = torch::stable::new_empty(
-      input.queries, {cuda::hamming_topk_scratch(problem, num_excluded)}, ScalarType::Byte);
-  cuda::hamming_topk(problem, num_excluded, scratch.mutable_data_ptr(),
-                     mutable_data<int32_t>(distances), mutable_data<int64_t>(ids), device.errors,
+  Tensor ids = input.new_results(ScalarType::Long), distances = input.new_results(ScalarType::Int);
+  const Tensor scratch = device.scratch(cuda::hamming_topk_scratch(problem, input.num_excluded()));
+  cuda::hamming_topk(problem, input.num_excluded(), scratch.mutable_data_ptr(),
+                     mutable_data<int64_t>(ids), mutable_data<int32_t>(distances), device.errors,
                      device.stream);
   device.finish();
-  return {distances, ids};
+  return {ids, distances};
 }
 
 }  // namespace hashgcn

@@ -3,7 +3,7 @@
 
 #include <sys/mman.h>
 
-#include "checks.h"
+#include "checks/tensors.h"
 
 namespace hashgcn {
 

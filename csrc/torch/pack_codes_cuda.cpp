@@ -1,6 +1,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include "../cuda/pack_codes.h"
+#include "checks/topk.h"
 #include "cuda.h"
 
 namespace hashgcn {
@@ -12,10 +13,10 @@ static Tensor pack_codes(const Tensor& x_in) {
   const int64_t rows = x.size(0), code_length = x.size(1);
   Tensor words =
       torch::stable::new_empty(x, {rows, core::words_per_code(code_length)}, ScalarType::Long);
-  with_element_type(x.scalar_type(), op, "x", [&](auto* null) {
-    using T = std::remove_pointer_t<decltype(null)>;
-    cuda::pack_codes<T>(data<T>(x), mutable_data<uint64_t>(words), nullptr, rows, code_length,
-                        false, device.errors, device.stream);
+  with_element_type(x.scalar_type(), op, "x", [&](auto zero) {
+    using T = decltype(zero);
+    cuda::pack_codes(data<T>(x), mutable_data<uint64_t>(words), rows, code_length, false,
+                     device.errors, device.stream);
   });
   device.finish();
   return words;
@@ -24,16 +25,14 @@ static Tensor pack_codes(const Tensor& x_in) {
 static Tensor unpack_codes(const Tensor& words_in, int64_t code_length, ScalarType dtype) {
   const char* op = "unpack_codes";
   const Device device(op, words_in);
-  require(code_length >= 1, op, "code_length >= 1, got ", code_length);
-  const Checker check{op, words_in};
-  const Tensor words =
-      check.matrix(words_in, "words", ScalarType::Long, -1, core::words_per_code(code_length));
+  check_code_length(op, code_length);
+  const Tensor words = check_words({op, words_in}, words_in, "words", code_length);
   const int64_t rows = words.size(0);
   const uint64_t* in = data<uint64_t>(words);
   cuda::check_tails(in, rows, code_length, device.errors, device.stream);
   Tensor x = torch::stable::new_empty(words, {rows, code_length}, dtype);
-  with_element_type(dtype, op, "dtype", [&](auto* null) {
-    using T = std::remove_pointer_t<decltype(null)>;
+  with_element_type(dtype, op, "dtype", [&](auto zero) {
+    using T = decltype(zero);
     cuda::unpack_codes(in, mutable_data<T>(x), rows, code_length, device.stream);
   });
   device.finish();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../cpu/propagate.h"
+#include "checks/rows.h"
 #include "cpu.h"
 #include "memory.h"
 
@@ -32,7 +33,7 @@ static Tensor narrow(const char* op, const char* argument, const Tensor& ids, in
   const int64_t count = ids.size(0);
   Tensor narrowed = torch::stable::new_empty(ids, {count + cpu::kPropagateAhead}, ScalarType::Int);
   int32_t* out = mutable_data<int32_t>(narrowed);
-  require(parallel_all(count, kElementGrain,
+  require(parallel_all(count, cpu::kElementGrain,
                        [&](int64_t begin, int64_t end) {
                          return HASHGCN_RUN(narrow_ids(data<int64_t>(ids), bound, out, begin, end));
                        }),
@@ -88,7 +89,7 @@ static Tensor run(const PropagateInput& input, int64_t first, int64_t layers) {
     int64_t added[2] = {0, 0};
     for (int start = 0; start < 2; ++start) {
       const int64_t first_row = sides[start].first_row;
-      require(parallel_all(sides[start].rows, kElementGrain / kColumns,
+      require(parallel_all(sides[start].rows, cpu::kElementGrain / kColumns,
                            [&](int64_t begin, int64_t end) {
                              return HASHGCN_RUN(
                                  scale_rows(x + first_row * width + column, scale + first_row,
@@ -129,8 +130,8 @@ static Tensor propagate(const Tensor& x, const Tensor& user_ptr, const Tensor& u
                         int64_t first, int64_t layers) {
   const PropagateInput input = check_propagate("propagate", x, user_ptr, user_items, item_ptr,
                                                item_users, scale, first, layers);
-  return x.scalar_type() == ScalarType::Double ? run<double>(input, first, layers)
-                                               : run<float>(input, first, layers);
+  return with_float_type(x.scalar_type(), "propagate", "x",
+                         [&](auto zero) { return run<decltype(zero)>(input, first, layers); });
 }
 
 }  // namespace hashgcn

@@ -1,6 +1,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include "../cuda/propagate.h"
+#include "checks/rows.h"
 #include "cuda.h"
 
 namespace hashgcn {
@@ -36,8 +37,9 @@ static Tensor propagate(const Tensor& x, const Tensor& user_ptr, const Tensor& u
   const Device device(op, x);
   const PropagateInput input =
       check_propagate(op, x, user_ptr, user_items, item_ptr, item_users, scale, first, layers);
-  return x.scalar_type() == ScalarType::Double ? run<double>(device, input, first, layers)
-                                               : run<float>(device, input, first, layers);
+  return with_float_type(x.scalar_type(), op, "x", [&](auto zero) {
+    return run<decltype(zero)>(device, input, first, layers);
+  });
 }
 
 }  // namespace hashgcn

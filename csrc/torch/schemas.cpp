@@ -5,8 +5,6 @@
 STABLE_TORCH_LIBRARY(hashgcn, m) {
   m.def("sign_swish(Tensor x, Tensor beta) -> Tensor");
   m.def("sign_swish_backward(Tensor grad, Tensor x, Tensor beta) -> Tensor");
-  // Codes and packed words; sign_swish_backward is its backward too.
-  m.def("sign_swish_pack(Tensor x, Tensor beta) -> (Tensor, Tensor)");
 
   // The other estimators of the sign's gradient. scale and beta multiply x; being tensors, they may
   // change at every step.
@@ -49,15 +47,10 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
       "Tensor? candidate_weight, Tensor? candidate_order, bool exclude_positives) "
       "-> (Tensor, Tensor)");
 
+  // Ids, then distances.
   m.def(
       "hamming_topk(Tensor queries, Tensor items, int k, int code_length, Tensor? exclude_ptr, "
       "Tensor? exclude_ids, Tensor? allow) -> (Tensor, Tensor)");
-  // Rows of several codes, the segments, with a scale each. Scores, then ids.
-  m.def(
-      "weighted_hamming_topk(Tensor queries, Tensor items, Tensor query_scale, Tensor item_scale, "
-      "int k, int code_length, Tensor? exclude_ptr, Tensor? exclude_ids, Tensor? allow) "
-      "-> (Tensor, Tensor)");
-
   // x: users' rows, then items'. Mean of layers first to `layers`. Its own backward, since the
   // normalised adjacency is symmetric.
   m.def(

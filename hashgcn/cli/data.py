@@ -1,4 +1,4 @@
-"""Command line of data: options that say how a file of events is read; data list, info, fetch."""
+"""The commands of data, and the options that say how a file of events is read."""
 
 from __future__ import annotations
 
@@ -12,50 +12,65 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hashgcn.data import Dataset
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 # Options that say how a file of events is read.
 READING: dict[str, Any] = {
-    "user_column": Annotated[str | None, typer.Option(help="Of a file: column of user ids.")],
-    "item_column": Annotated[str | None, typer.Option(help="Of a file: column of item ids.")],
+    "user_column": Annotated[
+        str | None, typer.Option(help="Column of user ids in a file of events.")
+    ],
+    "item_column": Annotated[
+        str | None, typer.Option(help="Column of item ids in a file of events.")
+    ],
     "time_column": Annotated[
-        str | None, typer.Option(help="Of a file: column of times, numbers or ISO 8601.")
+        str | None, typer.Option(help="Column of times: numbers, dates or ISO 8601 text.")
     ],
     "weight_column": Annotated[
-        str | None, typer.Option(help="Of a file: column of weights, for --min-weight.")
+        str | None, typer.Option(help="Column of weights, for --min-weight.")
     ],
     "drop_missing": Annotated[
-        bool, typer.Option("--drop-missing", help="Leave out events without a user, item or time.")
+        bool,
+        typer.Option(
+            "--drop-missing", help="Leave out events that lack a user, an item or a time."
+        ),
     ],
-    "min_weight": Annotated[float | None, typer.Option(help="Leave out events with less weight.")],
+    "min_weight": Annotated[float | None, typer.Option(help="Leave out events of less weight.")],
     "k_core": Annotated[
-        int | None, typer.Option(help="Keep users with at least K items and items with K users.")
+        int | None, typer.Option(help="Keep users with at least K items, and items with K users.")
     ],
     "split": Annotated[
         str | None,
         typer.Option(
-            help="Of a file, test is: random (of each user's, the default), last (of each user's), "
-            "time (the latest of all) or none."
+            help="How test pairs are split off a file: random (some of each user's, the default), "
+            "last (each user's last), time (the latest of all) or none."
         ),
     ],
     "test_fraction": Annotated[
-        float | None, typer.Option(help="Share of --split random and time; 0.2.")
+        float | None, typer.Option(help="Fraction of test pairs for --split random and time; 0.2.")
     ],
-    "split_seed": Annotated[int | None, typer.Option(help="Seed of --split random; 0.")],
-    "test_file": Annotated[Path | None, typer.Option(help="Test events, in place of a split.")],
+    "split_seed": Annotated[int | None, typer.Option(help="Seed for --split random; 0.")],
+    "test_file": Annotated[
+        Path | None, typer.Option(help="File of test events, instead of a split.")
+    ],
     "format": Annotated[
         str | None,
         typer.Option(
-            help="Of a file, if its name does not tell: csv, tsv, jsonl, parquet, inter, "
+            help="Format of the file, if its name does not tell: csv, tsv, jsonl, parquet, inter, "
             "movielens, lightgcn or scipy."
         ),
     ],
-    "separator": Annotated[str | None, typer.Option(help="Between columns of csv and tsv.")],
+    "separator": Annotated[
+        str | None, typer.Option(help="Separator between columns of csv and tsv.")
+    ],
     "no_header": Annotated[
         bool,
-        typer.Option("--no-header", help="Of csv and tsv: columns are column_1, column_2, ..."),
+        typer.Option(
+            "--no-header", help="The csv or tsv has no header; columns are column_1, column_2, ..."
+        ),
     ],
 }
 
@@ -113,7 +128,7 @@ def summary(data: Dataset) -> str:
 def list_datasets(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Datasets that are known by name.
+    """List the data sets that are known by name.
 
     Example: hashgcn data list
     """
@@ -130,14 +145,18 @@ def list_datasets(
 
 @app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="See data list.")],
-    data: Annotated[Path, typer.Option(help="Folder that gets a folder for each.")] = Path("data"),
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Names of `hashgcn data list`.")
+    ],
+    data: Annotated[Path, typer.Option(help="Folder in which each data set gets a folder.")] = Path(
+        "data"
+    ),
     home: Annotated[
         str | None, typer.Option(help="Address of a mirror that holds NAME/train.txt.")
     ] = None,
-    quiet: Annotated[bool, typer.Option(help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Show no progress bar.")] = False,
 ) -> None:
-    """Fetch published datasets.
+    """Fetch published data sets.
 
     Every file is checked, and an interrupted transfer is resumed.
 
@@ -164,27 +183,28 @@ def fetch(
 @app.command()
 @with_reading
 def info(
-    dataset: Annotated[str, typer.Argument(help="A name, a folder or a file, as of train.")],
+    dataset: Annotated[str, typer.Argument(help="A name, a folder or a file, as for train.")],
     data: Annotated[
-        Path | None, typer.Option(help="Folder that holds the folder of a published dataset.")
+        Path | None, typer.Option(help="Folder that holds the folder of a published data set.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="PNG of degrees by rank.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Save a picture of the degrees by rank to this PNG file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     reading: Any = None,
 ) -> None:
-    """What training would see of a dataset.
+    """Describe what training would see of a data set.
 
     Counts, density, degrees and what was left out.
 
     Example: hashgcn data info plays.csv --user-column user --item-column track --plot degrees.png
     """
     from hashgcn.data import describe, load
-    from hashgcn.runs.report.style import plot_degrees
 
     loaded = load(dataset, data, **reading)
     found = describe(loaded)
     if plot is not None:
-        plot_degrees(loaded.train.degrees(), loaded.train.popularity(), loaded.name, plot)
+        _plot_degrees(loaded.train.degrees(), loaded.train.popularity(), loaded.name, plot)
     if as_json:
         typer.echo(json.dumps({"name": loaded.name, **found}, indent=2))
         return
@@ -205,3 +225,19 @@ def info(
         typer.echo(f"{'each ' + kind:<14}" + "".join(f"{value:>10,.6g}" for value in values))
     if plot is not None:
         typer.echo(f"saved {plot}")
+
+
+def _plot_degrees(users: np.ndarray, items: np.ndarray, title: str, path: Path) -> None:
+    """Train pairs of users and of items by rank, int [m] and [n], on logarithmic axes, as PNG."""
+    from hashgcn.files import write_atomic
+    from hashgcn.runs.style import COLOURS, OURS, clean, new_figure
+
+    figure = new_figure(5, 3.6)
+    axes = figure.subplots()
+    for degrees, name, colour in ((users, "users", OURS), (items, "items", COLOURS[0])):
+        ordered = sorted(degrees[degrees > 0].tolist(), reverse=True)
+        axes.plot(range(1, len(ordered) + 1), ordered, color=colour, label=name)
+    axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="train pairs", title=title)
+    axes.legend()
+    clean(axes)
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))

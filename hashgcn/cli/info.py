@@ -1,14 +1,30 @@
-"""What is installed, which kernels it runs and on what: for reports of errors and of speed."""
+"""The command info: what is installed, and which kernels it runs."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from hashgcn import __version__
+from hashgcn.cli import options
+
+
+def info(as_json: options.Json = False) -> None:
+    """Print versions, kernels, instruction sets and GPUs.
+
+    The CPU path is the instruction set in use; HASHGCN_CPU forces another. Kernels that cannot run
+    stand with the reason.
+
+    Example: hashgcn info --json
+    """
+    found = collect()
+    typer.echo(json.dumps(found, indent=2) if as_json else as_text(found))
 
 
 def collect() -> dict[str, Any]:
@@ -68,9 +84,11 @@ def checkout() -> dict[str, Any] | None:
     Returns:
         {"commit": 40 hexadecimal digits, "dirty": bool}; None for an installed package.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     try:
-        _git(package, "ls-files", "--error-unmatch", "info.py")  # not just below someone's checkout
+        _git(
+            package, "ls-files", "--error-unmatch", "__init__.py"
+        )  # not just below someone's checkout
         changed = _git(package, "status", "--porcelain", "--", ".", "../csrc")
         return {"commit": _git(package, "rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):

@@ -1,4 +1,4 @@
-"""An estimator over sparse matrices, with the methods of implicit's recommenders."""
+"""The methods of hashgcn.models with the interface of implicit's recommenders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,46 +16,48 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.data import Dataset, Interactions
+from hashgcn.errors import NotFittedError
 from hashgcn.files import load_arrays, save_arrays
-from hashgcn.retrieval import (
-    Recommender,
-    hamming_topk,
-    pack,
-    popularity_query_bits,
-    unpack,
-    weighted_topk,
-)
+from hashgcn.retrieval import Recommender, hamming_topk, pack, popularity_query_bits, unpack
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
+    from scipy.sparse import csr_array, csr_matrix
     from typing_extensions import Self
 
-_FORMAT = "hashgcn.compat.implicit"
-# The score of what is left out or missing.
+_FORMAT = "hashgcn.estimator"
+# The score of an item that is left out or missing, as in implicit.
 _LOWEST = -np.finfo(np.float32).max
 
 
 class HashRecommender:
-    """Any method of hashgcn.models behind the interface of implicit's recommenders.
+    """A method of hashgcn.models behind the interface of implicit's recommenders.
 
-    Users and items are the rows and columns of a matrix of users by items. Ids are int32, scores
-    float32; a scalar id gives arrays [N], an array of ids [Q, N].
-
-        model = HashRecommender(code_length=64)
-        model.fit(user_items)
-        ids, scores = model.recommend(userids, user_items[userids], N=10)
+    Users and items are the rows and columns of a sparse matrix. Ids are int32 and scores float32. A
+    scalar id gives arrays [N], an array of Q ids gives arrays [Q, N]. Training needs torch; a
+    fitted recommender that was loaded or unpickled does not.
 
     Args:
         method: a name of hashgcn.models.METHODS.
-        device: where it is trained.
-        num_threads: of training and search on the CPU; 0 for the default.
-        settings: by name, see hashgcn.train.settings; validation_fraction is 0 if left out, so that all
+        device: the torch device for training.
+        num_threads: number of CPU threads for training and search; 0 uses the default.
+        settings: settings of the method, by name. validation_fraction is 0 if left out, so that all
             `epochs` are trained.
 
     Raises:
-        ValueError: an unknown method, settings that are unknown or out of range.
+        ValueError: an unknown method, or settings that are unknown or out of range.
 
-    Training needs torch; a fitted one that was loaded or unpickled does not.
+    Examples:
+        >>> import numpy as np
+        >>> from scipy.sparse import csr_matrix
+        >>> from hashgcn.compat.implicit import HashRecommender
+        >>> ids = np.arange(20)  # users like the items of their parity, but for their own number
+        >>> user_items = csr_matrix((np.add.outer(ids, ids) % 2 == 0) & (ids[:, None] != ids))
+        >>> model = HashRecommender(code_length=32, epochs=4)
+        >>> model.fit(user_items, show_progress=False)
+        HashRecommender('recall_hash', 20 users, 20 items, codes of 32 bits)
+        >>> recommended, scores = model.recommend([3, 8], user_items[[3, 8]], N=1)
+        >>> recommended.tolist()
+        [[3], [8]]
     """
 
     def __init__(
@@ -73,20 +74,26 @@ class HashRecommender:
             raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
         model = METHODS[method](**{"validation_fraction": 0, **settings})
         self.method, self.device, self.num_threads = method, str(device), int(num_threads)
-        self.settings = model.settings.model_dump(mode="json")
+        self.settings = model.settings.as_set()
         self.recommender: Recommender | None = None
+
+    def __repr__(self) -> str:
+        state = "not fitted"
+        if self.recommender is not None:
+            state = repr(self.recommender).removeprefix("Recommender(").removesuffix(")")
+        return f"HashRecommender({self.method!r}, {state})"
 
     def fit(
         self,
-        user_items: csr_matrix,
+        user_items: csr_matrix | csr_array,
         show_progress: bool = True,
         callback: Callable[[int, float, float], None] | None = None,
     ) -> Self:
-        """Train codes of all users and items.
+        """Trains codes of all users and items.
 
         Args:
-            user_items: sparse [m, n]; an entry above 0 is an item that the user likes, how far
-                above makes no difference. Other formats than CSR are converted, with a warning.
+            user_items: sparse [m, n]; an entry above 0 is an item that the user likes, whatever its
+                value. Other formats than CSR are converted, with a warning.
             show_progress: show a progress bar.
             callback: called after each epoch with its number from 0, its seconds and its loss.
 
@@ -94,9 +101,11 @@ class HashRecommender:
             self.
 
         Raises:
-            ValueError: not a sparse matrix, no entries, NaN, infinite or negative ones.
+            ValueError: not a sparse matrix, no entries, or entries that are NaN, infinite or
+                negative.
 
-        The same seed gives the same codes, for any number of threads.
+        Note:
+            The same seed gives the same codes, for any number of threads.
         """
         from hashgcn.models import METHODS
 
@@ -129,72 +138,73 @@ class HashRecommender:
     def recommend(
         self,
         userid: int | ArrayLike,
-        user_items: csr_matrix | None,
+        user_items: csr_matrix | csr_array | None,
         N: int = 10,
         filter_already_liked_items: bool = True,
         filter_items: ArrayLike | None = None,
         recalculate_user: bool = False,
         items: ArrayLike | None = None,
         *,
-        popularity: float = 1.0,
+        popularity_weight: float | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The N best items of one user or of several.
+        """Finds the N best items of one or several users.
 
         Args:
             userid: int or int [Q], rows of the fitted matrix.
-            user_items: CSR [Q, n], the items of each of these users; None where neither
-                filter_already_liked_items nor recalculate_user is set.
-            N: number of results, at least 1.
+            user_items: CSR [Q, n], the items of each of these users; None unless
+                filter_already_liked_items or recalculate_user is set.
+            N: number of results per user, N >= 1.
             filter_already_liked_items: leave out the items of user_items.
             filter_items: ids that no user gets.
-            recalculate_user: take codes from user_items (Recommender.fold_in) and not from
-                training; userid may then be of new users.
-            items: the only ids that are ranked, N at most as many; not with filter_items. All are
-                returned, a user's own last.
-            popularity: weight of popularity relative to training, in [-1, 1]; only 1 for codes
-                without popularity bits.
+            recalculate_user: make the codes of users from user_items (Recommender.fold_in) instead
+                of taking those of training; userid may then name new users.
+            items: the only ids that are ranked, at most N of them; not with filter_items. All of
+                them are returned, a user's own at the end.
+            popularity_weight: p in [-1, 1], the weight of popularity relative to training; None
+                weighs it as in training. Codes without popularity bits have no other weight.
 
         Returns:
-            ids int32 and scores float32, [N] or [Q, N]: `<b_u, d_i>`, best first. A user without
-            items (in fit, or in user_items if recalculated) gets the most popular, with score 0.
-            Items without users in fit are ranked only if `items` names them. Where fewer than N are
-            left: [Q, N] ends with ids -1 and the lowest float32, [N] is shorter. A user's own among
-            `items` have that lowest score.
+            ids int32 and scores float32 `<b_u, d_i>`, [N] or [Q, N], best first. A user without
+            items (in fit, or in user_items if recalculated) gets the most popular ones, with score
+            0. Items without users in fit are ranked only if `items` names them. If fewer than N
+            items are left, [Q, N] ends with id -1 and the lowest finite float32, and [N] is
+            shorter. A user's own among `items` have that lowest score.
 
         Raises:
-            ValueError: user_items that is not CSR or not [Q, n], or has NaN, infinite or negative
-                entries; N < 1; items and filter_items both set; popularity out of range; not
-                fitted.
+            ValueError: user_items that are not CSR or not [Q, n], or with entries that are NaN,
+                infinite or negative; N < 1; items together with filter_items; a weight out of
+                range.
             IndexError: an id out of range.
-            NotImplementedError: recalculate_user with codes of weighted segments.
+            NotFittedError: `fit` was not called.
 
-        Deterministic; a user's result does not depend on the batch. Cost: Q n popcounts.
+        Note:
+            Deterministic; the results of a user do not depend on the batch. Cost: Q n counts of
+            f bits.
         """
         fitted = self._fitted()
         single, users = _ids("userid", userid, None if recalculate_user else fitted.seen.num_users)
         count = _count(N, items)
-        liked: Interactions | None
-        if recalculate_user:
+        liked = None
+        if filter_already_liked_items or recalculate_user:
             liked = self._own(user_items, len(users))
+        if recalculate_user and liked is not None:
             known = liked.where(fitted.trained_items[liked.ids]).degrees() > 0
-            codes, scales = np.zeros((len(users), fitted.index.codes.shape[1]), np.int64), None
-            rows = liked.rows(np.flatnonzero(known))
-            codes[known] = fitted.fold_in(rows, num_threads=self.num_threads)
+            of_known = Interactions(*liked.rows(np.flatnonzero(known)), liked.num_items)
+            codes = np.zeros((len(users), fitted.index.codes.shape[1]), np.int64)
+            codes[known] = fitted.fold_in(of_known, num_threads=self.num_threads)
         else:
-            liked = self._own(user_items, len(users)) if filter_already_liked_items else None
             known = fitted.seen.degrees()[users] > 0
             codes = fitted.user_codes[users]
-            scales = None if fitted.scales is None else fitted.scales[0][users]
-        listed = self._listed_items(items, filter_items)
-        allow = listed if items is not None else _both(listed, fitted.trained_items)
-        search = partial(self._search, known, codes, scales, allow, popularity)
+        names, index = ("items", "filter_items"), fitted.index
+        _, allow = _listed(names, items, filter_items, index.ids, fitted.trained_items)
         exclude = liked if filter_already_liked_items else None
         if items is None or exclude is None:
-            return _results(single, *search(count, exclude))
+            found = self._best(codes, known, count, exclude, allow, popularity_weight)
+            return _results(single, *found)
         # All of them are returned, so that nothing is excluded: a user's own go to the end.
-        assert allow is not None  # as items are listed
-        ids, scores = search(int(np.count_nonzero(allow)), None)
-        own = _contains(exclude, fitted.index.rows(ids.ravel()).reshape(ids.shape))
+        every = int(np.count_nonzero(allow))
+        ids, scores = self._best(codes, known, every, None, allow, popularity_weight)
+        own = _contains(exclude, index.rows(ids.ravel()).reshape(ids.shape))
         order = np.argsort(own, axis=1, kind="stable")[:, :count]
         ids, scores, own = (np.take_along_axis(x, order, 1) for x in (ids, scores, own))
         return _results(single, ids, np.where(own, _LOWEST, scores))
@@ -204,55 +214,50 @@ class HashRecommender:
         itemid: int | ArrayLike,
         N: int = 10,
         recalculate_item: bool = False,
-        item_users: csr_matrix | None = None,
+        item_users: csr_matrix | csr_array | None = None,
         filter_items: ArrayLike | None = None,
         items: ArrayLike | None = None,
         *,
-        popularity: float = 0.0,
+        popularity_weight: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The N items whose codes are nearest to an item's, itself first.
+        """Finds the N items whose codes are nearest to that of an item, itself first.
 
         Args:
             itemid: int or int [Q].
-            N: number of results, at least 1.
-            recalculate_item, item_users: as in implicit; items are not recalculated.
+            N: number of results per item, N >= 1.
+            recalculate_item: as in implicit; it is not implemented.
+            item_users: as in implicit; it is not used.
             filter_items: ids that are left out.
-            items: the only ids that are ranked, N at most as many; not with filter_items.
-            popularity: in [-1, 1]; 0 compares taste alone, else popular items (or, below 0, others)
-                come first. Only 0 for codes without popularity bits.
+            items: the only ids that are ranked, at most N of them; not with filter_items.
+            popularity_weight: p in [-1, 1]. 0 compares taste alone; above 0 popular items come
+                first, below 0 the others do. Codes without popularity bits have no other weight
+                than 0.
 
         Returns:
-            ids int32 and scores float32, [N] or [Q, N]: cosines of the taste bits, or with
-            popularity p also p times the item's popularity bits. Items without users in fit are
-            similar to none but themselves. Fewer than N: as in recommend.
+            ids int32 and scores float32, [N] or [Q, N]: cosines of the taste bits, plus p times the
+            popularity bits of the item. Items without users in fit are similar to themselves alone.
+            Fewer than N results are filled up as in recommend.
 
         Raises:
-            ValueError: N < 1, items and filter_items both set, popularity out of range, not fitted.
+            ValueError: N < 1; items together with filter_items; a weight out of range.
             IndexError: an id out of range.
             NotImplementedError: recalculate_item.
+            NotFittedError: `fit` was not called.
 
-        Deterministic. Cost: Q n popcounts.
+        Note:
+            Deterministic. Cost: Q n counts of f bits.
         """
         if recalculate_item:
             raise NotImplementedError("recalculate_item: codes of items come from training alone")
-        fitted = self._fitted()
-        single, asked = _ids("itemid", itemid, fitted.index.num_items)
-        rows, trained = fitted.index.rows(asked), fitted.trained_items
-        listed = self._listed_items(items, filter_items)
-        found, scores = _similar(
-            fitted.index.codes,
-            None if fitted.scales is None else fitted.scales[1],
-            rows,
-            _count(N, items),
-            code_length=fitted.index.code_length,
-            popularity_bits=fitted.index.popularity_bits,
-            popularity=popularity,
-            unknown=~trained[rows],
-            listed=listed,
-            allow=listed if items is not None else _both(listed, trained),
-            num_threads=self.num_threads,
+        index, trained = self._fitted().index, self._fitted().trained_items
+        single, asked = _ids("itemid", itemid, index.num_items)
+        rows, count = index.rows(asked), _count(N, items)
+        names = ("items", "filter_items")
+        listed, allow = _listed(names, items, filter_items, index.ids, trained)
+        found, scores = self._nearest(
+            index.codes, rows, count, listed, allow, trained, popularity_weight
         )
-        return _results(single, fitted.index.ids_of(found), scores)
+        return _results(single, index.ids_of(found), scores)
 
     def similar_users(
         self,
@@ -261,50 +266,43 @@ class HashRecommender:
         filter_users: ArrayLike | None = None,
         users: ArrayLike | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The N users whose codes are nearest to a user's, itself first.
+        """Finds the N users whose codes are nearest to that of a user, itself first.
 
         Args:
             userid: int or int [Q].
-            N: number of results, at least 1.
+            N: number of results per user, N >= 1.
             filter_users: ids that are left out.
-            users: the only ids that are ranked, N at most as many; not with filter_users.
+            users: the only ids that are ranked, at most N of them; not with filter_users.
 
         Returns:
             ids int32 and scores float32, [N] or [Q, N]: cosines of the taste bits. Users without
-            items in fit are similar to none but themselves. Fewer than N: as in recommend.
+            items in fit are similar to themselves alone. Fewer than N results are filled up as in
+            recommend.
 
         Raises:
-            ValueError: N < 1, users and filter_users both set, not fitted.
+            ValueError: N < 1; users together with filter_users.
             IndexError: an id out of range.
+            NotFittedError: `fit` was not called.
 
-        Deterministic. Cost: Q m popcounts.
+        Note:
+            Deterministic. Cost: Q m counts of f bits.
         """
         fitted = self._fitted()
         single, rows = _ids("userid", userid, fitted.seen.num_users)
-        known = fitted.seen.degrees() > 0
-        listed = _mask("users", users, "filter_users", filter_users, fitted.seen.num_users)
-        found, scores = _similar(
-            fitted.user_codes,
-            None if fitted.scales is None else fitted.scales[0],
-            rows,
-            _count(N, users),
-            code_length=fitted.index.code_length,
-            popularity_bits=fitted.index.popularity_bits,
-            unknown=~known[rows],
-            listed=listed,
-            allow=listed if users is not None else _both(listed, known),
-            num_threads=self.num_threads,
-        )
+        count, known = _count(N, users), fitted.seen.degrees() > 0
+        names, ids = ("users", "filter_users"), np.arange(len(known))
+        listed, allow = _listed(names, users, filter_users, ids, known)
+        found, scores = self._nearest(fitted.user_codes, rows, count, listed, allow, known)
         return _results(single, found, scores)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
-        """Write everything, fitted or not, as safetensors.
+        """Writes everything, fitted or not, as safetensors.
 
         Args:
             file: a path, written atomically, or an open binary file.
 
         Raises:
-            FileNotFoundError: no such folder.
+            FileNotFoundError: the folder of the path does not exist.
         """
         if hasattr(file, "write"):
             with tempfile.TemporaryDirectory() as folder:
@@ -314,16 +312,15 @@ class HashRecommender:
             return
         arguments = {name: value for name, value in vars(self).items() if name != "recommender"}
         arrays: dict[str, np.ndarray] = {}
-        metadata: dict[str, str] = {}
+        metadata = {"format": _FORMAT, "arguments": json.dumps(arguments)}
         if self.recommender is not None:
-            arrays, metadata = self.recommender.encode()
-        save_arrays(
-            file, arrays, {"format": _FORMAT, "arguments": json.dumps(arguments), **metadata}
-        )
+            arrays, own = self.recommender.encode()
+            metadata |= own
+        save_arrays(file, arrays, metadata)
 
     @classmethod
     def load(cls, fileobj_or_path: str | os.PathLike[str] | BinaryIO) -> Self:
-        """What save wrote; nothing in it is executed, and torch is not needed.
+        """Reads what `save` wrote; nothing in it is executed, and torch is not needed.
 
         Args:
             fileobj_or_path: a path, or an open binary file.
@@ -338,7 +335,7 @@ class HashRecommender:
                 path.write_bytes(fileobj_or_path.read())
                 return cls.load(path)
         arrays, metadata = load_arrays(fileobj_or_path, _FORMAT)
-        loaded = cls.__new__(cls)  # Settings were checked before they were saved.
+        loaded = cls.__new__(cls)  # The settings were checked before they were saved.
         try:
             arguments = json.loads(metadata["arguments"])
             for name in ("method", "device", "num_threads", "settings"):
@@ -350,7 +347,7 @@ class HashRecommender:
 
     def _fitted(self) -> Recommender:
         if self.recommender is None:
-            raise ValueError(f"{type(self).__name__} is not fitted yet: call fit first")
+            raise NotFittedError(self)
         return self.recommender
 
     def _own(self, user_items: Any, count: int) -> Interactions:
@@ -362,42 +359,39 @@ class HashRecommender:
             )
         if user_items.shape != (count, index.num_items):
             raise ValueError(
-                f"user_items: expected a row for each user and a column for each item, "
+                f"user_items: expected one row per user and one column per item, "
                 f"{count} x {index.num_items}, got {' x '.join(map(str, user_items.shape))}"
             )
         liked = _entries(user_items)
         return Interactions.from_pairs(liked.users(), index.rows(liked.ids), count, index.num_items)
 
-    def _search(
+    def _best(
         self,
-        known: np.ndarray,
         codes: np.ndarray,
-        scales: np.ndarray | None,
-        allow: np.ndarray | None,
-        popularity: float,
+        known: np.ndarray,
         count: int,
         exclude: Interactions | None,
+        allow: np.ndarray,
+        popularity_weight: float | None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Recommender.search for the users that are known; the others get the most popular."""
+        """Raw ids and scores of the best items; users that are not known get the most popular."""
         fitted = self._fitted()
         ids, scores = fitted.search(
             codes,
             count,
-            scales=scales,
-            exclude=None if exclude is None else (exclude.ptr, exclude.ids),
+            exclude=exclude,
             allow=allow,
-            popularity=popularity,
+            popularity_weight=popularity_weight,
             num_threads=self.num_threads,
         )
         others = np.flatnonzero(~known)
         if len(others):
             # Rows of the index are in order of popularity, and so are results at equal distance.
             ptr, own = (None, None) if exclude is None else exclude.rows(others)
-            counts = len(others), fitted.index.num_items
-            queries, same = (np.zeros((n, 1), np.int64) for n in counts)
-            _, rows = hamming_topk(
+            queries, equal = (np.zeros((n, 1), np.int64) for n in (len(others), len(allow)))
+            rows, _ = hamming_topk(
                 queries,
-                same,
+                equal,
                 count,
                 code_length=64,
                 exclude_ptr=ptr,
@@ -408,10 +402,65 @@ class HashRecommender:
             ids[others], scores[others] = fitted.index.ids_of(rows), 0
         return ids, scores
 
-    def _listed_items(self, items: Any, filter_items: Any) -> np.ndarray | None:
+    def _nearest(
+        self,
+        codes: np.ndarray,
+        rows: np.ndarray,
+        count: int,
+        listed: np.ndarray,
+        allow: np.ndarray,
+        known: np.ndarray,
+        popularity_weight: float = 0.0,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of codes that are nearest to some of them, and cosines.
+
+        Args:
+            codes: packed, of users or of items.
+            rows: int64 [Q], what is asked for.
+            count: number of results per row.
+            listed: bool, where a row may be found that asks for itself.
+            allow: bool, where other rows may be found.
+            known: bool; the others are near to themselves alone.
+            popularity_weight: as in similar_items.
+
+        Returns:
+            int64 and float32 [Q, count], the row itself first; row -1 if there are fewer.
+        """
         index = self._fitted().index
-        mask = _mask("items", items, "filter_items", filter_items, index.num_items)
-        return None if mask is None else mask[index.ids]
+        length, bits = index.code_length, index.popularity_bits
+        if not bits and popularity_weight != 0:
+            raise ValueError(
+                "popularity_weight: expected 0 for codes without popularity bits, "
+                f"got {popularity_weight}"
+            )
+        taste = length - bits
+        parts = np.full((2, length), -1, np.float32)
+        parts[0, :taste] = 1
+        parts[1, taste:] = popularity_query_bits(bits, popularity_weight)
+        mask, wanted = pack(parts)
+        queries, compared = codes[rows] & mask, taste
+        if popularity_weight == 0:
+            codes, own = codes & mask, np.ones((len(rows), 1), np.float32)
+        else:
+            queries, compared = queries | wanted, length
+            inner = unpack(queries, length) * unpack(codes[rows], length)
+            own = inner.sum(axis=1, keepdims=True) / np.float32(taste)
+        found, distances = hamming_topk(
+            queries,
+            codes,
+            count,
+            code_length=length,
+            exclude_ptr=np.arange(len(rows) + 1),
+            exclude_ids=rows,
+            allow=allow,
+            num_threads=self.num_threads,
+        )
+        scores = (compared - 2 * distances.astype(np.int64)).astype(np.float32) / np.float32(taste)
+        found[~known[rows]] = -1
+        first = listed[rows]
+        found[first] = np.concatenate([rows[:, None], found], axis=1)[first, :count]
+        scores[first] = np.concatenate([own, scores], axis=1)[first, :count]
+        return found, scores
 
 
 def _as_csr(user_items: Any) -> Any:
@@ -427,24 +476,22 @@ def _as_csr(user_items: Any) -> Any:
 
 
 def _entries(user_items: Any) -> Interactions:
-    """Where a CSR matrix is above 0; ValueError for entries that are no weights."""
+    """The entries of a CSR matrix above 0; a ValueError for values that are no weights."""
     data = user_items.data
     if data.dtype.kind not in "biuf" or not np.isfinite(data).all() or (data < 0).any():
         wrong = data[~np.isfinite(data) | (data < 0)] if data.dtype.kind in "biuf" else [data.dtype]
-        raise ValueError(
-            f"user_items: expected finite numbers, none of them below 0, got {wrong[0]}"
-        )
+        raise ValueError(f"user_items: expected finite numbers >= 0, got {wrong[0]}")
     users = np.repeat(np.arange(user_items.shape[0]), np.diff(user_items.indptr))
     some = data != 0
     return Interactions.from_pairs(users[some], user_items.indices[some], *user_items.shape)
 
 
 def _ids(argument: str, ids: Any, size: int | None) -> tuple[bool, np.ndarray]:
-    """Whether it is a single id, and ids as int64 [Q]; of any size where that is None."""
+    """Whether it is a single id, and ids as int64 [Q], in [0, size) unless that is None."""
     array = np.asarray(ids)
     if array.ndim > 1 or (array.dtype.kind not in "iu" and array.size):
         raise ValueError(
-            f"{argument}: expected an integer or a 1-d array of them, "
+            f"{argument}: expected an integer or a 1-d array of integers, "
             f"got {array.dtype} of shape {array.shape}"
         )
     single, array = array.ndim == 0, np.atleast_1d(array).astype(np.int64)
@@ -455,33 +502,36 @@ def _ids(argument: str, ids: Any, size: int | None) -> tuple[bool, np.ndarray]:
 
 
 def _count(N: int, among: Any = None) -> int:
-    """N, or the number of different ids that are ranked, if that is less."""
+    """N, or the number of different ids that are ranked if that is less."""
     count = int(N)
     if count != N or count < 1:
         raise ValueError(f"N: expected an integer >= 1, got {N}")
     return count if among is None else min(count, len(np.unique(among)))
 
 
-def _mask(
-    argument: str, chosen: Any, other_argument: str, filtered: Any, size: int
-) -> np.ndarray | None:
-    """bool [size]: the ids chosen, or all but the filtered; None for all."""
+def _listed(
+    arguments: tuple[str, str], chosen: Any, filtered: Any, ids: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of rows, bool [n]: those that the caller lists, and those that are ranked.
+
+    Args:
+        arguments: what errors call `chosen` and `filtered`.
+        chosen: the only ids; all but the filtered ones if None.
+        filtered: ids that are left out, or None.
+        ids: int64 [n], the id of each row.
+        known: bool [n], the rows that are ranked unless they are chosen.
+    """
     if chosen is not None and filtered is not None and len(filtered):
-        raise ValueError(f"{argument}, {other_argument}: expected one of them, got both")
-    if chosen is None and filtered is None:
-        return None
-    mask = np.zeros(size, dtype=bool)
-    if chosen is None:
-        mask[_ids(other_argument, filtered, size)[1]] = True
-        return ~mask
-    mask[_ids(argument, chosen, size)[1]] = True
-    if not mask.any():
-        raise ValueError(f"{argument}: expected at least one id, got none")
-    return mask
-
-
-def _both(listed: np.ndarray | None, trained: np.ndarray) -> np.ndarray:
-    return trained if listed is None else listed & trained
+        raise ValueError(f"{', '.join(arguments)}: expected one of them, got both")
+    mask = np.full(len(ids), chosen is None)
+    if chosen is not None:
+        mask[_ids(arguments[0], chosen, len(ids))[1]] = True
+        if not mask.any():
+            raise ValueError(f"{arguments[0]}: expected at least one id, got none")
+        return mask[ids], mask[ids]
+    if filtered is not None:
+        mask[_ids(arguments[1], filtered, len(ids))[1]] = False
+    return mask[ids], mask[ids] & known
 
 
 def _contains(liked: Interactions, rows: np.ndarray) -> np.ndarray:
@@ -491,69 +541,8 @@ def _contains(liked: Interactions, rows: np.ndarray) -> np.ndarray:
     return np.isin(asked, liked.users() * width + liked.ids)
 
 
-def _similar(
-    codes: np.ndarray,
-    scales: np.ndarray | None,
-    rows: np.ndarray,
-    count: int,
-    *,
-    code_length: int,
-    popularity_bits: int,
-    popularity: float = 0.0,
-    unknown: np.ndarray,
-    listed: np.ndarray | None,
-    allow: np.ndarray | None,
-    num_threads: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of codes that are nearest to some of them, and cosines.
-
-    Args:
-        rows: int64 [Q].
-        unknown: bool [Q], rows that are near to none but themselves.
-        listed: bool [codes], where a row may be found that asks for itself; allow: where others
-            may; None for everywhere.
-
-    Returns:
-        int64 and float32 [Q, count]; a row itself comes first. -1 and -inf where there are fewer.
-    """
-    exclude = {"exclude_ptr": np.arange(len(rows) + 1), "exclude_ids": rows, "allow": allow}
-    taste = code_length - popularity_bits
-    own = np.ones((len(rows), 1), np.float32)
-    if (scales is not None or not popularity_bits) and popularity != 0:
-        raise ValueError(
-            f"popularity: expected 0 for codes without popularity bits, got {popularity}"
-        )
-    if scales is not None:
-        size = np.linalg.norm(scales, axis=1, keepdims=True)
-        size *= np.sqrt(code_length / scales.shape[1])
-        scales = np.divide(scales, size, out=np.zeros_like(scales), where=size > 0)
-        scores, found = weighted_topk(
-            codes[rows], codes, scales[rows], scales, count, code_length=code_length, **exclude
-        )
-    else:
-        bits = np.full((2, code_length), -1, np.float32)
-        bits[0, :taste] = 1
-        bits[1, taste:] = popularity_query_bits(popularity_bits, popularity)
-        mask, wanted = pack(bits)
-        queries, among, same = codes[rows] & mask, codes & mask, taste
-        if popularity != 0:
-            queries, among, same = queries | wanted, codes, code_length
-            own = unpack(queries, code_length) * unpack(codes[rows], code_length)
-            own = own.sum(axis=1, keepdims=True) / np.float32(taste)
-        distances, found = hamming_topk(
-            queries, among, count, code_length=code_length, num_threads=num_threads, **exclude
-        )
-        scores = (same - 2 * distances.astype(np.int64)).astype(np.float32) / np.float32(taste)
-    found[unknown] = -1
-    scores = np.where(found < 0, np.float32(-np.inf), scores)
-    first = np.ones(len(rows), bool) if listed is None else listed[rows]
-    found[first] = np.concatenate([rows[:, None], found], axis=1)[first, :count]
-    scores[first] = np.concatenate([own, scores], axis=1)[first, :count]
-    return found, scores
-
-
 def _results(single: bool, ids: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """ids and scores in implicit's types; of a single one without what is missing."""
+    """ids and scores in implicit's types; those of a single one without what is missing."""
     scores = np.where(ids < 0, _LOWEST, scores).astype(np.float32)
     ids = ids.astype(np.int32)
     if not single:
@@ -563,7 +552,7 @@ def _results(single: bool, ids: np.ndarray, scores: np.ndarray) -> tuple[np.ndar
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """torch's number of threads for a while; as it is where count is 0."""
+    """Sets torch's number of threads for a while, unless the count is 0."""
     import torch
 
     before = torch.get_num_threads()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,54 +13,55 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from hashgcn.data import Interactions
-from hashgcn.graph import BipartiteGraph
-from hashgcn.networks.recall_hash import RecallHashNetwork
+from hashgcn.models.settings import ModelSettings, fields
+from hashgcn.networks.base import Step
+from hashgcn.networks.recall_hash import RecallHashNetwork, RecallHashSettings
 from hashgcn.ops import unpack_codes
 from hashgcn.retrieval import HammingIndex, Recommender
-from hashgcn.train.settings import RecallHashSettings
+from hashgcn.train.settings import SelectionSettings, TrainSettings
 
-# Settings of our trainer and evaluation. RecBole's have their own, and plan no end of training,
-# which schedules need.
+# RecBole has its own batches, selection and evaluation, and plans no end of training, which
+# schedules need.
 _NOT_HERE = (
-    *("batch_users", "warmup_steps", "validation_fraction", "validation_part", "patience"),
-    *("selection_ranking", "selection_metric", "cutoffs", "eval_users"),
-    *("beta_end", "sampled_items"),
+    *("batch_users", "warmup_steps", "beta_end", "sampled_items"),
+    *SelectionSettings.model_fields,
 )
 
 
 class RecallHash(GeneralRecommender):
-    """hashgcn.models.RecallHash behind RecBole's interface.
+    """hashgcn.models.RecallHash with RecBole's interface.
 
         config = Config(model=RecallHash, dataset="sample", config_dict=...)
         model = RecallHash(config, train_data.dataset).to(config["device"])
         Trainer(config, model).fit(train_data, valid_data)
 
-    A batch trains the users that are in it, each against all items: negatives are never looked at,
-    so that `train_neg_sample_args: None` saves sampling them.
+    A batch trains the users that occur in it, each against all items. Negatives are never looked
+    at; `train_neg_sample_args: None` saves sampling them.
 
-        score of u and i = <b_u, d_i> - (place of i by popularity) / (number of items)
+        score of u and i = <b_u, d_i> - (rank of i by popularity, from 0) / (number of items)
 
-    The second term only breaks ties, as HammingIndex.search does: RecBole ranks as it does.
+    The second term only breaks ties, as HammingIndex.search does, so that both rank alike.
 
     Args:
-        config: RecBole's. Those of hashgcn.train.settings.RecallHashSettings are read by their names;
-            `seed` and `learning_rate` are RecBole's: with 0.005 the sample takes 3 epochs, with its
-            default 9. The slope of SignSwish stays at `beta_start`.
-        dataset: the train part. Where TIME_FIELD is loaded, recent items are used.
+        config: RecBole's. The settings of hashgcn.models.RecallHash are read by name; `seed`,
+            `epochs` and `learning_rate` are RecBole's own. With a learning rate of 0.005 the sample
+            takes 3 epochs, with RecBole's default 9. The slope of SignSwish stays at `beta_start`.
+        dataset: the train part. If TIME_FIELD is loaded, recent items are used.
 
     Raises:
         ValueError: a setting out of range, or one that RecBole's trainer cannot follow.
 
-    Deterministic given the seed and RecBole's batches. A batch of b users costs a propagation and
-    the loss of b users over n items; evaluation keeps 4 (m + n) f bytes and makes float64 [b, n].
-    Tested with RecBole 1.2.1, which needs numpy < 2 and pandas < 3.
+    Note:
+        Deterministic given the seed and RecBole's batches. A batch of b users costs a propagation
+        and the loss of b users over n items. Evaluation keeps 4 (m + n) f bytes and makes float64
+        [b, n]. Tested with RecBole 1.2.1, which needs numpy < 2 and pandas < 3.
     """
 
     input_type = InputType.POINTWISE
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        settings = _settings(config)
+        settings, train = _settings(config)
         columns = [np.asarray(dataset.inter_feat[x]) for x in (self.USER_ID, self.ITEM_ID)]
         time = config["TIME_FIELD"]
         in_time = time in dataset.inter_feat
@@ -77,11 +78,11 @@ class RecallHash(GeneralRecommender):
         self.tokens = [
             dataset.field2id_token[x][1:].astype(str) for x in (self.USER_ID, self.ITEM_ID)
         ]
-        self.graph = BipartiteGraph.from_interactions(self.interactions).to(self.device)
-        self.network = RecallHashNetwork(self.graph, settings)
-        # RecBole's optimizer has one learning rate. Adam's steps do not depend on a gradient's
-        # scale: a scalar of 1 / c of the level, with a rate of 1 / c of the level's, is the same.
-        rate = settings.popularity_learning_rate / settings.learning_rate
+        self.graph = self.interactions.graph().to(self.device)
+        self.network = RecallHashNetwork(self.graph, settings, train.seed)
+        # RecBole's optimizer has one learning rate. Adam's steps do not depend on the scale of a
+        # gradient: training level / c with the rate of the level divided by c is the same.
+        rate = train.popularity_learning_rate / train.learning_rate
         register_parametrization(self.network.popularity, "level", _Times(rate))
         place = torch.tensor(rows / max(len(rows), 1))
         self.register_buffer("rows", torch.tensor(rows), persistent=False)
@@ -90,27 +91,27 @@ class RecallHash(GeneralRecommender):
         self.register_load_state_dict_post_hook(lambda model, keys: model.forget_codes())
 
     def calculate_loss(self, interaction: Any) -> Tensor:
-        """The loss of the users of a batch, each once; the padding user counts nothing."""
+        """The loss of the users of a batch, each of them once; the padding user does not count."""
         self.forget_codes()
         users = interaction[self.USER_ID].unique() - 1
-        return self.network.loss(self.graph, users, 0.0)
+        return self.network.loss(self.graph, users, Step(0, 0, 0.0))
 
     @torch.no_grad()
     def predict(self, interaction: Any) -> Tensor:
-        """Scores of pairs, float64 [b]; padding has -inf."""
+        """Scores of pairs, float64 [b]; -inf for padding."""
         users, items = self._signs()
         ids = interaction[self.ITEM_ID]
         return (users[interaction[self.USER_ID]] * items[ids]).sum(1).double() - self.place[ids]
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Scores of users with all of RecBole's item ids, float64 [b, n + 1]; padding has -inf."""
+        """Scores of users with every item id of RecBole, float64 [b, n + 1]; -inf for padding."""
         users, items = self._signs()
         # Sums of +1 and -1, exact in any order.
         return (users[interaction[self.USER_ID]] @ items.T).double() - self.place
 
     def recommender(self) -> Recommender:
-        """The codes, with RecBole's tokens as ids; its `index` is the items'."""
+        """The codes, with RecBole's tokens as ids."""
         users, items = (x.cpu().numpy() for x in self.network.codes(self.graph))
         settings, (user_tokens, item_tokens) = self.network.settings, self.tokens
         index = HammingIndex(
@@ -122,11 +123,11 @@ class RecallHash(GeneralRecommender):
         return Recommender(users, user_tokens, index, self.interactions)
 
     def forget_codes(self) -> None:
-        """The next prediction takes codes anew."""
+        """Makes the next prediction compute the codes again."""
         self.signs = None
 
     def _signs(self) -> tuple[Tensor, Tensor]:
-        """+1 and -1 of users and items by RecBole's ids, float32; padding has 0."""
+        """Codes of users and items by RecBole's ids, float32 of +1 and -1; 0 for padding."""
         if self.signs is None:
             words = self.network.codes(self.graph)
             users, items = (unpack_codes(x, self.network.settings.code_length) for x in words)
@@ -144,13 +145,16 @@ class _Times(nn.Module):
         return self.factor * x
 
 
-def _settings(config: Any) -> RecallHashSettings:
-    """Those of our settings that RecBole's config has."""
+def _settings(config: Any) -> tuple[RecallHashSettings, TrainSettings]:
+    """The settings of the network and of training that RecBole's config has."""
     for name in _NOT_HERE:
         if config[name] is not None:
             raise ValueError(
                 f"{name}: expected none, as training and evaluation are RecBole's, "
                 f"got {config[name]!r}"
             )
-    found = {name: config[name] for name in RecallHashSettings.model_fields}
-    return RecallHashSettings(**{name: value for name, value in found.items() if value is not None})
+    given = {name: config[name] for name in fields(RecallHashNetwork)}
+    settings = ModelSettings.of(
+        RecallHashNetwork, {name: value for name, value in given.items() if value is not None}
+    )
+    return cast(RecallHashSettings, settings.network), settings.train

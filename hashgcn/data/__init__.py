@@ -1,4 +1,4 @@
-"""Interactions of users with items: readers, published and generated data, raw ids."""
+"""Interactions of users with items: readers, writers, published and generated data sets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # polars loads with the first file of events: retrieval, which needs Interactions, goes without.
+    # Loaded on first use: they import polars, which retrieval does without.
     if name == "read_interactions":
         from hashgcn.data.read import read_interactions
 

@@ -1,10 +1,10 @@
-"""Datasets by name: which there are, where they are published, how they are loaded."""
+"""Data sets by name: which ones there are, where they are published, how they are loaded."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from hashgcn.data.interactions import Dataset
 from hashgcn.data.lightgcn import read_lightgcn
 from hashgcn.data.sample import generate_sample
 
-# The commit pins the content; a file's git blob id is its checksum.
+# The commit pins the content, and a file's git blob id is its checksum.
 HOME = (
     "https://raw.githubusercontent.com/gusye1234/LightGCN-PyTorch/"
     "947ca2b3b1d2d3545b114145710cb06c4e57b3d2/data"
@@ -22,12 +22,12 @@ HOME = (
 
 @dataclass(frozen=True)
 class Published:
-    """A public dataset in LightGCN's split.
+    """A public data set in LightGCN's split.
 
-    Args:
-        about: one line.
-        blobs: git blob id of each file.
-        in_time: the items of a line stand in order of time.
+    Attributes:
+        about: a one-line description.
+        blobs: the git blob id of each file.
+        in_time: whether the items of each line are in order of time.
     """
 
     about: str
@@ -36,7 +36,8 @@ class Published:
 
 
 PUBLISHED = {
-    # Items are numbered by first appearance and lists are not sorted; see docs/reproduction.md.
+    # Their lists are in order of time, as docs/results.md shows: they are not sorted, and items are
+    # numbered by first appearance.
     "gowalla": Published(
         "check-ins of 29,858 users at 40,981 places",
         {
@@ -53,7 +54,7 @@ PUBLISHED = {
         },
         in_time=True,
     ),
-    # Not known to be in order of time.
+    # Whether its lists are in order of time is not known.
     "amazon-book": Published(
         "ratings of 91,599 books by 52,643 users",
         {
@@ -68,20 +69,37 @@ PUBLISHED = {
 def load(
     name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, **reading: Any
 ) -> Dataset:
-    """A dataset by name, from a folder in the LightGCN format, or from a file of events.
+    """Loads a data set by name, from a folder in the LightGCN format, or from a file of events.
 
     Args:
-        name: "sample" (generated), a published one (read from root, see fetch), a folder that holds
-            train.txt and test.txt, or a file.
-        root: the folder that holds the folder `name`, or that folder itself; for published ones
-            only.
-        reading: arguments of read_interactions, for a file only.
+        name: "sample" (generated), a published data set (read from root; fetch downloads it), a
+            folder with train.txt and test.txt, or a file of events.
+        root: for published data sets only: the folder that contains the folder `name`, or the
+            folder `name` itself.
+        reading: for a file only: arguments of read_interactions.
 
     Raises:
-        ValueError: a name that is neither known nor a folder or file, a published one without root
-            or with the folder of another, arguments of reading without a file, a malformed file.
-        FileNotFoundError: no train.txt or test.txt where they are looked for.
+        ValueError: a name that is neither known nor a folder or file, a published data set without
+            root or with the folder of another, reading arguments without a file, a malformed file.
+        FileNotFoundError: train.txt or test.txt is missing.
+
+    Examples:
+        >>> import hashgcn
+        >>> hashgcn.data.load("sample")
+        Dataset('sample', 2,000 users, 1,500 items, 56,396 train and 14,071 test pairs)
     """
+    dataset = _load(name, root, reading)
+    path = None if root is None else str(Path(root).resolve())
+    known = str(name) in ("sample", *PUBLISHED)
+    where = str(name) if known else str(Path(name).resolve())
+    if reading.get("test") is not None:
+        reading["test"] = str(Path(reading["test"]).resolve())
+    return replace(dataset, origin={"name": where, "root": path, **reading})
+
+
+def _load(
+    name: str | os.PathLike[str], root: str | os.PathLike[str] | None, reading: dict[str, Any]
+) -> Dataset:
     if is_file_of_events(name, bool(reading)):
         from hashgcn.data.read import read_interactions
 
@@ -95,13 +113,13 @@ def load(
         if root is None:
             raise ValueError(
                 f"root: expected the folder that holds {name}/train.txt, got None; "
-                f"`hashgcn data fetch {name}` makes one"
+                f"`hashgcn data fetch {name}` downloads it"
             )
         folder = Path(root)
         if not (folder / "train.txt").is_file():
             folder = folder / name
         elif folder.resolve().name in PUBLISHED.keys() - {name}:
-            raise ValueError(f"root: expected the folder of {name}, got another's, {root}")
+            raise ValueError(f"root: expected the folder of {name}, got another one, {root}")
         return read_lightgcn(folder, in_time=PUBLISHED[str(name)].in_time)
     if Path(name).is_dir():
         return read_lightgcn(name)
@@ -112,7 +130,7 @@ def load(
 
 
 def is_file_of_events(name: str | os.PathLike[str], described: bool = False) -> bool:
-    """Whether load reads a file: one that is there, or one whose reading has been described."""
+    """Whether load reads a file: because it exists, or because reading arguments are given."""
     return name not in ("sample", *PUBLISHED) and (described or Path(name).is_file())
 
 
@@ -123,24 +141,25 @@ def fetch(
     home: str = HOME,
     progress: Callable[[str, int, int | None], None] | None = None,
 ) -> Path:
-    """Fetch a published dataset from its public home into a folder of its name.
+    """Downloads a published data set from its public home.
 
-    Files that are there are checked and kept; an interrupted transfer is resumed.
+    Files that exist are checked and kept, and an interrupted download is resumed.
 
     Args:
-        name: of PUBLISHED.
-        root: the folder that gets the folder `name`; made if it is not there.
-        home: address of a mirror, under which NAME/train.txt and NAME/test.txt are found.
-        progress: called with the file's name, the bytes there are, the bytes in all or None.
+        name: a key of PUBLISHED.
+        root: the folder that will contain the folder `name`; made if it does not exist.
+        home: the address of a mirror that has NAME/train.txt and NAME/test.txt.
+        progress: called with the name of the file, the number of bytes received and the total,
+            None if unknown.
 
     Returns:
-        The folder with the files.
+        The folder `name` with the files.
 
     Raises:
-        ConnectionError, ValueError: as download.
-        ValueError: a name that is not published.
+        ConnectionError: no server, or the connection broke; call again to resume.
+        ValueError: a name that is not published, or a file with other content than the published.
     """
-    from hashgcn.data.download import download  # not needed to load, and urllib takes its time
+    from hashgcn.data.download import download  # load needs no urllib, which imports slowly
 
     if name not in PUBLISHED:
         raise ValueError(f"name: expected one of {', '.join(PUBLISHED)}, got {name!r}")

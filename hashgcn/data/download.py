@@ -1,4 +1,4 @@
-"""One file from the web: resumed where it stopped, checked before it gets its name."""
+"""Downloads of single files, which are resumed if they break off and checked at the end."""
 
 from __future__ import annotations
 
@@ -14,16 +14,24 @@ from pathlib import Path
 from hashgcn.files import write_atomic
 
 _CHUNK = 1 << 20
-_TIMEOUT = 30.0  # seconds without a byte
+_TIMEOUT = 30.0  # seconds without data
 
 
 def git_blob(path: Path) -> str:
-    """The id that git gives a file's content: SHA-1 of `blob <size>\\0` and the content, in hex.
+    """Computes git's id of a file's content: the SHA-1 of `blob <size>\\0` and the content, in hex.
+
+    The file is read in parts of 1 MiB.
 
     Raises:
         FileNotFoundError: no such file.
 
-    Cost: O(bytes), a few MiB of memory.
+    Examples:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "empty")
+        ...     _ = file.write_bytes(b"")
+        ...     git_blob(file)
+        'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
     """
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with open(path, "rb") as file:
@@ -35,25 +43,24 @@ def git_blob(path: Path) -> str:
 def download(
     url: str, path: Path, blob: str, progress: Callable[[int, int | None], None] | None = None
 ) -> bool:
-    """Make a file hold the content with a known id.
+    """Downloads a file whose content has a known id, unless it is there already.
 
-    What has come is kept in a hidden file beside it, and a later call asks for the rest.
+    The data received so far are kept in a hidden file beside it, so that a later call fetches only
+    the rest. On return, the file is on disk under its name (fsync).
 
     Args:
-        url: http, https or file.
-        path: the file; its folder exists.
-        blob: git_blob of the content.
-        progress: called with the bytes there are and the bytes in all, None where not known.
+        url: an http, https or file address.
+        path: the file to make; its folder must exist.
+        blob: the git_blob of the content.
+        progress: called with the number of bytes received and the total, None if unknown.
 
     Returns:
-        Whether anything had to be fetched.
+        Whether anything was downloaded.
 
     Raises:
-        ConnectionError: no server, or a connection that broke; calling again resumes.
-        ValueError: the file is there with other content and is left alone, or other content came
-            and was removed.
-
-    Content and name are on disk (fsync) on return.
+        ConnectionError: no server, or the connection broke; call again to resume.
+        ValueError: the file exists with other content, and is left as it is; or the server sent
+            other content, which is deleted.
     """
     if path.exists():
         found = git_blob(path)
@@ -61,27 +68,27 @@ def download(
             return False
         raise ValueError(
             f"{path}: expected the published file (git blob {blob}), got another ({found}); "
-            "remove it to fetch it again"
+            "remove it to download it again"
         )
     partial = path.parent / f".{path.name}.{blob[:8]}.part"
     try:
         _fetch(url, partial, progress)
     except (OSError, HTTPException) as error:
-        # urllib's errors are OSErrors; so is a full disk, which its own message tells.
+        # urllib's errors are OSErrors, as is a full disk, whose own message says so.
         reason = getattr(error, "reason", None) or error or type(error).__name__
         kept = partial.stat().st_size if partial.exists() else 0
         raise ConnectionError(
-            f"{url}: cannot be fetched: {reason}; {kept} bytes are kept, the same command goes on "
-            f"from there. Without a network, put the file at {path} by other means"
+            f"{url}: cannot be downloaded: {reason}; {kept} bytes are kept, and the same command "
+            f"resumes from there. Without a network, put the file at {path} by other means"
         ) from error
 
     def copy(temporary: Path) -> None:
-        # Not the partial file itself: another process that fetches the same may still write to it.
+        # A copy: another process may be downloading the same file and write to the partial one.
         shutil.copyfile(partial, temporary)
         found = git_blob(temporary)
         if found != blob:
             partial.unlink(missing_ok=True)
-            raise ValueError(f"{url}: expected content of git blob {blob}, got {found}; removed")
+            raise ValueError(f"{url}: expected content with git blob {blob}, got {found}; deleted")
 
     write_atomic(path, copy)
     partial.unlink(missing_ok=True)
@@ -89,18 +96,18 @@ def download(
 
 
 def _fetch(url: str, partial: Path, progress: Callable[[int, int | None], None] | None) -> None:
-    """Append to a file what it lacks of the content at the address."""
+    """Appends to a file what it still lacks of the content at an address."""
     there = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
     try:
         answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and there:  # nothing follows: whole, which its id will tell
+        if error.code == 416 and there:  # nothing follows, so it is complete; its id is checked
             return
         raise
     with answer, open(partial, "ab") as file:
-        if there and answer.status != 206:  # the server sends all of it
+        if there and answer.status != 206:  # the server sends the whole content
             file.truncate(0)
             there = 0
         length = answer.headers.get("Content-Length")

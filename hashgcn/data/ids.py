@@ -1,39 +1,64 @@
-"""Raw ids of users and items: checked once, looked up by binary search."""
+"""Raw ids of users and items: checked once, then looked up by binary search."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 
-def raw_ids(argument: str, ids: ArrayLike) -> np.ndarray:
-    """Raw ids as an int64 or str array [len(ids)]; ValueError names `argument` otherwise."""
-    # A list goes through objects: numpy alone would turn [1, "a"] into strings without a word.
-    array = np.asarray(ids) if hasattr(ids, "dtype") else np.asarray(ids, dtype=object)
+def raw_ids(argument: str, ids: ArrayLike | Iterable) -> np.ndarray:
+    """Raw ids as an array.
+
+    Args:
+        argument: what errors call `ids`.
+        ids: integers in the range of int64, or strings: an array or any other iterable.
+
+    Returns:
+        int64 or str [len(ids)]; int64 if there are none.
+
+    Raises:
+        ValueError: ids that are neither all integers nor all strings, that end in NUL (NumPy would
+            drop it) or contain lone surrogates (UTF-8 has none).
+
+    Examples:
+        >>> from hashgcn.data.ids import raw_ids
+        >>> raw_ids("users", [3, 1]).tolist()
+        [3, 1]
+        >>> raw_ids("users", [3, "a"])
+        Traceback (most recent call last):
+        ValueError: users: expected integers or strings, got int and str
+    """
+    if isinstance(ids, (str, bytes, Mapping)):
+        raise ValueError(f"{argument}: expected a list or an array of ids, got {_kind(ids)}")
+    if hasattr(ids, "dtype"):
+        array = np.asarray(ids)
+    else:
+        if isinstance(ids, Iterable) and not hasattr(ids, "__array__"):
+            ids = list(ids)
+        # Through objects: NumPy alone would silently turn [1, "a"] into strings.
+        array = np.asarray(ids, dtype=object)
     if array.ndim != 1:
         raise ValueError(f"{argument}: expected a 1-d array of ids, got shape {array.shape}")
-    if not len(array) and array.dtype.kind != "U":  # np.array([]) is of floats
+    if not len(array) and array.dtype.kind != "U":  # np.array([]) holds floats
         return np.zeros(0, dtype=np.int64)
     if array.dtype.kind in "OT":
-        for kind, dtype in ((Integral, np.int64), (str, np.str_)):
-            if all(isinstance(x, kind) and not isinstance(x, bool) for x in array):
-                array = (
-                    _to_int64(argument, array) if dtype is np.int64 else _to_str(argument, array)
-                )
-                break
+        if all(isinstance(x, Integral) and not isinstance(x, bool) for x in array):
+            return _to_int64(argument, array)
+        if all(isinstance(x, str) for x in array):
+            return _text(argument, _to_str(argument, array))
     if array.dtype.kind == "U":
         return _text(argument, array)
     if array.dtype.kind in "iu":
         return _to_int64(argument, array)
-    raise ValueError(f"{argument}: expected integers or strings, got {_describe(array)}")
+    kinds = sorted({_kind(x) for x in array}) if array.dtype.kind == "O" else [str(array.dtype)]
+    raise ValueError(f"{argument}: expected integers or strings, got {' and '.join(kinds)}")
 
 
-def _describe(array: np.ndarray) -> str:
-    if array.dtype.kind != "O":
-        return str(array.dtype)
-    return " and ".join(sorted({type(x).__name__ for x in array}))
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 def _to_int64(argument: str, array: np.ndarray) -> np.ndarray:
@@ -46,11 +71,11 @@ def _to_str(argument: str, array: np.ndarray) -> np.ndarray:
     for text in array:
         if text.endswith("\0"):
             raise ValueError(f"{argument}: expected ids that do not end in NUL, got {text!r}")
-    return array.astype(np.str_)  # would drop it, and make two ids one
+    return array.astype(np.str_)  # would drop a final NUL, and make two ids one
 
 
 def _text(argument: str, array: np.ndarray) -> np.ndarray:
-    """The same, of characters that files of codes, which are UTF-8, can hold."""
+    """The same strings, if files of codes, which are UTF-8, can hold them."""
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     points = array.view(np.uint32).reshape(len(array), array.itemsize // 4)
     if points.max(initial=0) >= 0xD800:
@@ -63,22 +88,33 @@ def _text(argument: str, array: np.ndarray) -> np.ndarray:
 
 
 def find(
-    argument: str, known: np.ndarray, order: np.ndarray, ids: ArrayLike, owner: str
+    argument: str, known: np.ndarray, order: np.ndarray, ids: ArrayLike | Iterable, owner: str
 ) -> np.ndarray:
-    """Rows of ids among known ones, int64 [len(ids)], in their order; -1 for one that is not known.
+    """Finds the rows of ids among known ones.
 
     Args:
         argument: what errors call `ids`.
-        known: int64, str or, for strings, their UTF-8 as bytes [n]; unique.
-        order: argsort of known; what it finds is compared, so that a wrong one finds nothing, or is
-            refused.
-        ids: what is looked up, int or str as known is.
+        known: int64 or str [n], or the UTF-8 of strings as bytes [n]; unique.
+        order: argsort of `known`. Hits are verified, so a corrupt order can miss ids but never
+            gives a wrong row.
+        ids: int or str, as `known`; an array or any other iterable.
         owner: what errors call `known`.
 
-    Raises:
-        ValueError: ids of another kind, an order that is none.
+    Returns:
+        int64 [len(ids)], rows of `known` in the order of `ids`; -1 for an unknown id.
 
-    Cost: O(len(ids) log n).
+    Raises:
+        ValueError: ids of another kind, or an order that is not one.
+
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.data.ids import find
+        >>> known = np.array(["pear", "apple", "fig"])
+        >>> find("items", known, np.argsort(known), ["fig", "kiwi"], "the shop").tolist()
+        [2, -1]
+
+    Note:
+        Cost: O(len(ids) log n).
     """
     wanted = raw_ids(argument, ids)
     if not len(wanted):
@@ -92,7 +128,7 @@ def find(
         wanted = np.char.encode(wanted, "utf-8")
     if not len(known):
         return np.full(len(wanted), -1)
-    # In the dtype of known: a longer one would make searchsorted convert all of it.
+    # In the dtype of `known`: a longer one would make searchsorted convert all of it.
     keys = wanted.astype(known.dtype, copy=False)
     try:
         at = np.searchsorted(known, keys, sorter=order)
@@ -104,11 +140,11 @@ def find(
 
 
 def look_up(
-    argument: str, known: np.ndarray, order: np.ndarray, ids: ArrayLike, owner: str
+    argument: str, known: np.ndarray, order: np.ndarray, ids: ArrayLike | Iterable, owner: str
 ) -> np.ndarray:
-    """Rows of ids as find gives them; ValueError names the first that is not known."""
+    """Finds the rows of ids as `find` does; a ValueError names the first unknown id."""
+    ids = raw_ids(argument, ids)
     rows = find(argument, known, order, ids, owner)
     if (rows < 0).any():
-        unknown = raw_ids(argument, ids)[rows < 0].tolist()[0]
-        raise ValueError(f"{argument}: expected ids of {owner}, got {unknown!r}")
+        raise ValueError(f"{argument}: expected ids of {owner}, got {ids[rows < 0].tolist()[0]!r}")
     return rows

@@ -1,31 +1,41 @@
-"""Interactions of users with items as CSR, and datasets that map raw ids to rows."""
+"""Interactions of users with items in CSR form, and data sets that map raw ids to rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.data.ids import look_up, raw_ids
 
+if TYPE_CHECKING:
+    from hashgcn.graph import BipartiteGraph
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Interactions:
     """The items of every user, in CSR form.
 
     Args:
         ptr: int64 [m + 1]; user u's items are ids[ptr[u]:ptr[u + 1]].
-        ids: int64 [pairs], item rows in [0, n), strictly increasing inside a row.
+        ids: int64 [pairs], item rows in [0, n), strictly increasing for each user.
         num_items: n >= 0.
-        order: int64 [pairs], what orders a user's items in time; None where that is not known.
+        order: int64 [pairs], a key that sorts each user's items in order of time; None if that
+            order is not known.
 
     Raises:
-        ValueError: arrays that are not such a CSR, an order of another length.
+        ValueError: arrays that are not such a CSR, or an order of another length.
 
-    Cost: O(m + pairs).
+    Examples:
+        >>> from hashgcn.data import Interactions
+        >>> pairs = Interactions(ptr=[0, 2, 2, 3], ids=[0, 4, 4], num_items=5)
+        >>> pairs
+        Interactions(3 users, 5 items, 3 pairs)
+        >>> pairs.degrees().tolist(), pairs.popularity().tolist()
+        ([2, 0, 1], [1, 0, 0, 0, 2])
     """
 
     ptr: np.ndarray
@@ -57,7 +67,7 @@ class Interactions:
             p = int(out_of_order.argmax())
             u = int(np.searchsorted(ptr, p, side="right")) - 1
             raise ValueError(
-                f"ids: expected strictly increasing items inside a row, "
+                f"ids: expected strictly increasing items for each user, "
                 f"got {ids[p]} then {ids[p + 1]} at user {u}"
             )
         object.__setattr__(self, "ptr", ptr)
@@ -74,19 +84,26 @@ class Interactions:
         *,
         in_time: bool = False,
     ) -> Interactions:
-        """The CSR of pairs in any order; a repeated pair counts once, at its first place.
+        """Sorts pairs into CSR form. A repeated pair counts once, at its first place.
 
         Args:
             users: int [pairs], rows in [0, num_users).
             items: int [pairs], rows in [0, num_items).
             num_users: m >= 0.
             num_items: n >= 0; m n < 2^63.
-            in_time: a user's pairs are given in order of time, which is kept as `order`.
+            in_time: whether each user's pairs are in order of time, which is then kept in `order`.
 
         Raises:
             ValueError: lengths that differ, a row out of range.
 
-        Deterministic. Cost: O(pairs log pairs).
+        Examples:
+            >>> from hashgcn.data import Interactions
+            >>> pairs = Interactions.from_pairs([1, 0, 1], [2, 0, 0], num_users=2, num_items=3)
+            >>> pairs.ptr.tolist(), pairs.ids.tolist()
+            ([0, 1, 3], [0, 0, 2])
+
+        Note:
+            Cost: O(pairs log pairs).
         """
         users, items = _rows("users", users), _rows("items", items)
         if len(users) != len(items):
@@ -99,7 +116,7 @@ class Interactions:
             )
         width = max(int(num_items), 1)
         keys, order = users * width + items, None
-        # Not np.unique: since NumPy 2.3 it hashes, 40 times the time of this sort on Gowalla.
+        # Not np.unique: since NumPy 2.3 it hashes, which takes 40 times as long on Gowalla.
         if in_time:
             order = np.argsort(keys, kind="stable")
             keys = keys[order]
@@ -112,12 +129,12 @@ class Interactions:
 
     @property
     def num_users(self) -> int:
-        """m, users without items included."""
+        """m, including users without items."""
         return len(self.ptr) - 1
 
     @property
     def num_pairs(self) -> int:
-        """Pairs of a user and an item."""
+        """The number of pairs of a user and an item."""
         return len(self.ids)
 
     def users(self) -> np.ndarray:
@@ -132,7 +149,7 @@ class Interactions:
         """The number of users of every item, int64 [n]."""
         return np.bincount(self.ids, minlength=self.num_items)
 
-    def time(self) -> np.ndarray | None:
+    def recency(self) -> np.ndarray | None:
         """k / degree for a user's k-th item in time, float64 [pairs]; None without `order`."""
         if self.order is None:
             return None
@@ -140,28 +157,56 @@ class Interactions:
         place[np.lexsort((self.order, users))] = np.arange(self.num_pairs)
         return (place - self.ptr[users] + 1) / self.degrees()[users]
 
+    def graph(self) -> BipartiteGraph:
+        """The bipartite graph that networks are trained on, on the CPU. This needs torch."""
+        import torch
+
+        from hashgcn.graph import BipartiteGraph
+
+        recency = self.recency()
+        return BipartiteGraph.from_csr(
+            torch.tensor(self.ptr),
+            torch.tensor(self.ids),
+            self.num_items,
+            None if recency is None else torch.tensor(recency),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Interactions({self.num_users:,} users, {self.num_items:,} items, "
+            f"{self.num_pairs:,} pairs)"
+        )
+
     def split(
         self, fraction: float, seed: int, part: Literal["random", "last"] = "random"
     ) -> tuple[Interactions, Interactions]:
-        """A fraction of each user's items, held out: seeded random ones, or the last in time.
+        """Holds out a fraction of each user's items: random ones, or the last in order of time.
 
-        held of u = min(floor(fraction * degree + r_u), degree - 1), r_u uniform in [0, 1):
-        stochastic rounding, so that the expected share is exact for short rows too. Random
-        numbers are a hash of (seed, user row, item row): what is held of a user depends on nothing
-        but that user's own row.
+        held of u = min(floor(fraction * degree + r_u), degree - 1), with r_u uniform in [0, 1).
+        This stochastic rounding makes the expected share exact for users with few items too. All
+        random numbers are hashes of (seed, user row, item row), so the split is the same on every
+        machine, and what is held out of a user's items depends on that user's items alone.
 
         Args:
             fraction: in [0, 1).
             seed: in [0, 2^64).
-            part: "last" needs `order`.
+            part: "random" or "last", which needs `order`.
 
         Returns:
-            kept, held: every pair is in one of them; a user with items keeps at least one.
+            kept, held: each pair is in one of them. A user with items keeps at least one.
 
         Raises:
-            ValueError: an argument out of range, the last of items whose order is not known.
+            ValueError: an argument out of range, or "last" without a known order.
 
-        Deterministic on every machine. Cost: O(pairs log pairs).
+        Examples:
+            >>> from hashgcn.data import Interactions
+            >>> pairs = Interactions.from_pairs([0, 0, 0, 0], [3, 1, 0, 2], 1, 4, in_time=True)
+            >>> kept, held = pairs.split(0.5, seed=0, part="last")
+            >>> kept.ids.tolist(), held.ids.tolist()
+            ([1, 3], [0, 2])
+
+        Note:
+            Cost: O(pairs log pairs).
         """
         if not 0 <= fraction < 1:
             raise ValueError(f"fraction: expected a number in [0, 1), got {fraction}")
@@ -171,7 +216,7 @@ class Interactions:
         user_key = _mix(
             _mix(np.array([seed], np.uint64)) ^ np.arange(self.num_users, dtype=np.uint64)
         )
-        # Column num_items is no item's, so a user's rounding is independent of its items' keys.
+        # No item has column num_items, so a user's rounding is independent of the items' keys.
         rounding = _mix(user_key ^ np.uint64(self.num_items)) >> np.uint64(11)
         held_count = np.floor(fraction * degrees + rounding * 2.0**-53).astype(np.int64)
         held_count = np.minimum(held_count, np.maximum(degrees - 1, 0))
@@ -179,7 +224,7 @@ class Interactions:
         users = self.users()
         if part == "last":
             if self.order is None:
-                raise ValueError("part: expected random for items without order, got last")
+                raise ValueError("part: expected random where the order is not known, got last")
             first_held = -self.order
         else:
             first_held = _mix(user_key[users] ^ self.ids.astype(np.uint64))
@@ -189,10 +234,10 @@ class Interactions:
         return self.where(~held), self.where(held)
 
     def rows(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The items of some users: ptr, int64 [Q + 1], and item rows.
+        """The items of some users as ptr, int64 [Q + 1], and ids, int64.
 
         Args:
-            users: int64 [Q], rows in [0, m), in any order, repeats allowed.
+            users: int64 [Q], rows in [0, m), in any order; rows may repeat.
         """
         lengths = self.degrees()[users]
         ptr = _offsets(lengths)
@@ -200,29 +245,31 @@ class Interactions:
         return ptr, self.ids[starts + np.arange(ptr[-1])]
 
     def where(self, chosen: np.ndarray) -> Interactions:
-        """The pairs that are chosen, bool [pairs]."""
+        """The pairs that the mask `chosen`, bool [pairs], selects."""
         counts = np.bincount(self.users()[chosen], minlength=self.num_users)
         order = None if self.order is None else self.order[chosen]
         return Interactions(_offsets(counts), self.ids[chosen], self.num_items, order)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Train and test interactions over the same rows, and the raw ids of those rows.
 
+    Rankings break ties by item row, and `from_pairs` numbers items by their popularity in train.
+
     Args:
-        name: what reports call it.
-        train: Interactions [m users, n items].
-        test: Interactions [m users, n items]; no pair is in both, as no item of train is ranked.
+        name: its name in reports.
+        train: m users, n items.
+        test: m users, n items. No pair is in both, as train items are left out of rankings.
         user_ids: int64 or str [m], unique raw ids.
         item_ids: int64 or str [n], unique raw ids.
-        left_out: how many of what was read did not become pairs, by reason.
+        left_out: the number of events that did not become pairs, by reason.
+        origin: the arguments of data.load that read the same data set again; None if it was made
+            in memory. A run stores them, so that it can be opened later without them.
 
     Raises:
         ValueError: sizes that differ, repeated ids, ids that are neither integers nor strings, a
-            pair of train in test.
-
-    `from_pairs` numbers items by train popularity; rankings break ties by item row.
+            pair that is in both train and test.
     """
 
     name: str
@@ -231,6 +278,14 @@ class Dataset:
     user_ids: np.ndarray
     item_ids: np.ndarray
     left_out: dict[str, int] = field(default_factory=dict)
+    origin: dict[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        train, test = self.train, self.test
+        return (
+            f"Dataset({self.name!r}, {train.num_users:,} users, {train.num_items:,} items, "
+            f"{train.num_pairs:,} train and {test.num_pairs:,} test pairs)"
+        )
 
     def __post_init__(self) -> None:
         for attribute in ("user_ids", "item_ids"):
@@ -247,14 +302,14 @@ class Dataset:
             part = getattr(self, attribute)
             if (part.num_users, part.num_items) != expected:
                 raise ValueError(
-                    f"{attribute}: expected {expected} users and items, as user_ids and item_ids, "
-                    f"got {(part.num_users, part.num_items)}"
+                    f"{attribute}: expected {expected} users and items, as in user_ids and "
+                    f"item_ids, got {(part.num_users, part.num_items)}"
                 )
         both = np.flatnonzero(_are_in(self.train, self.test))
         if len(both):
             user, item = self.test.users()[both[0]], self.test.ids[both[0]]
             raise ValueError(
-                f"test: expected pairs that train lacks, got user row {user} with item row {item}"
+                f"test: expected pairs that train lacks, got user row {user}, item row {item}"
             )
 
     @classmethod
@@ -267,22 +322,32 @@ class Dataset:
         *,
         in_time: bool = False,
     ) -> Dataset:
-        """A dataset from raw ids, with users and items of train and test as its catalogue.
+        """Makes a data set of raw ids; its users and items are those of train and test together.
 
-        Users are numbered by id. Items are numbered by train popularity, descending, then by id:
-        equal scores are ranked by row, so this numbering is the library's rule for ties.
+        Users are numbered by id, items by falling train popularity and then by id. Items of equal
+        score are ranked by row, so among them the more popular item comes first.
 
         Args:
-            name: what reports call it.
-            train_pairs: (user ids, item ids), int or str [pairs] each; repeated pairs count once.
-            test_pairs: the same; ids of the same kind. A pair that train has is left out.
-            users: ids of users to keep even where no pair names them.
-            in_time: a user's pairs are given in order of time.
+            name: its name in reports.
+            train_pairs: (user ids, item ids), each int or str [pairs]; repeated pairs count once.
+            test_pairs: likewise, with ids of the same kinds. Pairs of train are left out.
+            users: ids of users to keep even if no pair contains them.
+            in_time: whether each user's pairs are in order of time.
 
         Raises:
             ValueError: no pairs at all, lengths that differ, ids of different kinds.
 
-        Deterministic. Cost: O(pairs log pairs).
+        Examples:
+            >>> from hashgcn.data import Dataset
+            >>> users, items = ["ann", "ann", "ben"], [30, 10, 10]
+            >>> data = Dataset.from_pairs("toy", (users, items), (["ben"], [30]))
+            >>> data
+            Dataset('toy', 2 users, 2 items, 3 train and 1 test pairs)
+            >>> data.item_ids.tolist()  # 10 is the more popular item
+            [10, 30]
+
+        Note:
+            Cost: O(pairs log pairs).
         """
         train_users, train_items = _raw_pairs("train_pairs", train_pairs)
         test_users, test_items = _raw_pairs("test_pairs", test_pairs)
@@ -303,11 +368,11 @@ class Dataset:
         return cls(name, train, test, user_ids, item_ids[by_popularity], left_out)
 
     def user_rows(self, ids: ArrayLike) -> np.ndarray:
-        """Rows of raw user ids, int64 [len(ids)]; ValueError names the first unknown id."""
+        """The rows of raw user ids, int64 [len(ids)]. A ValueError names the first unknown id."""
         return look_up("user ids", self.user_ids, self._user_order, ids, "the dataset")
 
     def item_rows(self, ids: ArrayLike) -> np.ndarray:
-        """Rows of raw item ids, int64 [len(ids)]; ValueError names the first unknown id."""
+        """The rows of raw item ids, int64 [len(ids)]. A ValueError names the first unknown id."""
         return look_up("item ids", self.item_ids, self._item_order, ids, "the dataset")
 
     @cached_property
@@ -339,7 +404,7 @@ def _offsets(counts: np.ndarray) -> np.ndarray:
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """The output of SplitMix64 at state x: a bijection of uint64 that passes for random bits."""
+    """The output of SplitMix64 at state x, a bijection of uint64 whose bits look random."""
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -356,14 +421,14 @@ def _raw_pairs(argument: str, pairs: tuple[ArrayLike, ArrayLike]) -> tuple[np.nd
 
 
 def _are_in(some: Interactions, others: Interactions) -> np.ndarray:
-    """Whether each pair of others, of the same shape, is one of some; bool [pairs]."""
+    """Whether each pair of `others` is one of `some`, bool [pairs]; both have the same shape."""
     known, wanted = (part.users() * part.num_items + part.ids for part in (some, others))
-    # Both rise; np.isin would sort them again.
+    # Both are sorted; np.isin would sort them again.
     return np.append(known, -1)[np.searchsorted(known, wanted)] == wanted
 
 
 def _union(kind: str, *parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted unique ids of all parts, and the position among them of every id given."""
+    """The sorted unique ids of all parts, and the position of each given id among them."""
     given = [part for part in parts if len(part)]
     if not given:
         raise ValueError("train_pairs, test_pairs: expected at least one pair, got none")
@@ -372,7 +437,7 @@ def _union(kind: str, *parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ids = np.concatenate(given)
     if ids.dtype.kind != "U":
         low, high = int(ids.min()), int(ids.max())
-        # Ids that lie close together need no sort, half the time of reading Gowalla.
+        # Dense ids need no sort, which would take half the time of reading Gowalla.
         if high - low < 4 * len(ids):
             present = np.zeros(high - low + 1, dtype=bool)
             present[ids - low] = True

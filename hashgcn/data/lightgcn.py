@@ -17,20 +17,31 @@ _KIND[list(b" \t\n")] = _SPACE
 
 
 def read_lightgcn(folder: str | os.PathLike[str], *, in_time: bool = False) -> Dataset:
-    """The dataset in a folder's train.txt and test.txt, one line a user: `user item item ...`.
+    """Reads the data set in a folder's train.txt and test.txt: lines `user item item ...`.
 
-    A line with a user alone is allowed, blank lines are skipped, repeated users and repeated items
-    merge. Raw ids are integers in [0, 2^63).
+    A line may name a user without items. Blank lines are skipped; repeated users and repeated items
+    are merged. Raw ids are integers in [0, 2^63).
 
     Args:
-        folder: holds train.txt and test.txt; its name becomes the dataset's.
-        in_time: the items of a line stand in order of time.
+        folder: holds train.txt and test.txt; its name becomes the name of the data set.
+        in_time: whether the items of each line are in order of time.
 
     Raises:
         FileNotFoundError: no such folder or file.
-        ValueError: a malformed file, with its line number and what stands there.
+        ValueError: a malformed file; the message gives the line and its number.
 
-    Cost: O(bytes + pairs log pairs), about 20 bytes of memory for each byte of the larger file.
+    Examples:
+        >>> import pathlib, tempfile
+        >>> from hashgcn.data import read_lightgcn
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = pathlib.Path(folder, "train.txt").write_text("0 10 11\\n1 11 12\\n")
+        ...     _ = pathlib.Path(folder, "test.txt").write_text("0 12\\n")
+        ...     data = read_lightgcn(folder)
+        >>> data.train
+        Interactions(2 users, 3 items, 4 pairs)
+
+    Note:
+        Time: O(bytes + pairs log pairs). Memory: about 20 times the size of the larger file.
     """
     folder = Path(folder)
     train_path, test_path = folder / "train.txt", folder / "test.txt"
@@ -46,14 +57,17 @@ def read_lightgcn(folder: str | os.PathLike[str], *, in_time: bool = False) -> D
 
 
 def parse_lightgcn(path: Path, text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """User of every line, user of every pair, item of every pair.
+    """Parses text in the LightGCN format.
 
     Args:
-        path: what errors call the text.
-        text: content of a file, see read_lightgcn.
+        path: the name of the text in errors.
+        text: the content of a file, see read_lightgcn.
+
+    Returns:
+        The user of every line, the user of every pair, and the item of every pair; int64.
 
     Raises:
-        ValueError: malformed text, with its line number and what stands there.
+        ValueError: malformed text; the message gives the line and its number.
     """
     text = text.replace(b"\r\n", b"\n")
     data = np.frombuffer(text, dtype=np.uint8)
@@ -66,7 +80,7 @@ def parse_lightgcn(path: Path, text: bytes) -> tuple[np.ndarray, np.ndarray, np.
         raise ValueError(f"{path}: expected lines `user item item ...`, got an empty file")
 
     lengths = stops - starts
-    # 19 digits always fit uint64, so that the sum below cannot wrap around.
+    # 19 digits always fit uint64, so the sum below cannot wrap around.
     if lengths.max() > 19:
         raise _malformed(path, text, int(starts[lengths.argmax()]))
     values = np.zeros(len(starts), dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""From a source of events to a dataset: columns, raw ids, filters, split."""
+"""Makes a data set of a source of events: columns, raw ids, filters, split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hashgcn.data.scan import Table, scan
 
 Split = Literal["random", "last", "time", "none"]
 SPLITS = get_args(Split)
-_COUNTED = "without header and blank lines"
+_COUNTED = "not counting the header and blank lines"
 _DROP = "; drop_missing=True (--drop-missing) leaves such events out"
 
 
@@ -40,56 +40,79 @@ def read_interactions(
     seed: int = 0,
     name: str | None = None,
 ) -> Dataset:
-    """A dataset from events: one row for each time that a user met an item.
+    """Makes a data set of events, one row per interaction between a user and an item.
 
-    In this order: events below min_weight are left out, with drop_missing incomplete ones too; of
-    the events of a pair the first in time counts, in test only if train has none; the k-core stays;
-    test pairs are split off. Users and items without a pair that stays are left out.
+    The steps are, in this order: events below min_weight and, with drop_missing, incomplete ones
+    are left out; of repeated events of a pair, only the first in time counts, and pairs of train
+    are left out of test; pairs outside the k-core are left out; test pairs are split off. Users and
+    items without any remaining pair are left out.
 
-    Ids of text formats are integers if each is written as an int64 is ("7", not "07" or "7.0"),
-    and else strings; other sources keep the type of theirs. With a time, train and test know the
-    order of a user's items, which recent_fraction and validation_part=last use.
+    The ids of a text format are integers if every one is written as an int64 is ("7", but not "07"
+    or "7.0"), and strings otherwise. Ids of other sources keep their type. With a time, train and
+    test know the order of a user's items, which recent_fraction and validation_part=last use.
 
     Args:
-        source: path of CSV, TSV, JSON lines, Parquet, RecBole's .inter, MovieLens' .dat, LightGCN's
-            text or SciPy's .npz, text also .gz; or a polars or pandas frame, or a sparse matrix of
-            users by items.
-        user, item: names of the columns of ids; None where the format has names of its own
-            (inter: user_id, item_id; movielens, lightgcn, scipy: user, item).
-        time: column of numbers, dates or ISO 8601 text; None for the format's own if it has one.
-            Events of equal time stay in the order of the source.
-        weight: column of numbers, with min_weight; None for the format's own (rating, weight).
-        test: test events, as source and with the same columns; split and test_fraction are then
-            None.
-        format: csv, tsv, jsonl, parquet, inter, movielens, lightgcn, scipy; from the ending of the
-            name if None.
-        separator, header: of csv and tsv; without a header columns are column_1, column_2, ...
-        drop_missing: leave out events that lack a user, an item or, where their columns are used, a
-            time or a weight (empty, null or NaN), and do not refuse them.
-        min_weight: least weight of an event that counts.
-        k_core: users keep at least k items and items k users; 0 keeps all.
-        split: "random" (default): a fraction of each user's items, in expectation, a user keeps at
-            least one; "last": the last item of every user with two or more; "time": the latest
-            fraction of all pairs, without users and items that train lacks by then; "none": all
-            pairs are for train, e.g. for codes that go into use.
-        test_fraction: in (0, 1), of random and time; 0.2 if None.
-        seed: of the random split, in [0, 2^64).
-        name: of the dataset; of the file if None.
+        source: the path of a file: CSV, TSV, JSON lines, Parquet, RecBole's .inter, MovieLens'
+            .dat, LightGCN's text or SciPy's .npz, text also as .gz; or a polars or pandas frame, or
+            a sparse matrix of users by items.
+        user: the column of user ids; None for the one that the format defines (inter: user_id;
+            movielens, lightgcn, scipy: user).
+        item: the column of item ids; None for the one that the format defines (inter: item_id;
+            movielens, lightgcn, scipy: item).
+        time: a column of numbers, dates or ISO 8601 text; None for the one that the format defines,
+            if any. Events of equal time stay in the order of the source.
+        weight: the column of numbers that min_weight applies to; None for the one that the format
+            defines (inter, movielens: rating; scipy: weight).
+        test: a source of test events with the same columns. split and test_fraction must be None.
+        format: csv, tsv, jsonl, parquet, inter, movielens, lightgcn or scipy; None to tell it from
+            the ending of the name.
+        separator: the character between the columns of csv and tsv.
+        header: whether csv and tsv start with column names; otherwise they are column_1,
+            column_2, ...
+        drop_missing: leave out events that lack a user, an item or, if such columns are used, a
+            time or weight (empty, null or NaN). By default, they are an error.
+        min_weight: the smallest weight of an event that counts.
+        k_core: users keep at least k items, and items at least k users; 0 keeps all.
+        split: which pairs are for test. "random" (default): a random fraction of each user's items,
+            in expectation; each user keeps at least one. "last": the last item of every user with
+            two or more. "time": the latest fraction of all pairs, except those of users and items
+            that train lacks. "none": no pairs, e.g. for a model that goes into production.
+        test_fraction: the fraction of split "random" and "time", in (0, 1); 0.2 if None.
+        seed: the seed of the random split, in [0, 2^64).
+        name: the name of the data set; None for that of the file.
 
     Returns:
-        Dataset; its left_out counts events that did not become pairs.
+        Dataset; its left_out counts the events that did not become pairs.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an argument out of range, a missing column (the message names those there are),
-            missing ids, times or weights, NaN, an id that ends in NUL, no pair for train or for
-            test, a damaged file.
+        ValueError: an argument out of range; a missing column (the message lists the existing
+            ones); missing ids, times or weights; NaN; an id that ends in NUL; no pairs for train or
+            for test; a damaged file.
 
-    Deterministic. Only the columns named are read, text twice in a stream: peak memory is that of
-    the unique ids, and about 115 bytes for each event, 150 where ids in Parquet are text
-    (benchmarks/read_memory.py). LightGCN's text and matrices are read whole.
+    Examples:
+        >>> import polars as pl
+        >>> from hashgcn.data import read_interactions
+        >>> events = pl.DataFrame(
+        ...     {
+        ...         "listener": ["ann", "ann", "ben", "ben", "ann"],
+        ...         "track": [7, 8, 8, 9, 7],
+        ...         "played_at": [1, 2, 3, 4, 5],
+        ...     }
+        ... )
+        >>> data = read_interactions(
+        ...     events, user="listener", item="track", time="played_at", split="last", name="plays"
+        ... )
+        >>> data
+        Dataset('plays', 2 users, 3 items, 2 train and 2 test pairs)
+        >>> data.left_out
+        {'repeated': 1}
 
-    Cost: O(events log events).
+    Note:
+        Cost: O(events log events). Only the columns in use are read, and text is streamed twice, so
+        peak memory is the unique ids plus about 115 bytes per event, or 150 if ids in Parquet are
+        text (benchmarks/quality/measure_read_memory.py). LightGCN's text and matrices are read
+        whole.
     """
     split, test_fraction = _check(test, min_weight, k_core, split, test_fraction, seed)
     columns = {"user": user, "item": item, "time": time, "weight": weight}
@@ -108,7 +131,7 @@ def read_interactions(
     name = name or sources[0].name
     total = sum(part.events for part in sources)
     incomplete = sum(part.incomplete for part in sources)
-    del sources  # may hold the columns, and what follows takes the most memory
+    del sources  # they may hold the columns, and what follows needs the most memory
     in_time = all("time" in part.columns for part in parts)
     if in_time:
         parts = [part.sort("time", maintain_order=True) for part in parts]
@@ -149,7 +172,7 @@ def read_interactions(
 def _split(
     pairs: pl.DataFrame, split: Split | None, fraction: float, seed: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pairs for train and for test; where split is None the column test tells."""
+    """The train pairs and the test pairs; if split is None, the column `test` marks the latter."""
     if split == "none":
         return pairs, pairs.clear()
     if split is None:
@@ -176,13 +199,13 @@ def _split(
 
 @dataclass(frozen=True)
 class _Source:
-    """Events of one source, looked through once: columns user, item and, if used, time, weight."""
+    """One source after a first pass: columns user, item and, if used, time and weight."""
 
     table: Table
     name: str
     frame: pl.LazyFrame
     events: int
-    incomplete: int  # events that were dropped
+    incomplete: int  # number of events that drop_missing left out
     ids: dict[str, pl.Series]
 
     def has(self, column: str) -> bool:
@@ -191,9 +214,9 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Ids:
-    """Raw ids in order; the row of an id is its place."""
+    """Sorted raw ids; the row of an id is its position."""
 
-    keys: pl.Series  # as the sources spell them
+    keys: pl.Series  # as they occur in the sources
     ids: np.ndarray
 
 
@@ -205,10 +228,11 @@ def _check(
     test_fraction: float | None,
     seed: int,
 ) -> tuple[Split | None, float]:
-    """Split and fraction with their defaults."""
+    """Checks the arguments; returns the split and the fraction, with their defaults filled in."""
     if test is not None and (split is not None or test_fraction is not None):
         raise ValueError(
-            f"split, test_fraction: expected None beside test, got {split!r}, {test_fraction!r}"
+            "split, test_fraction: expected None where test is given, "
+            f"got {split!r}, {test_fraction!r}"
         )
     if test is None:
         split = "random" if split is None else split
@@ -239,7 +263,7 @@ def _open(
     drop_missing: bool,
     options: dict[str, Any],
 ) -> _Source:
-    """The columns in use under their own names, checked; unique ids, number of events."""
+    """Checks the columns in use, names them user, item, ..., and collects the unique ids."""
     table = scan(source, [name for name in columns.values() if name is not None], **options)
     used = {}
     for argument, asked in columns.items():
@@ -247,16 +271,16 @@ def _open(
         if argument == "weight":
             if min_weight is None and asked is not None:
                 raise ValueError(
-                    f"weight: expected min_weight with it, as pairs have no weight, got {asked!r}"
+                    f"weight: expected min_weight with it, which is its only use, got {asked!r}"
                 )
             if min_weight is not None and name is None:
-                raise ValueError("min_weight: expected weight, the column to compare, got None")
+                raise ValueError("weight: expected the column that min_weight applies to, got None")
             if min_weight is None:
                 continue
         if name is None and argument in ("user", "item"):
             raise ValueError(
-                f"{argument}: expected the name of a column of {table.label}, which has "
-                f"{_listed(table.names)}, in {argument}= (--{argument}-column), got None"
+                f"{argument}: expected a column of {table.label} in {argument}= "
+                f"(--{argument}-column), one of {_listed(table.names)}, got None"
             )
         if name is None:
             continue
@@ -271,7 +295,7 @@ def _open(
         types = frame.collect_schema()
     ids = {kind: _id_column(kind, types[kind], table.label) for kind in ("user", "item")}
     if table.text:
-        if table.format != "jsonl":  # A blank line; an event lacks less than everything.
+        if table.format != "jsonl":  # a row of nulls is a blank line
             frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         frame = frame.with_columns(pl.col("user", "item").replace("", None))
     everything = frame.select(pl.len())
@@ -309,7 +333,7 @@ def _id_column(kind: str, dtype: pl.DataType, label: str) -> pl.Expr:
 
 
 def _missing(column: str, dtype: pl.DataType) -> pl.Expr:
-    """Null; of times and weights also NaN and what text has in their place."""
+    """Null; for times and weights also NaN and the empty string."""
     missing = pl.col(column).is_null()
     if column in ("time", "weight") and (dtype == pl.String or dtype.is_float()):
         missing |= pl.col(column).cast(pl.Float64, strict=False).is_nan().fill_null(False)
@@ -318,7 +342,7 @@ def _missing(column: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _faults(types: pl.Schema) -> list[pl.Expr]:
-    """What is wrong with the columns, counted."""
+    """Counts of everything that may be wrong with the columns."""
     counts = [pl.col(kind).null_count().alias(f"{kind} missing") for kind in ("user", "item")]
     counts += [
         _outside_int64(kind).sum().alias(f"{kind} outside")
@@ -348,7 +372,7 @@ def _outside_int64(column: str) -> pl.Expr:
 def _report_faults(
     table: Table, frame: pl.LazyFrame, types: pl.Schema, counts: dict[str, int]
 ) -> None:
-    """Raise for the first column with a fault, with the first row that has it."""
+    """Raises an error for the first faulty column, and names the first faulty row."""
 
     def fail(column: str, expected: str, got: str, fault: pl.Expr, advice: str = "") -> None:
         with table.errors():
@@ -385,7 +409,7 @@ def _report_faults(
 
 
 def _as_number(column: str, counts: dict[str, int]) -> pl.Expr:
-    """Text as the narrowest type of numbers that holds it all; text of other kinds stays."""
+    """Text as int64 if all of it fits, else as float64 if it does, else as it is."""
     if not counts[f"{column} no integer"]:
         return pl.col(column).cast(pl.Int64)
     if not counts[f"{column} no number"]:
@@ -394,7 +418,7 @@ def _as_number(column: str, counts: dict[str, int]) -> pl.Expr:
 
 
 def _number(kind: str, sources: Sequence[_Source]) -> _Ids:
-    """All ids of users or items, in order."""
+    """The sorted ids of all users or of all items."""
     types = {source.ids[kind].dtype for source in sources if not source.table.text}
     text = [source.ids[kind] for source in sources if source.table.text]
     integers = bool(text) and all(_are_integers(ids) for ids in text)
@@ -418,12 +442,12 @@ def _number(kind: str, sources: Sequence[_Source]) -> _Ids:
 
 
 def _are_integers(ids: pl.Series) -> bool:
-    """Whether each is written as its int64 is, so that nothing is lost."""
+    """Whether each is spelled exactly as its int64 is, so that nothing is lost."""
     return bool((ids.cast(pl.Int64, strict=False).cast(pl.String) == ids).fill_null(False).all())
 
 
 def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -> pl.DataFrame:
-    """Rows of users and items, uint32, with the time if there is one, in the source's order."""
+    """The user and item rows, uint32, and the time if there is one, in the source's order."""
     frame = source.frame
     if min_weight is not None:
         frame = frame.filter(pl.col("weight") >= min_weight)
@@ -443,7 +467,7 @@ def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -
     text = events["time"]
     try:
         times = text.str.to_datetime(strict=False)
-    except pl.exceptions.PolarsError:  # not even the first is a time
+    except pl.exceptions.PolarsError:  # the first text is no time
         times = pl.repeat(None, len(text), dtype=pl.Datetime, eager=True).alias("time")
     if times.null_count():
         row = times.is_null().arg_true()[0]

@@ -1,4 +1,4 @@
-"""A small generated dataset with planted tastes."""
+"""A small generated data set with planted tastes."""
 
 from __future__ import annotations
 
@@ -33,26 +33,32 @@ def generate_sample(
     mean_degree: float = 35.0,
     noise: float = 0.1,
 ) -> Dataset:
-    """Users with one to three tastes choose items of a long-tailed popularity.
+    """Generates users with one to three tastes, who choose items of a long-tailed popularity.
 
-    An item's weight is 1 / (rank inside its taste + 3). A user spreads 1 - noise of its interest
-    over its tastes and the rest over the catalogue, then draws items by weight, without
-    replacement. Raw ids read as "user-0042" and "jazz-017".
+    An item has the weight 1 / (rank inside its taste + 3). A user spreads 1 - noise of their
+    interest over their tastes and the rest over the catalogue, then draws items by weight, without
+    replacement. Raw ids look like "user-0042" and "jazz-017".
 
     Args:
-        seed: in [0, 2^64).
+        seed: in [0, 2^64); equal arguments give equal data.
         num_users: at least 1.
         num_items: at least 15, split evenly over 15 tastes; items that nobody draws are left out.
-        mean_degree: in [5, num_items], the mean number of items of a user, who has at least 5.
-        noise: in [0.001, 1], the share of interest outside the user's tastes.
+        mean_degree: in [5, num_items], the mean number of items per user; each has at least 5.
+        noise: in [0.001, 1], the share of a user's interest that lies outside their tastes.
 
     Returns:
-        Dataset "sample": 20% of each user's items, at random, are its test items.
+        Dataset "sample", whose test pairs are a random 20% of each user's items.
 
     Raises:
         ValueError: an argument out of range.
 
-    Deterministic given the arguments. Cost: O(num_users num_items) time and memory.
+    Examples:
+        >>> from hashgcn.data import generate_sample
+        >>> generate_sample(num_users=40, num_items=30, mean_degree=8)
+        Dataset('sample', 40 users, 30 items, 246 train and 61 test pairs)
+
+    Note:
+        Time and memory: O(num_users num_items).
     """
     for argument, value, low, high in (
         ("seed", seed, 0, 2**64 - 1),
@@ -78,7 +84,7 @@ def generate_sample(
 
     degrees = _LEAST + (mean_degree - _LEAST) * _exponential(rng, num_users)
     degrees = np.minimum(degrees.astype(int), num_items)
-    # The smallest of exponentials with rates w are a draw by weight without replacement.
+    # The smallest exponential variables with rates w are a weighted draw without replacement.
     arrival = _exponential(rng, (num_users, num_items)) / (interest[:, taste] * weight)
     rank = np.argsort(np.argsort(arrival, axis=1), axis=1)
     users, items = np.nonzero(rank < degrees[:, None])
@@ -96,5 +102,5 @@ def generate_sample(
 
 
 def _exponential(rng: np.random.Generator, shape: int | tuple[int, ...]) -> np.ndarray:
-    # From uniform numbers: NumPy may change the stream of its own exponentials.
+    # From uniform numbers, because NumPy may change the stream of its own exponentials.
     return -np.log1p(-rng.random(shape))

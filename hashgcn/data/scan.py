@@ -1,4 +1,4 @@
-"""Any source of events as a lazy table: which formats there are, and how each is opened."""
+"""Opens any source of events as a lazy table, and lists the formats there are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pyarrow.parquet
 
 from hashgcn.data.lightgcn import parse_lightgcn
 
-# Format: what a file of it is called in errors, and the endings of its name.
+# For each format: its name in errors, and the endings of its files.
 FORMATS = {
     "csv": ("UTF-8 CSV", (".csv",)),
     "tsv": ("UTF-8 text with tabs between columns", (".tsv",)),
@@ -31,7 +31,7 @@ FORMATS = {
     "scipy": ("SciPy's sparse matrix", (".npz",)),
 }
 _COMPRESSIBLE = ("csv", "tsv", "jsonl", "inter", "movielens", "lightgcn")
-# What readers raise; a name of a Parquet column that is no UTF-8 is a UnicodeDecodeError.
+# What readers raise. The name of a Parquet column may be invalid UTF-8: UnicodeDecodeError.
 _FAILURES = (
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
     *(pyarrow.ArrowException, UnicodeDecodeError),
@@ -44,13 +44,13 @@ _BINARY = {b"PAR1": "parquet", b"PK\x03\x04": "scipy"}
 class Table:
     """Events that have not been read yet.
 
-    Args:
-        label: what errors call it.
-        format: of FORMATS, or what the object in memory is.
-        frame: at least the columns asked for that exist.
-        names: of all columns.
-        text: values are text, and numbers are told from how they are spelled.
-        usual: user, item, time and weight of formats that fix the names of their columns.
+    Attributes:
+        label: its name in errors.
+        format: a key of FORMATS, or a description of the object in memory.
+        frame: at least those of the wanted columns that exist.
+        names: the names of all columns.
+        text: whether all values are text, of which some may spell numbers.
+        usual: for formats with fixed column names, the columns of user, item, time and weight.
     """
 
     label: str
@@ -62,7 +62,7 @@ class Table:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """What a reader raises, as a ValueError that names the file and its format."""
+        """Turns what a reader raises into a ValueError that names the file and its format."""
         with _errors(self.label, self.format):
             yield
 
@@ -75,20 +75,32 @@ def scan(
     separator: str | None = None,
     header: bool = True,
 ) -> Table:
-    """A source as a table; of a file no more is read here than names of columns.
+    """Opens a source as a table. Of most files, only the names of the columns are read here.
+
+    LightGCN's text, SciPy's matrices and the wanted columns of Parquet are read at once.
 
     Args:
-        source: a path, a polars DataFrame or LazyFrame, a SciPy sparse matrix, or a data frame
-            with `columns` whose columns have `to_numpy` (pandas).
-        wanted: columns that will be asked for.
-        format: of FORMATS; from the ending of the name where None. For paths only, as the rest.
-        separator: one ASCII character between columns of csv and tsv.
-        header: whether csv and tsv start with names; otherwise they are column_1, column_2, ...
+        source: a path, a polars DataFrame or LazyFrame, a pandas DataFrame, or a SciPy sparse
+            matrix.
+        wanted: the columns that will be used.
+        format: a key of FORMATS; None to tell it from the ending of the name. This and the
+            following arguments are for paths only.
+        separator: the ASCII character between the columns of csv and tsv.
+        header: whether csv and tsv start with column names; otherwise they are column_1,
+            column_2, ...
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a folder, an unknown ending or format, content of another format, a damaged
             file, an object of another kind.
+
+    Examples:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "events.csv")
+        ...     _ = file.write_text("who,what\\nann,tea\\n")
+        ...     scan(file, ("who", "what")).names
+        ['who', 'what']
     """
     if isinstance(source, (str, os.PathLike)):
         return _scan_file(Path(source), wanted, format, separator, header)
@@ -119,8 +131,8 @@ def _scan_file(
 ) -> Table:
     if path.is_dir():
         raise ValueError(
-            f"{path}: expected a file, got a folder; several files can be read as one polars "
-            "frame, e.g. polars.scan_parquet('folder/*.parquet')"
+            f"{path}: expected a file, got a folder; to read several files, pass a polars frame, "
+            "e.g. polars.scan_parquet('folder/*.parquet')"
         )
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -128,7 +140,9 @@ def _scan_file(
     if format not in FORMATS:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
     if format not in ("csv", "tsv") and (separator is not None or not header):
-        raise ValueError(f"separator, header: expected neither for format {format}")
+        raise ValueError(
+            f"separator, header: expected neither for format {format}, got {separator!r}, {header}"
+        )
     if separator is not None and not (len(separator) == 1 and separator.isascii()):
         raise ValueError(f"separator: expected one ASCII character, got {separator!r}")
     _check_content(path, format)
@@ -168,31 +182,31 @@ def _scan_file(
 
 
 def _scan_parquet(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, list[str]]:
-    """The columns that are wanted, read, with the names of all.
+    """Reads the wanted columns; returns them and the names of all columns.
 
-    Through pyarrow: polars' own reader ends the process where one bit of a file is wrong, e.g. of
-    the count in a run of levels, for which it then allocates 2^61 bytes. Each text is held once,
-    and 4 bytes for each event that has it.
+    This goes through pyarrow, because polars' own reader ends the process if a single bit of a file
+    is wrong: in the count of a run of levels, for example, for which it then allocates 2^61 bytes.
+    Each text is stored once, plus 4 bytes per event that has it.
     """
     with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
         names = file.schema_arrow.names
         columns = [name for name in names if name in wanted]
         if len(set(columns)) < len(columns):
-            raise ValueError(f"{path}: expected each of {', '.join(columns)} once")
+            raise ValueError(f"{path}: expected unique column names, got {', '.join(columns)}")
         frames = [_of_arrow(file.schema_arrow.empty_table().select(columns))]
         lacking = file.metadata.num_rows
         for batch in file.iter_batches(columns=columns):
-            batch.validate(full=True)  # polars believes lengths, indices and UTF-8
+            batch.validate(full=True)  # polars trusts lengths, indices and UTF-8
             frames.append(_of_arrow(batch))
             lacking -= batch.num_rows
-        if lacking:  # what pyarrow leaves out where a column of a damaged file ends early
+        if lacking:  # pyarrow skips the end of a damaged column silently
             raise pyarrow.ArrowInvalid(f"{lacking} rows of {file.metadata.num_rows} are missing")
     frame = pl.concat(frames, rechunk=False)
     return frame.lazy().with_columns(pl.col(pl.Categorical).cast(pl.String)), names
 
 
 def _of_arrow(batch: Any) -> pl.DataFrame:
-    # Column by column: those of one batch hold the memory of all of it, text too.
+    # Column by column, as one column of a batch keeps the memory of the whole batch, text included.
     columns = zip(batch.schema.names, batch.columns, strict=True)
     frame = pl.DataFrame({name: pl.from_arrow(column) for name, column in columns})
     return frame.with_columns(pl.col(pl.String).cast(pl.Categorical))
@@ -206,13 +220,13 @@ def _scan_text(
     header: bool = True,
     quotes: bool = True,
 ) -> pl.LazyFrame:
-    """Text columns of a file with separators, plain or gzip; blank lines are rows of nulls."""
+    """A plain or gzip file with separators, all columns as text; blank lines are rows of nulls."""
     return pl.scan_csv(
         path,
         separator=separator,
         has_header=header,
         quote_char='"' if quotes else None,
-        infer_schema=False,  # of the first rows only, and what follows may differ
+        infer_schema=False,  # polars would look at the first rows only
         with_column_names=rename,
         glob=False,
     )
@@ -232,11 +246,11 @@ def _format_of(path: Path) -> str:
     for format, (_, endings) in FORMATS.items():
         if ending in endings:
             if name.endswith(".gz") and format not in _COMPRESSIBLE:
-                raise ValueError(f"{path}: expected {ending} without .gz, which only text may have")
+                raise ValueError(f"{path}: expected .gz for text only, got {ending}.gz")
             return format
     known = ", ".join(ending for _, endings in FORMATS.values() for ending in endings)
     raise ValueError(
-        f"{path}: expected a name that ends in one of {known} (text also .gz), or format= "
+        f"{path}: expected a name that ends in one of {known} (for text also .gz), or format= "
         f"(--format), got {path.name!r}"
     )
 
@@ -260,28 +274,28 @@ def _check_content(path: Path, format: str) -> None:
 def _load_npz(path: Path) -> Any:
     from scipy.sparse import load_npz
 
-    # Whatever a zip archive with arrays of other names, types and lengths leads to. Opened here, as
-    # NumPy leaves its own file open where it is no archive.
+    # A zip archive with other arrays can raise anything. The file is opened here because NumPy
+    # leaves its own open if it is not an archive.
     with _errors(str(path), "scipy", (Exception,)), open(path, "rb") as file:
         return load_npz(file)
 
 
 def _of_matrix(label: str, matrix: Any) -> Table:
-    """Entries of a sparse matrix that are not 0; repeated ones are summed, as SciPy means them."""
+    """The nonzero entries of a sparse matrix; repeated ones are summed, as SciPy defines them."""
     if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
         raise ValueError(
-            f"{label}: expected a matrix of real numbers, got {matrix.dtype} of {matrix.ndim} "
+            f"{label}: expected a matrix of real numbers, got {matrix.dtype} in {matrix.ndim} "
             "dimensions"
         )
     if hasattr(matrix, "check_format"):
         try:
-            matrix.check_format()  # SciPy's kernels believe its indices
+            matrix.check_format()  # SciPy's kernels trust the indices
         except ValueError as error:
-            raise ValueError(f"{label}: expected indices of a matrix, got {error}") from error
+            raise ValueError(f"{label}: expected a valid sparse matrix, got {error}") from error
     entries = matrix.tocoo(copy=True)
     entries.sum_duplicates()
     if np.isnan(np.asarray(entries.data, dtype=np.float64)).any():
-        raise ValueError(f"{label}: expected a matrix of numbers, got NaN")
+        raise ValueError(f"{label}: expected a matrix without NaN, got NaN")
     stored = entries.data != 0
     columns = {
         "user": entries.row[stored].astype(np.int64),
@@ -293,9 +307,9 @@ def _of_matrix(label: str, matrix: Any) -> Table:
 
 
 def _of_pandas(column: Any) -> pl.Series:
-    """Missing values, NaN among them, become nulls."""
+    """A pandas column; missing values, NaN included, become nulls."""
     try:
-        # pandas has no types, so that polars' first overload, of frames, is taken.
+        # pandas has no type hints here, so mypy picks polars' overload for frames.
         return pl.from_pandas(column)  # type: ignore[return-value]
     except (pyarrow.ArrowException, pl.exceptions.PolarsError, TypeError, OverflowError) as error:
         raise ValueError(f"{column.name}: expected values of one type, got {error}") from error

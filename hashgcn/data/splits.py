@@ -1,4 +1,4 @@
-"""Which pairs are for test: a random part of each user's, the last of each, or the latest."""
+"""Splits: test gets random pairs of each user, the last pair of each, or the latest overall."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from hashgcn.data.interactions import Interactions
 
 
 def random_of_each(pairs: pl.DataFrame, fraction: float, seed: int) -> np.ndarray:
-    """A random fraction of each user's pairs, bool [pairs]; see Interactions.split.
+    """Chooses a random fraction of each user's pairs, as Interactions.split does.
 
     Args:
-        pairs: int columns user, item, no pair twice.
+        pairs: has int columns user and item; no pair occurs twice.
         fraction: in [0, 1).
         seed: in [0, 2^64).
 
-    Deterministic on every machine. Cost: O(pairs log pairs).
+    Returns:
+        bool [pairs], True for test; the same on every machine.
     """
     users, items = pairs["user"].to_numpy(), pairs["item"].to_numpy()
     counts = (int(users.max()) + 1, int(items.max()) + 1) if len(users) else (0, 0)
@@ -27,12 +28,18 @@ def random_of_each(pairs: pl.DataFrame, fraction: float, seed: int) -> np.ndarra
 
 
 def last_of_each(pairs: pl.DataFrame) -> np.ndarray:
-    """The last pair of every user that has two or more, bool [pairs].
+    """Chooses the last pair of every user who has two or more.
 
     Args:
-        pairs: column user, in order of time.
+        pairs: has a column user; rows are in order of time.
 
-    Deterministic. Cost: O(pairs).
+    Returns:
+        bool [pairs], True for test.
+
+    Examples:
+        >>> import polars as pl
+        >>> last_of_each(pl.DataFrame({"user": [0, 1, 0, 0]})).tolist()
+        [False, False, False, True]
     """
     place = pl.int_range(pl.len(), dtype=pl.Int64).over("user")
     last = (place > 0) & (place == pl.len().over("user").cast(pl.Int64) - 1)
@@ -40,13 +47,19 @@ def last_of_each(pairs: pl.DataFrame) -> np.ndarray:
 
 
 def latest(pairs: pl.DataFrame, fraction: float) -> np.ndarray:
-    """The latest fraction of all pairs, bool [pairs]; pairs of one time are never parted.
+    """Chooses the latest fraction of all pairs. Pairs of equal time are never separated.
 
     Args:
-        pairs: column time, in order of time.
-        fraction: in (0, 1); the share is larger where many pairs are of the time of the cut.
+        pairs: has a column time; rows are in order of time.
+        fraction: in (0, 1). More pairs are chosen where several have the time of the cut.
 
-    Deterministic. Cost: O(pairs).
+    Returns:
+        bool [pairs], True for test.
+
+    Examples:
+        >>> import polars as pl
+        >>> latest(pl.DataFrame({"time": [1, 2, 2, 3]}), 0.5).tolist()
+        [False, True, True, True]
     """
     times = pairs["time"].to_numpy()
     return times >= times[min(int((1 - fraction) * len(times)), len(times) - 1)]

@@ -1,4 +1,4 @@
-"""What a dataset looks like in numbers."""
+"""Statistics of a data set."""
 
 from __future__ import annotations
 
@@ -12,19 +12,26 @@ QUANTILES = (0, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 
 
 def describe(data: Dataset) -> dict[str, Any]:
-    """Counts, density and quantiles of degrees.
+    """Counts users, items and pairs, and gives quantiles of their degrees in train.
 
-    density = train pairs / (users items). The q-quantile of N degrees is the smallest degree that
-    at least q N of them do not exceed. A test pair is unknown to train if its user or its item has
-    no train pair.
+    The density is train pairs / (users items). The q-quantile of N degrees is the smallest degree
+    that at least q N of them do not exceed. A test pair is unknown to train if its user or its item
+    has no train pair.
 
     Returns:
-        users, items, train_pairs, test_pairs, density; order_in_time_known (of the items of a user
-        in train); left_out (see Dataset);
-        users_without_train, items_without_train, test_pairs_unknown_to_train; user_degrees and
-        item_degrees of train as {"mean": ..., "min": ..., "25%": ..., ..., "max": ...}.
+        A dict with the keys users, items, train_pairs, test_pairs, density, order_in_time_known
+        (whether that of each user's train items is), left_out (see Dataset),
+        users_without_train, items_without_train, test_pairs_unknown_to_train, and user_degrees and
+        item_degrees, each {"mean": ..., "min": ..., "25%": ..., ..., "max": ...}.
 
-    Deterministic. Cost: O(pairs + N log N).
+    Examples:
+        >>> from hashgcn.data import Dataset, describe
+        >>> found = describe(Dataset.from_pairs("toy", ([1, 1, 2], [7, 8, 7]), ([2], [8])))
+        >>> found["train_pairs"], found["density"], found["user_degrees"]["mean"]
+        (3, 0.75, 1.5)
+
+    Note:
+        Cost: O(pairs + N log N) for N users or items.
     """
     users, items = data.train.degrees(), data.train.popularity()
     unknown = (users[data.test.users()] == 0) | (items[data.test.ids] == 0)

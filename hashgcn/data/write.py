@@ -1,4 +1,4 @@
-"""Interactions as files that other libraries read."""
+"""Writes interactions to files that other libraries read."""
 
 from __future__ import annotations
 
@@ -19,23 +19,33 @@ def write_inter(
     user_ids: ArrayLike,
     item_ids: ArrayLike,
 ) -> None:
-    """Interactions as RecBole's .inter, which read_interactions reads too.
+    """Writes interactions in RecBole's .inter format, which read_interactions reads too.
 
-    Columns user_id:token and item_id:token, and timestamp:float where the order in time is known:
-    then a user's k-th pair in time has the k-th largest. One line for each pair, by user, then item
-    row. Strings that are all written as integers are read back as integers, as of any text.
+    The file has one line per pair, sorted by user row and then by item row. Its columns are
+    user_id:token and item_id:token, and timestamp:float where the order in time is known: the
+    timestamps of a user's pairs rise in that order. Equal content gives equal bytes. Like all text,
+    strings are read back as integers if every one of them spells an integer.
 
     Args:
-        path: the file to create or replace, atomically; its folder exists.
-        interactions: m users, n items; at least one pair.
-        user_ids: int or str [m]; item_ids: [n]: raw ids of the rows.
+        path: the file to create or replace, atomically; its folder must exist.
+        interactions: m users and n items, at least one pair.
+        user_ids: int or str [m], the raw ids of the user rows.
+        item_ids: int or str [n], the raw ids of the item rows.
 
     Raises:
-        ValueError: no pairs, ids of another number or kind, an empty one or one with a tab or a
-            line break, which the format cannot hold.
+        ValueError: no pairs, the wrong number or kind of ids, or an id that is empty or contains a
+            tab or a line break, which the format cannot hold.
         FileNotFoundError: no such folder.
 
-    Equal content gives equal bytes. Cost O(pairs).
+    Examples:
+        >>> import pathlib, tempfile
+        >>> from hashgcn.data import Interactions, write_inter
+        >>> pairs = Interactions.from_pairs([0, 1], [1, 0], num_users=2, num_items=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "toy.inter")
+        ...     write_inter(file, pairs, ["ann", "ben"], [7, 8])
+        ...     file.read_text().splitlines()
+        ['user_id:token\\titem_id:token', 'ann\\t8', 'ben\\t7']
     """
     if not interactions.num_pairs:
         raise ValueError("interactions: expected at least one pair, got none")

@@ -1,0 +1,1 @@
+"""Networks: the trainable parts of the methods, each with its settings."""

@@ -1,31 +1,91 @@
-"""BGCH: a code and a scaler for each layer of LightGCN, with the gradient of a Fourier series."""
+"""BGCH: one code and scaler per layer of LightGCN, with a Fourier series as the gradient."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from hashgcn import metrics
-from hashgcn.data import Dataset
 from hashgcn.devices import copy_to
-from hashgcn.evaluate.protocol import HammingRanking, Ranking, WeightedRanking, evaluate
+from hashgcn.evaluate.rankings import Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.base import HashModel
-from hashgcn.networks.pairs import PairNetwork, bpr, columns, cross_entropy, take
+from hashgcn.networks.base import PopularitySettings, Step
+from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, cross_entropy, take
 from hashgcn.networks.sampling import step_generator
 from hashgcn.nn.layers import Dense, next_layer, sum_in_blocks
 from hashgcn.ops import fixed_order_mm, propagate, sign_fourier
-from hashgcn.train.settings import BGCHSettings
+
+
+class BGCHSettings(PairSettings, PopularitySettings):
+    """Settings of the network of BGCH."""
+
+    layers: int = Field(2, ge=0, le=16, description="Number of propagation layers.")
+    form: Literal["layers", "mean"] = Field(
+        "layers",
+        description="Whether each layer has a code with a scaler, or the mean of the layers has "
+        "one code.",
+    )
+    trained_hash: bool = Field(
+        True, description="Whether the hash layer is trained, or keeps its initial values."
+    )
+    fourier_omega: float = Field(
+        1.0, gt=0, allow_inf_nan=False, description="Frequency of the sign's gradient."
+    )
+    fourier_terms: int = Field(
+        8,
+        ge=2,
+        le=65536,
+        description="Upper bound of the odd frequencies that the series of the sign's gradient sums over.",
+    )
+    dispersion: float = Field(
+        0.1, ge=0, allow_inf_nan=False, description="Strength of feature dispersion; 0 for none."
+    )
+    reconstruction: float = Field(
+        1.0, ge=0, description="Weight of the cross entropy of embeddings in the loss."
+    )
+    alpha: float | None = Field(
+        None,
+        gt=0,
+        description='Factor of the scores with form "mean"; by default 10 divided by the number of '
+        "taste bits.",
+    )
+
+    @model_validator(mode="after")
+    def _form(self) -> BGCHSettings:
+        if self.code_length % self.segments:
+            raise ValueError(
+                f"code_length: expected a multiple of layers + 1 = {self.segments}, for codes of "
+                f"equal length, got {self.code_length}"
+            )
+        if self.form == "layers" and self.num_popularity_bits:
+            raise ValueError(
+                "popularity_bits: expected 0 with form layers, whose codes are scaled, got "
+                f"{self.num_popularity_bits}; form mean takes them"
+            )
+        return self
+
+    @property
+    def segments(self) -> int:
+        """Number of codes per row."""
+        return self.layers + 1 if self.form == "layers" else 1
 
 
 class BGCHNetwork(PairNetwork):
-    settings: BGCHSettings
-    rankings = ("codes", "plain")
+    """LightGCN with a hash layer on every layer, or on the mean of the layers."""
 
-    def __init__(self, graph: BipartiteGraph, settings: BGCHSettings) -> None:
-        super().__init__(graph, settings)
+    settings: BGCHSettings
+    settings_type = BGCHSettings
+
+    @classmethod
+    def rankings(cls, settings: Any) -> tuple[str, ...]:
+        return ("scaled", "codes") if settings.form == "layers" else ("codes",)
+
+    def __init__(self, graph: BipartiteGraph, settings: BGCHSettings, seed: int) -> None:
+        super().__init__(graph, settings, seed)
         s, g = settings, self.generator
         self.rows, width = (graph.num_users, graph.num_items), s.taste_bits // s.segments
         initial = torch.empty(sum(self.rows), width)
@@ -35,7 +95,7 @@ class BGCHNetwork(PairNetwork):
         self.alpha = 10 / width if s.alpha is None else s.alpha
 
     def layers(self, graph: BipartiteGraph, generator: torch.Generator) -> list[Tensor]:
-        """What is hashed, [m + n, width] each: every layer, or their mean."""
+        """The rows to hash, [m + n, width] each: those of every layer, or their mean alone."""
         s = self.settings
         tables = self.weight.split(self.rows)
         x = torch.cat([dispersed(table, s.dispersion, generator) for table in tables])
@@ -46,18 +106,18 @@ class BGCHNetwork(PairNetwork):
             found.append(next_layer(graph, found[-1]))
         return found
 
-    def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
+    def loss(self, graph: BipartiteGraph, batch: Tensor, step: Step) -> Tensor:
         s, m = self.settings, self.rows[0]
         users, positives, negatives = columns(batch)
         items = torch.cat([positives[:, None], negatives], 1)
         nodes = torch.cat([users[:, None], m + items], 1)
         scores = self.weight.new_zeros(items.shape)
-        for x in self.layers(graph, step_generator(s.seed, progress)):
+        for x in self.layers(graph, step_generator(self.seed, step.progress)):
             hidden = self.hash(take(x, nodes.flatten()))
-            codes = sign_fourier(hidden, s.fourier_omega, s.fourier_terms)
+            codes = sign_fourier(hidden, omega=s.fourier_omega, terms=s.fourier_terms)
             if s.form == "layers":
                 scale = hidden.detach().abs().mean(1, keepdim=True)
-                # The scaler is in the value alone: the gradient is that of the sign.
+                # The scaler changes the value only; the gradient is that of the sign.
                 codes = codes + ((scale - 1) * codes).detach()
             codes = codes.view(*nodes.shape, -1)
             scores = scores + (codes[:, :1] * codes[:, 1:]).sum(2)
@@ -73,57 +133,54 @@ class BGCHNetwork(PairNetwork):
         )
 
     @torch.no_grad()
-    def hashed(self, graph: BipartiteGraph) -> tuple[list[Tensor], list[Tensor]]:
-        """Hidden values and scalers of every layer, of all nodes."""
-        s = self.settings
-        generator = torch.Generator()
-        if s.random_dispersion:
-            generator.seed()
-        else:
-            generator.manual_seed(s.seed)
-        hidden = [self.hash(x) for x in self.layers(graph, generator)]
-        return hidden, [x.abs().mean(1, keepdim=True) for x in hidden]
+    def hashed(self, graph: BipartiteGraph) -> list[Tensor]:
+        """The real values behind the codes, [m + n, width] for every hashed layer."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return [self.hash(x) for x in self.layers(graph, generator)]
 
     @torch.no_grad()
     def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        hidden, _ = self.hashed(graph)
-        return self.packed(*torch.cat(hidden, 1).split(self.rows))
+        return self.packed(*torch.cat(self.hashed(graph), 1).split(self.rows))
 
     @torch.no_grad()
     def ranking(self, graph: BipartiteGraph, name: str) -> Ranking:
-        s = self.settings
-        hidden, scale = (torch.cat(x, 1).split(self.rows) for x in self.hashed(graph))
-        codes = (*self.packed(*hidden), s.code_length)
-        if name == "plain" or s.form == "mean":
-            return HammingRanking(*codes)
-        return WeightedRanking(*codes, tuple(x.contiguous() for x in scale))
+        if name == "codes":
+            return super().ranking(graph, name)
+        hidden = self.hashed(graph)
+        # Signs times their scaler, so that the inner product is the sum over layers.
+        scaled = [torch.where(x >= 0, 1.0, -1.0) * x.abs().mean(1, keepdim=True) for x in hidden]
+        users, items = torch.cat(scaled, 1).split(self.rows)
+        return ScaledRanking(users, items, self.settings.segments)
 
-    def other_metrics(self, graph: BipartiteGraph, data: Dataset) -> dict[str, dict[str, float]]:
-        s = self.settings
-        if not s.released_evaluation:
-            return {}
-        measures = (metrics.recall, metrics.ndcg, metrics.ndcg_of_hits)
-        ranking = self.ranking(graph, "codes")
-        return {
-            "test_released": evaluate(
-                *(ranking, data.train, data.test, s.cutoffs),
-                measures=measures,
-                list_length=max(1000, *s.cutoffs),
-            )
-        }
+
+@dataclass(frozen=True)
+class ScaledRanking(RealRanking):
+    """Ranks by inner products of codes in segments, each of which has a scaler.
+
+    Args:
+        users: float32 [m, f], signs times the scaler of their segment.
+        items: float32 [n, f], signs times the scaler of their segment.
+        segments: the number of segments per row.
+    """
+
+    segments: int
+
+    @property
+    def bytes_per_item(self) -> int:
+        return (self.items.shape[1] + 7) // 8 + self.segments * self.items.element_size()
 
 
 def dispersed(x: Tensor, eta: float, generator: torch.Generator) -> Tensor:
-    """BGCH's feature dispersion: the strongest direction of x's columns, weakened.
+    """BGCH's feature dispersion: weakens the dominant direction v of the rows of x.
 
         x - eta (x v) v^T / |v|^2,   v the mean of two runs of two power iterations of x^T x
 
+    v gets no gradient. This costs 17 N f multiply-adds.
+
     Args:
         x: float32 [N, f].
-        eta: 0 leaves x as it is.
-        generator: of the iterations' normal starts, on the CPU.
-
-    The direction is detached. Deterministic given the generator's state. Cost 17 N f multiply-adds.
+        eta: the strength; 0 leaves x as it is.
+        generator: a CPU generator that draws the initial vectors of the power iterations.
     """
     if eta == 0:
         return x
@@ -135,42 +192,3 @@ def dispersed(x: Tensor, eta: float, generator: torch.Generator) -> Tensor:
         direction = direction + v
     direction = direction / torch.linalg.vector_norm(direction)
     return x - eta * (x * direction).sum(1, keepdim=True) * direction
-
-
-class BGCH(HashModel):
-    """LightGCN with a hash layer on every layer, codes concatenated and scaled.
-
-        x_0: embeddings after feature dispersion;  x_(l+1) = D^-1/2 A D^-1/2 x_l
-        code of layer l: a_l sgn(W x_l), a_l = mean |W x_l|, one scaler for each node and layer
-        score = sum over l of a_l^u a_l^i <code_l^u, code_l^i>
-        loss = BPR on codes + cross entropy of embeddings' inner products + l2 / 2b |parameters|^2
-
-    The sign's gradient is that of a Fourier series (ops.sign_fourier), and passes the scaler by.
-    `code_length` counts the bits of all layers; items are ranked with their scalers
-    (metrics["test"], bytes_per_item with them) and without ("plain": Hamming distance of the
-    concatenated code). `form="mean"` hashes the mean of the layers to one plain code, with
-    popularity bits if they are wanted.
-
-    The released code differs: its W is not among the parameters that are trained
-    (`trained_hash=False`); it draws the dispersion anew at evaluation, so that scores are random
-    (`random_dispersion=True`), and sends gradients through the direction; l2 counts codes too; it
-    has 256 numbers and bits a layer. `released_evaluation` adds metrics as it computes them, with
-    its NDCG (metrics.ndcg_of_hits on a list of 1000).
-
-    Source: Chen et al., "Bipartite Graph Convolutional Hashing for Effective and Efficient Top-N
-    Search in Hamming Space" (WWW 2023, arXiv 2304.00241).
-    """
-
-    network = BGCHNetwork
-    settings_type = BGCHSettings
-    defaults = {
-        "code_length": 192,
-        "popularity_bits": 0,
-        "layers": 2,
-        "learning_rate": 1e-3,
-        "warmup_steps": 0,
-        "sampling": "users",
-        "l2": 1e-4,
-        "epochs": 100,
-        "patience": 20,
-    }

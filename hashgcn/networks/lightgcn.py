@@ -1,34 +1,69 @@
-"""LightGCN: real-valued embeddings, and what is left of them in codes."""
+"""LightGCN: real-valued embeddings, from which codes are made after training."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from hashgcn.devices import copy_to
-from hashgcn.evaluate.protocol import HammingRanking, Ranking, RealRanking
+from hashgcn.evaluate.rankings import HammingRanking, Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.base import HashModel
-from hashgcn.networks.pairs import PairNetwork, bpr, columns, mean, take
+from hashgcn.networks.base import LayerSettings, NetworkSettings, Step, UserBatchSettings
+from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, mean, take
 from hashgcn.networks.sampling import epoch_generator, user_order
 from hashgcn.nn import layers
 from hashgcn.nn.itq import itq
 from hashgcn.nn.layers import sum_in_blocks
 from hashgcn.nn.tables import log_partition
 from hashgcn.ops import fixed_order_mm, smooth_rank
-from hashgcn.train.settings import LightGCNSettings
+
+
+class LightGCNSettings(PairSettings, UserBatchSettings, LayerSettings, NetworkSettings):
+    """Settings of the network of LightGCN; those of pairs matter only with loss="bpr"."""
+
+    sampling: Literal["pairs", "users"] = Field(
+        "users",
+        description="How an epoch is drawn: each pair once, or as many draws of a user and then of "
+        "one of the user's items.",
+    )
+    loss: Literal["recall", "softmax", "bpr"] = Field(
+        "recall", description="Smooth recall or softmax over all items, or BPR on sampled pairs."
+    )
+    score: Literal["cosine", "user", "dot"] = Field(
+        "cosine",
+        description="Which rows are divided by their norms: both, those of users, or none.",
+    )
+    item_bias: bool = Field(
+        True, description="Whether a learned number per item is added to its scores."
+    )
+    temperature: float = Field(
+        0.085,
+        gt=0,
+        description="Temperature of scores in ranks and in the softmax; 0.1 suits the softmax better.",
+    )
+    train_cutoffs: tuple[int, ...] = Field(
+        (20, 50, 100), min_length=1, description="Cutoffs N of the recall loss."
+    )
 
 
 class LightGCNNetwork(PairNetwork):
-    settings: LightGCNSettings
-    rankings = ("codes", "itq", "real")
+    """Real-valued embeddings; their signs are taken after training."""
 
-    def __init__(self, graph: BipartiteGraph, settings: LightGCNSettings) -> None:
-        super().__init__(graph, settings)
+    settings: LightGCNSettings
+    settings_type = LightGCNSettings
+
+    @classmethod
+    def rankings(cls, settings: Any) -> tuple[str, ...]:
+        return ("real", "codes", "itq")
+
+    def __init__(self, graph: BipartiteGraph, settings: LightGCNSettings, seed: int) -> None:
+        super().__init__(graph, settings, seed)
         s = settings
         self.encoder = layers.LightGCN(
             graph.num_users,
@@ -43,7 +78,7 @@ class LightGCNNetwork(PairNetwork):
         self.degrees = graph.user_ptr.diff().cpu()
 
     def scored(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        """Rows whose inner products are the scores: embeddings, and the bias as one number more."""
+        """Rows whose inner products are the scores: embeddings, and the bias as one more column."""
         users, items = self.embeddings(graph)
         if self.bias is not None:
             users = torch.cat([users, users.new_ones(len(users), 1)], 1)
@@ -51,7 +86,7 @@ class LightGCNNetwork(PairNetwork):
         return users, items
 
     def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        """Rows of users and items, divided by norms as the score has it."""
+        """The rows of users and items, normalised as the setting `score` says."""
         s = self.settings
         users, items = self.encoder(graph)
         if s.score != "dot":
@@ -61,23 +96,23 @@ class LightGCNNetwork(PairNetwork):
         return users, items
 
     def batches(self, graph: BipartiteGraph, epoch: int) -> Sequence[Tensor]:
-        """Pairs with negatives for BPR, else rows of users on the CPU; the last step is shorter."""
+        """Batches of pairs for BPR, else of user rows on the CPU; the last one may be smaller."""
         s = self.settings
         if s.loss == "bpr":
             return super().batches(graph, epoch)
-        order = user_order(graph, epoch_generator(s.seed, epoch))
+        order = user_order(graph, epoch_generator(self.seed, epoch))
         return order.split(s.users_per_step(graph.num_users))
 
-    def loss(self, graph: BipartiteGraph, batch: Tensor, progress: float) -> Tensor:
+    def loss(self, graph: BipartiteGraph, batch: Tensor, step: Step) -> Tensor:
         if self.settings.loss == "bpr":
             return self.bpr_loss(graph, batch)
         loss = self.recall_loss if self.settings.loss == "recall" else self.softmax_loss
-        # Counted on the CPU: the host would wait for the device to tell.
+        # Counted on the CPU, so that the host need not wait for the device.
         size = int(self.degrees[batch].sum())
         return loss(graph, copy_to(batch, graph.user_ptr.device), size)
 
     def recall_loss(self, graph: BipartiteGraph, users: Tensor, size: int) -> Tensor:
-        """Negative smooth recall with the log rank, mean over cutoffs and users that have items."""
+        """Negative smooth recall on log ranks, averaged over cutoffs and over users with items."""
         s = self.settings
         p, q = self.scored(graph)
         own = p.index_select(0, users)
@@ -89,7 +124,7 @@ class LightGCNNetwork(PairNetwork):
         return self.decayed(-sum_in_blocks(recall) / (len(s.train_cutoffs) * count))
 
     def softmax_loss(self, graph: BipartiteGraph, users: Tensor, size: int) -> Tensor:
-        """Cross entropy of each of the users' items against all items, mean over these pairs."""
+        """Softmax cross entropy of the users' items against all items, averaged over pairs."""
         s = self.settings
         p, q = self.scored(graph)
         p = p.index_select(0, users)
@@ -100,7 +135,7 @@ class LightGCNNetwork(PairNetwork):
         return self.decayed((total - sum_in_blocks(own) / s.temperature) / max(len(row), 1))
 
     def decayed(self, loss: Tensor) -> Tensor:
-        """A loss over users, with the mean square of embeddings."""
+        """The loss plus l2 / 2 times the mean squared norm of the embeddings."""
         l2 = self.settings.l2
         return loss + l2 / 2 * mean(self.encoder.weight.square().sum(1)) if l2 else loss
 
@@ -124,30 +159,7 @@ class LightGCNNetwork(PairNetwork):
         if name == "real":
             return RealRanking(*self.scored(graph))
         users, items = self.embeddings(graph)
-        generator = torch.Generator().manual_seed(self.settings.seed)
+        generator = torch.Generator().manual_seed(self.seed)
         rotation = itq(torch.cat([users, items]), generator=generator)
         words = self.packed(*(fixed_order_mm(x, rotation) for x in (users, items)))
         return HammingRanking(*words, self.settings.code_length)
-
-
-class LightGCN(HashModel):
-    """Real-valued LightGCN: the ceiling (metrics["test_real"]), and two ways of rounding it.
-
-        score = <p_u, q_i>, of rows divided by their norms (score="cosine"), of users' rows alone
-            ("user"), or as they are ("dot"); + c_i, learned, with item_bias
-        loss="recall": - mean over users of sigma(log N - log smooth rank of i), mean over N
-        loss="softmax": - mean over pairs of log(e^(s_ui / t) / sum over all items of e^(s_uj / t))
-        loss="bpr": mean softplus(s_uj - s_ui), one uniform j for a pair, not among the user's
-            train items, + l2 / 2 |embeddings of layer 0 of u, i, j|^2, as published
-
-    The numbers of a row are as many as the bits: metrics["test"] ranks by their signs, "test_itq"
-    by the signs after a rotation of all rows (nn.itq), both without the bias. Nothing in training
-    knows that signs will be taken. Epochs are chosen by the real-valued ranking
-    (`selection_ranking`). As published, BPR has score="dot", no bias, first_layer=0,
-    learning_rate=1e-3, batch_pairs=2048, l2=1e-4 and 1000 epochs.
-
-    Source: He et al., "LightGCN" (SIGIR 2020, arXiv 2002.02126).
-    """
-
-    network = LightGCNNetwork
-    settings_type = LightGCNSettings

@@ -1,68 +1,87 @@
-"""What methods share that are trained on pairs of a user and an item, with sampled negatives."""
+"""What methods share whose batches are pairs of a user and an item with sampled negatives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.base import Network
+from hashgcn.networks.base import Network, NetworkSettings
 from hashgcn.networks.sampling import epoch_generator, pair_batches
 from hashgcn.nn.layers import PopularityBits, sum_in_blocks
 from hashgcn.ops import pack_codes
-from hashgcn.train.settings import PairSettings
+from hashgcn.settings import Settings
+
+
+class PairSettings(Settings):
+    """Settings of networks that are trained on pairs with sampled negatives."""
+
+    batch_pairs: int = Field(4096, ge=1, description="Number of pairs per step.")
+    negatives: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Number of items per pair that are drawn uniformly from those that the user "
+        "lacks.",
+    )
+    sampling: Literal["pairs", "users"] = Field(
+        "pairs",
+        description="How an epoch is drawn: each pair once, or as many draws of a user and then of "
+        "one of the user's items.",
+    )
+    l2: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of the squared parameters in the loss.",
+    )
 
 
 class PairNetwork(Network):
     """A network that is trained on pairs of a user and an item, with sampled negatives.
 
-    Popularity bits, where a method has them, add the item's level to its score in training.
+    If the codes have popularity bits, the level of an item is added to its score in training.
     """
 
-    settings: PairSettings
-
-    def __init__(self, graph: BipartiteGraph, settings: PairSettings) -> None:
-        super().__init__(graph, settings)
+    def __init__(self, graph: BipartiteGraph, settings: NetworkSettings, seed: int) -> None:
+        super().__init__(graph, settings, seed)
         self.popularity = PopularityBits(graph.num_items, settings.num_popularity_bits)
 
     def batches(self, graph: BipartiteGraph, epoch: int) -> Sequence[Tensor]:
-        """For each step int64 [pairs, 2 + negatives]: user, positive, negatives."""
+        """int64 [pairs, 2 + negatives] for each step: user, positive, negatives."""
         s = self.settings
         return pair_batches(
-            graph, s.batch_pairs, s.negatives, epoch_generator(s.seed, epoch), s.sampling
+            graph, s.batch_pairs, s.negatives, epoch_generator(self.seed, epoch), s.sampling
         )
 
     def item_levels(self, items: Tensor) -> Tensor:
-        """What popularity adds to the scores of items, of the rows' shape."""
+        """The amounts that popularity adds to the scores of items, in the shape of `items`."""
         return take(self.popularity().sum(1), items)
 
     def packed(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes of real-valued rows, with popularity bits at their end."""
+        """The packed codes of real-valued rows, with popularity bits at the end."""
         bits = self.settings.num_popularity_bits
         if bits:
             users = torch.cat([users, users.new_ones(len(users), bits)], 1)
             items = torch.cat([items, self.popularity()], 1)
         return pack_codes(users), pack_codes(items)
 
-    def learning_rates(self) -> dict[str, float]:
-        return super().learning_rates() | {
-            "popularity.level": self.settings.popularity_learning_rate
-        }
-
 
 def columns(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Users [b], positives [b] and negatives [b, k] of a batch of pairs."""
+    """The users, [b], positives, [b], and negatives, [b, k], of a batch of pairs."""
     return batch[:, 0], batch[:, 1], batch[:, 2:]
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:
-    """x[rows], rows of any shape, whose gradient is summed in an order that is fixed.
+    """x[rows] for rows of any shape; its gradient is summed in a fixed order.
 
-    Of torch's two ways indexing sorts on CUDA, where index_select adds with atomics; on the CPU
-    index_select adds in order, where indexing does not.
+    In the backward pass on CUDA, indexing sorts, while index_select adds with atomics. On the CPU,
+    index_select adds in order, which indexing does not.
     """
     if x.is_cuda:
         return x[rows]
@@ -70,15 +89,15 @@ def take(x: Tensor, rows: Tensor) -> Tensor:
 
 
 def mean(x: Tensor) -> Tensor:
-    """Mean of all entries, summed in a fixed order."""
+    """The mean of all entries, summed in a fixed order."""
     return sum_in_blocks(x.flatten()) / x.numel()
 
 
 def bpr(positive: Tensor, negative: Tensor) -> Tensor:
-    """Mean of softplus(negative - positive) over pairs and negatives, [b] and [b, k]."""
+    """The mean of softplus(negative - positive), scores [b, k] of negatives, [b] of positives."""
     return mean(softplus(negative - positive[:, None]))
 
 
 def cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
-    """Mean sigmoid cross entropy of scores [b] of label 1 and [b, k] of label 0."""
+    """The mean sigmoid cross entropy of scores [b] with label 1 and [b, k] with label 0."""
     return mean(torch.cat([softplus(-positive), softplus(negative).flatten()]))

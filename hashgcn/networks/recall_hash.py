@@ -2,25 +2,103 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.models.base import HashModel, Network
+from hashgcn.networks.base import (
+    LayerSettings,
+    Network,
+    PopularitySettings,
+    Step,
+    UserBatchSettings,
+)
 from hashgcn.networks.sampling import step_generator, uniform_negatives
 from hashgcn.nn import layers, losses
-from hashgcn.nn.signs import ESTIMATORS, HashLayer
+from hashgcn.nn.signs import ESTIMATORS
 from hashgcn.ops import pack_codes, score_tables
-from hashgcn.train.settings import Loss, RecallHashSettings
+
+
+class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
+    """Settings of the network of RecallHash."""
+
+    recent_fraction: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Fraction of each user's items, the last in time, that count as recent where "
+        "the order in time is known; 0 for none.",
+    )
+    recent_scale: float = Field(
+        1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of the recent items in the embedding of their user.",
+    )
+    estimator: Literal["signswish", "ste", "clipped_ste", "fourier"] = Field(
+        "signswish", description="Gradient of the sign; see hashgcn.nn."
+    )
+    beta_start: float = Field(1.0, gt=0, description="Slope of SignSwish at the first step.")
+    beta_end: float = Field(1.5, gt=0, description="Slope of SignSwish at the last step.")
+    loss: Literal["recall", "ndcg", "softmax", "bpr"] = Field(
+        "recall", description="Loss over all items; see hashgcn.nn.losses."
+    )
+    train_cutoffs: tuple[int, ...] = Field(
+        (20, 50), min_length=1, description="Cutoffs N of the recall loss; NDCG takes the largest."
+    )
+    tau_score: float | None = Field(
+        None,
+        gt=0,
+        description="Temperature of score differences; by default 0.056 times the number of taste "
+        "bits.",
+    )
+    tau_rank: float = Field(
+        1.0, gt=0, description="Temperature of a rank's distance to the cutoff in the recall loss."
+    )
+    rank: Literal["log", "linear"] = Field(
+        "log", description="Scale on which the recall loss compares a rank with the cutoff."
+    )
+    mean: Literal["users", "pairs"] = Field(
+        "users", description="What the recall and softmax losses average over."
+    )
+    exclude_positives: bool = Field(
+        True, description="Whether a user's other train items are left out of a rank."
+    )
+    sampled_items: int | None = Field(
+        None,
+        ge=1,
+        description="Number of items drawn per user and step that stand for the catalogue; by "
+        "default all items count.",
+    )
+
+    @model_validator(mode="after")
+    def _cutoffs_from_one(self) -> RecallHashSettings:
+        if min(self.train_cutoffs) < 1:
+            raise ValueError(
+                f"train_cutoffs: expected numbers of at least 1, got {self.train_cutoffs}"
+            )
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        return super().resolved() | {"tau_score": self.score_temperature}
+
+    @property
+    def score_temperature(self) -> float:
+        """tau_score if it is set, else 0.056 times the number of taste bits."""
+        return 0.056 * self.taste_bits if self.tau_score is None else self.tau_score
 
 
 class RecallHashNetwork(Network):
-    settings: RecallHashSettings
+    """LightGCN, a hash layer, and a loss on score tables."""
 
-    def __init__(self, graph: BipartiteGraph, settings: RecallHashSettings) -> None:
-        super().__init__(graph, settings)
+    settings: RecallHashSettings
+    settings_type = RecallHashSettings
+
+    def __init__(self, graph: BipartiteGraph, settings: RecallHashSettings, seed: int) -> None:
+        super().__init__(graph, settings, seed)
         s = settings
         self.encoder = layers.LightGCN(
             graph.num_users,
@@ -32,24 +110,23 @@ class RecallHashNetwork(Network):
             first_layer=s.first_layer,
         )
         self.recent = graph.recent(s.recent_fraction)
-        self.hash = hash_layer(s)
+        self.hash = ESTIMATORS[s.estimator]()
         self.popularity = layers.PopularityBits(graph.num_items, s.num_popularity_bits)
         self.objective = objective(s)
 
-    def loss(self, graph: BipartiteGraph, users: Tensor, progress: float) -> Tensor:
+    def loss(self, graph: BipartiteGraph, users: Tensor, step: Step) -> Tensor:
         s = self.settings
-        beta = s.beta_start + (s.beta_end - s.beta_start) * progress
+        beta = s.beta_start + (s.beta_end - s.beta_start) * step.progress
         user_codes, item_codes = self.hash(*self.embeddings(graph), beta, users)
         user_codes, item_codes = self._with_popularity(user_codes, item_codes)
         candidates = None
         if s.sampled_items is not None:
-            candidates = sampled(
-                graph, users, s.sampled_items, step_generator(s.seed, progress), item_codes.dtype
-            )
+            generator = step_generator(self.seed, step.progress)
+            candidates = sampled(graph, users, s.sampled_items, generator, item_codes.dtype)
         return self.objective(*score_tables(user_codes, item_codes, users, graph, candidates))
 
     def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        """The encoder's rows; a user's with one more propagation, from the recent items alone."""
+        """The encoder's rows, plus, for users, one propagation step from their recent items."""
         users, items = self.encoder(graph)
         if self.recent is not None:
             rows = layers.next_layer(self.recent, torch.cat([users, items]))
@@ -60,11 +137,6 @@ class RecallHashNetwork(Network):
     def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         users, items = self._with_popularity(*self.embeddings(graph))
         return pack_codes(users), pack_codes(items)
-
-    def learning_rates(self) -> dict[str, float]:
-        return super().learning_rates() | {
-            "popularity.level": self.settings.popularity_learning_rate
-        }
 
     def _with_popularity(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         bits = self.settings.num_popularity_bits
@@ -77,13 +149,16 @@ class RecallHashNetwork(Network):
 def sampled(
     graph: BipartiteGraph, users: Tensor, count: int, generator: torch.Generator, dtype: torch.dtype
 ) -> Candidates:
-    """Items that each user lacks, drawn uniformly; their weights add up to what all of them would.
+    """Draws items uniformly from those that each user lacks.
+
+    A user's weights add up to the number of all items that the user lacks.
 
     Args:
+        graph: the users, their items and the catalogue.
         users: int64 [b], rows of the graph; -1 is padding.
-        count: of items for each.
-        generator: on the CPU.
-        dtype: of the weights.
+        count: the number of items per user.
+        generator: a CPU generator.
+        dtype: the dtype of the weights.
     """
     users = users.clamp(min=0)
     items = uniform_negatives(graph, users, count, generator)
@@ -95,21 +170,8 @@ def sampled(
     )
 
 
-def hash_layer(s: RecallHashSettings) -> HashLayer:
-    """The estimator that the settings name; its codes have to be signs while training."""
-    layer = ESTIMATORS[s.estimator](s)
-    if not layer.signs:
-        fit = [name for name, make in ESTIMATORS.items() if make(s).signs]
-        raise ValueError(
-            f"estimator: expected one of {', '.join(fit)}, whose codes are +1 and -1 while "
-            f"training, as losses on score tables ({', '.join(get_args(Loss))}) need; got "
-            f"{s.estimator}, which goes with losses on real-valued scores (ops.smooth_rank)"
-        )
-    return layer
-
-
 def objective(s: RecallHashSettings) -> torch.nn.Module:
-    """The loss on score tables that the settings name."""
+    """The loss on score tables that the settings choose."""
     if s.loss == "recall":
         return losses.SmoothRecallLoss(
             s.train_cutoffs, s.score_temperature, s.tau_rank, s.rank, s.exclude_positives, s.mean
@@ -119,30 +181,3 @@ def objective(s: RecallHashSettings) -> torch.nn.Module:
     if s.loss == "softmax":
         return losses.FullSoftmaxLoss(s.score_temperature, s.mean)
     return losses.AllPairsBPRLoss(s.score_temperature)
-
-
-class RecallHash(HashModel):
-    """The poster's method, with popularity bits and recent items.
-
-        P, Q = nn.LightGCN(graph);   P <- P + recent_scale A_recent Q
-        codes: signs of P and Q with SignSwish's gradient, then popularity bits (nn.PopularityBits)
-        loss: nn.SmoothRecallLoss over all items, of the users of a batch
-
-    A_recent is the normalised graph of the last of each user's items, where their order in time is
-    known. `popularity_bits=0, recent_fraction=0, train_cutoffs=(50,)` gives the poster's own form,
-    `estimator` the sign another gradient, `loss` another loss.
-
-        model = RecallHash(code_length=64).fit(hashgcn.data.load("sample"))
-        ids, scores = model.recommend(["user-0001"], k=10)
-
-    Source: "Optimizing Recall in Deep Graph Hashing Framework for Item Retrieval" (AAAI-24 student
-    abstract); popularity bits and recent items are this library's addition.
-    """
-
-    network = RecallHashNetwork
-    settings_type = RecallHashSettings
-    settings: RecallHashSettings
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        hash_layer(self.settings)  # refused before any data is read

@@ -1,7 +1,7 @@
-"""What an epoch is made of: rows of users, or pairs with sampled negatives.
+"""Draws the batches of an epoch: rows of users, or pairs with sampled negatives.
 
-Everything is drawn from a generator on the CPU that (seed, epoch) seeds: an epoch can be drawn
-again without the state of a generator, by a resumed run and on any device alike.
+All random numbers come from CPU generators that are seeded by the run's seed and the place in the
+run. So a resumed run needs no state of a generator, and all devices draw the same.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from hashgcn.graph import BipartiteGraph
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """The generator of an epoch, on the CPU."""
+    """The CPU generator of an epoch."""
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
 def step_generator(seed: int, progress: float) -> torch.Generator:
-    """The generator of a step, on the CPU; progress is the step's place in the run."""
-    # Of a seed the generator takes 32 bits.
+    """The CPU generator of a step; progress tells the steps of a run apart, see base.Step."""
+    # A hash, because the generator uses only 32 bits of its seed.
     return torch.Generator().manual_seed(crc32(f"{seed} {progress}".encode()))
 
 
 def user_order(graph: BipartiteGraph, generator: torch.Generator) -> Tensor:
-    """All user rows in random order, int64 [users], on the CPU."""
+    """All user rows in random order, int64 [users] on the CPU."""
     return torch.randperm(graph.num_users, generator=generator)
 
 
 def padded_batches(rows: Tensor, size: int) -> tuple[Tensor, ...]:
-    """Rows [N] in their order, `size` at a time; the last batch is padded with -1."""
+    """Splits rows, [N], into batches of `size`; the last batch is padded with -1."""
     return pad(rows, (0, -len(rows) % size), value=-1).split(size)
 
 
@@ -45,25 +45,24 @@ def pair_batches(
     generator: torch.Generator,
     sampling: Literal["pairs", "users"] = "pairs",
 ) -> tuple[Tensor, ...]:
-    """As many pairs as the graph has, each with negatives drawn anew.
+    """Draws as many pairs as the graph has, each with its own negatives.
+
+    The batches are the same on every device.
 
     Args:
-        graph: users, their items and the catalogue.
-        size: pairs in a batch.
-        negatives: for each pair, see uniform_negatives.
-        generator: on the CPU.
-        sampling: "pairs": each pair of the graph once, in random order. "users": a user, uniform
-            among those with items, then one of the user's items, uniform.
+        graph: the users, their items and the catalogue.
+        size: the number of pairs per batch.
+        negatives: the number of negatives per pair, see uniform_negatives.
+        generator: a CPU generator.
+        sampling: "pairs" takes each pair of the graph once, in random order. "users" draws a user
+            uniformly among those with items, then one of the user's items uniformly.
 
     Returns:
-        for each step int64 [size, 2 + negatives]: user, positive, negatives. The last step has
-        the pairs that are left.
+        int64 [size, 2 + negatives] for each step: user, positive, negatives. The last batch may be
+        smaller.
 
     Raises:
-        ValueError: a user who has every item.
-
-    Deterministic given the generator's state, the same on every device. Cost: a sort of the pairs'
-    length and `negatives` binary searches for each of them.
+        ValueError: a user has every item.
     """
     device, ptr = graph.user_ptr.device, graph.user_ptr
     degrees = ptr.diff()
@@ -84,32 +83,38 @@ def pair_batches(
 def uniform_negatives(
     graph: BipartiteGraph, users: Tensor, count: int, generator: torch.Generator
 ) -> Tensor:
-    """Items that a user does not have, uniform and independent.
+    """Draws items that a user does not have, uniformly and independently, without rejection.
 
-    Without rejection: r is uniform in [0, n - degree), and the r-th item that the user lacks is
-    r + |{j : i_j - j <= r}| for the user's sorted items i_0 < i_1 < ..., since i_j - j of the items
-    below i_j are lacking. The keys user * n + i_j - j rise over the whole graph, so one binary
-    search counts.
+    A number r is drawn uniformly from [0, n - degree). The r-th item that the user lacks is
+    r + |{j : i_j - j <= r}| for the user's sorted items i_0 < i_1 < ..., because the user lacks
+    i_j - j of the items below i_j. The keys user * n + i_j - j increase over the whole graph, so
+    one binary search among the pairs counts them.
 
     Args:
-        graph: its user_items rise inside a row.
-        users: int64 [N], rows.
-        count: of items for each of them.
-        generator: on the CPU.
+        graph: its user_items increase within each user.
+        users: int64 [N], rows of users.
+        count: the number of items per row.
+        generator: a CPU generator.
 
     Returns:
         int64 [N, count] on the graph's device.
 
     Raises:
-        ValueError: a user who has every item.
+        ValueError: a user has every item.
 
-    Deterministic given the generator's state. Cost: N count binary searches among the pairs.
+    Examples:
+        >>> from hashgcn.graph import BipartiteGraph
+        >>> graph = BipartiteGraph.from_csr(torch.tensor([0, 2]), torch.tensor([0, 2]), 4)
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> drawn = uniform_negatives(graph, torch.tensor([0]), 100, generator)
+        >>> sorted(set(drawn[0].tolist()))
+        [1, 3]
     """
     ptr, n = graph.user_ptr, graph.num_items
     lacking = n - (ptr[users + 1] - ptr[users])
     if graph.has_full_user and len(users) and lacking.min() == 0:
         user = users[lacking.argmin()].item()
-        raise ValueError(f"graph: expected users who lack some item, got user {user} with all {n}")
+        raise ValueError(f"graph: expected users who lack an item, got user {user} with all {n}")
     draw = torch.rand(len(users), count, dtype=torch.float64, generator=generator)
     rank = (copy_to(draw, ptr.device) * lacking[:, None]).long()
     below = torch.searchsorted(graph.lacking_keys, users[:, None] * n + rank, right=True)

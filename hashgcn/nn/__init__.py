@@ -1,15 +1,13 @@
-"""Layers and losses: modules that know no data set and no training loop."""
+"""Layers and losses: torch modules that depend on no data set and no training loop."""
 
 from hashgcn.nn.layers import LightGCN, PopularityBits
 from hashgcn.nn.losses import AllPairsBPRLoss, FullSoftmaxLoss, SmoothNDCGLoss, SmoothRecallLoss
 from hashgcn.nn.signs import (
     ESTIMATORS,
     FourierSeries,
-    Guidance,
     HashLayer,
     SignSwish,
     StraightThrough,
-    TanhContinuation,
 )
 from hashgcn.nn.tables import real_score_tables
 
@@ -18,7 +16,6 @@ __all__ = [
     "AllPairsBPRLoss",
     "FourierSeries",
     "FullSoftmaxLoss",
-    "Guidance",
     "HashLayer",
     "LightGCN",
     "PopularityBits",
@@ -26,6 +23,5 @@ __all__ = [
     "SmoothNDCGLoss",
     "SmoothRecallLoss",
     "StraightThrough",
-    "TanhContinuation",
     "real_score_tables",
 ]

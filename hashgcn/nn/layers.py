@@ -1,4 +1,4 @@
-"""Layers: LightGCN, dense ones, popularity bits; and sums in an order that is fixed."""
+"""Layers: LightGCN, dense layers, popularity bits; and sums in a fixed order."""
 
 from __future__ import annotations
 
@@ -13,23 +13,33 @@ from hashgcn.ops import fixed_order_mm, propagate
 
 
 class LightGCN(nn.Module):
-    """Embeddings of users and items, averaged over layers of the graph.
+    """Propagates embeddings of users and items over the graph, and averages the layers.
 
         E^(l+1) = D^-1/2 A D^-1/2 E^(l);   [P; Q] = mean of E^(first_layer), ..., E^(L)
 
-    E^(0) is the parameter `weight`, float32 [m + n, f], normal at first.
+    E^(0) is the parameter `weight`, float32 [m + n, f], with normal initial values.
 
     Args:
-        num_users, num_items: m and n.
-        width: f, numbers in an embedding.
-        layers: L >= 0, the last layer of the mean.
-        init_std: standard deviation of the initial embeddings.
-        generator: where they are drawn from, on the CPU, so that devices start alike; torch's
-            default if left out.
-        first_layer: of the mean, in [0, L]; 1 leaves out layer 0, what a row knows of itself alone.
+        num_users: m.
+        num_items: n.
+        width: f, the width of an embedding.
+        layers: L >= 0, the last layer in the mean.
+        init_std: the standard deviation of the initial embeddings.
+        generator: a CPU generator that draws them, equal for all devices; None for torch's default.
+        first_layer: the first layer in the mean, in [0, L]; 1 leaves out the embeddings themselves.
 
-    Deterministic; cost, memory and errors are those of ops.propagate.
-    Source: He et al., "LightGCN" (SIGIR 2020, arXiv 2002.02126).
+    Examples:
+        >>> import torch
+        >>> from hashgcn.graph import BipartiteGraph
+        >>> from hashgcn.nn import LightGCN
+        >>> graph = BipartiteGraph.from_csr(torch.tensor([0, 2, 3]), torch.tensor([0, 1, 2]), 3)
+        >>> users, items = LightGCN(num_users=2, num_items=3, width=8, layers=2)(graph)
+        >>> users.shape, items.shape
+        (torch.Size([2, 8]), torch.Size([3, 8]))
+
+    Note:
+        Cost, memory and errors are those of ops.propagate.
+        Source: He et al., "LightGCN" (SIGIR 2020, arXiv 2002.02126).
     """
 
     def __init__(
@@ -50,22 +60,24 @@ class LightGCN(nn.Module):
         self.weight = nn.Parameter(initial.normal_(0, init_std, generator=generator))
 
     def forward(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        """P [m, f] and Q [n, f]."""
-        # Not slices: each of them would send back a gradient of all rows.
+        """P, [m, f], and Q, [n, f]."""
+        # Not slices: the backward pass of each would make a gradient of all rows.
         rows = propagate(graph, self.weight, self.layers, self.first_layer)
         return rows.split(self.rows)
 
 
 class Dense(nn.Module):
-    """x W + b, with values and gradients that do not depend on the number of threads.
+    """x W + b. Values and gradients do not depend on the number of threads.
 
     Args:
-        inputs, outputs: widths.
-        bound: W is uniform in [-bound, bound] at first; sqrt(6 / (inputs + outputs)) if left out.
-        bias: whether there is a b, 0 at first.
-        generator: where W is drawn from, on the CPU.
+        inputs: the width of x.
+        outputs: the width of the result.
+        bound: W is initially uniform in [-bound, bound]; None for sqrt(6 / (inputs + outputs)).
+        bias: whether there is a b, which is initially 0.
+        generator: a CPU generator that draws W; None for torch's default.
 
-    Rows times inputs times outputs multiply-adds forward, twice that backward (fixed_order_mm).
+    Note:
+        Cost: rows * inputs * outputs multiply-adds forward, twice that backward.
     """
 
     def __init__(
@@ -83,7 +95,7 @@ class Dense(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """[rows, outputs] of x [rows, inputs]."""
+        """Maps x, [rows, inputs], to [rows, outputs]."""
         return _Dense.apply(x, self.weight, self.bias)
 
 
@@ -106,27 +118,35 @@ class _Dense(torch.autograd.Function):
 
 
 def next_layer(graph: BipartiteGraph, x: Tensor) -> Tensor:
-    """One propagation, D^-1/2 A D^-1/2 x, of [m + n, f]."""
+    """One propagation step, D^-1/2 A D^-1/2 x, for x of shape [m + n, f]."""
     return propagate(graph, x, 1, 1)
 
 
 def neighbour_mean(graph: BipartiteGraph, x: Tensor) -> Tensor:
-    """Mean of the neighbours' rows, D^-1 A x, of [m + n, f]; 0 for a node without neighbours."""
+    """The mean of the neighbours' rows, D^-1 A x, [m + n, f]; 0 for a node without neighbours."""
     scale = graph.scale.to(x.dtype)[:, None]
     return scale * next_layer(graph, x * torch.where(scale > 0, 1 / scale, 0))
 
 
 class PopularityBits(nn.Module):
-    """Item bits that carry popularity: a learned scalar an item, written as a thermometer.
+    """Item bits that encode popularity: one learned scalar per item, as a thermometer.
 
-    The scalar is rounded to a level c in {-g, -g + 2, ..., g}, and (g + c) / 2 of the item's g bits
-    are +1, the first ones. A user with +1 in all of them has the inner product of the other bits,
-    and c more. The gradient passes the rounding unchanged, so the scalar gets the sum over users of
-    dL/ds_ui.
+    The scalar is rounded to a level c in {-g, -g + 2, ..., g}. The first (g + c) / 2 of the item's
+    g bits are +1, the others -1. The code of a user has +1 in all g places, so these bits add c to
+    the score. The gradient passes through the rounding unchanged: the scalar gets the sum of
+    dL/ds_ui over users.
 
     Args:
         num_items: n.
-        bits: g >= 0; 0 gives codes without popularity.
+        bits: g >= 0; 0 for codes without popularity.
+
+    Examples:
+        >>> import torch
+        >>> from hashgcn.nn import PopularityBits
+        >>> popularity = PopularityBits(num_items=2, bits=4)
+        >>> popularity.level.data = torch.tensor([2.0, -4.0])
+        >>> popularity().tolist()
+        [[1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, -1.0, -1.0]]
     """
 
     def __init__(self, num_items: int, bits: int) -> None:
@@ -135,19 +155,19 @@ class PopularityBits(nn.Module):
         self.level = nn.Parameter(torch.zeros(num_items))
 
     def forward(self) -> Tensor:
-        """float32 [n, g] of +1 and -1."""
+        """The bits, float32 [n, g] of +1 and -1."""
         level, bits = self.level, self.bits
         plus = ((level.detach() + bits) / 2).round()
         hard = torch.where(torch.arange(bits, device=level.device) < plus[:, None], 1.0, -1.0)
-        # Each bit passes on 1/g of its gradient: g bits with the gradient of s_ui make one of it.
+        # Each of the g bits gets the gradient of s_ui and passes on 1/g of it.
         return hard + (level - level.detach())[:, None] / max(bits, 1)
 
 
 def standard_deviation(*tensors: Tensor) -> Tensor:
-    """Standard deviation over all entries of matrices, 0-d float32.
+    """The standard deviation of all entries of some matrices, 0-d float32.
 
-    From sums of squares, for entries whose mean is not large against their spread. The sums do not
-    depend on the number of threads, as torch's of a whole tensor do.
+    It is computed from sums of squares, which suits entries whose mean is not large compared with
+    their spread. Unlike torch's sum of a whole tensor, it does not depend on the number of threads.
     """
     count = sum(x.numel() for x in tensors)
     sums = [sum_in_blocks(x.sum(1)) for x in tensors]
@@ -157,7 +177,7 @@ def standard_deviation(*tensors: Tensor) -> Tensor:
 
 
 def sum_in_blocks(x: Tensor, block: int = 512) -> Tensor:
-    """Sum of a vector in float64, in an order that does not depend on the number of threads."""
+    """The float64 sum of a vector, in an order that does not depend on the number of threads."""
     x = x.double()
     while x.numel() > block:
         x = torch.nn.functional.pad(x, (0, -x.numel() % block)).view(-1, block).sum(1)

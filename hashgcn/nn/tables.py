@@ -1,4 +1,4 @@
-"""Score tables of real-valued scores: the same rows of counts, on a grid, with a bounded error."""
+"""Score tables of real-valued scores, on a grid, with a bounded error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from hashgcn.graph import BipartiteGraph
 from hashgcn.ops import fixed_order_mm
 
-# Shares of an item are whole numbers of 1 / UNIT: sums of integers do not depend on their order.
+# An item is shared in multiples of 1 / UNIT: sums of integers do not depend on their order.
 UNIT = 1 << 16
 TILE = 512
 
@@ -20,54 +20,65 @@ TILE = 512
 def real_score_tables(
     user_rows: Tensor, item_rows: Tensor, users: Tensor, graph: BipartiteGraph, bins: int = 1024
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """How many items, and how many of a user's own, score about as much as each value of a grid.
+    """Counts items by score on a grid, a user's own items and all others apart.
 
-    Scores are `<p_u, q_j>`. The grid v_0, ..., v_{bins-1}, of equal steps d, spans all that they
-    can be, max |p| max |q| to both sides. A score v_w + a d, 0 <= a < 1, counts 1 - a in column w
-    and a in the next,
+    Scores are `<p_u, q_j>`. The grid v_0, ..., v_{bins-1} has equal steps d and spans all possible
+    scores, from -max |p| max |q| to max |p| max |q|. A score v_w + a d with 0 <= a < 1 counts 1 - a
+    in column w and a in column w + 1:
 
         neg[u, w] = sum over j not in Omega_u of max(0, 1 - |<p_u, q_j> - v_w| / d),
 
-    and pos[u, w] those in Omega_u, so that every loss in nn.losses, which are written for
-    `ops.score_tables`, takes these tables too:
+    and pos[u, w] is the same sum over j in Omega_u. The tables have the form of `ops.score_tables`,
+    so every loss in nn.losses takes them:
 
         loss = SmoothRecallLoss((20, 50), tau_score=0.1)(*real_score_tables(p, q, users, graph))
 
-    Counting so is to interpolate the loss's own function of scores, linearly between values of the
-    grid. A sum of h(s_uj - s_ui) over items j, such as a smooth rank, interpolated at s_ui, differs
-    from the exact one by at most
+    Such counts interpolate the loss linearly between the scores of the grid. For a sum of
+    h(s_uj - s_ui) over items j that is interpolated at s_ui too, the error is at most
 
-        d^2 / 4 max |h''|   an item: 0.0241 (d / tau)^2 for a rank's sigmoid((s_uj - s_ui) / tau),
+        d^2 / 4 max |h''| per item,
 
-    and its gradient with respect to a score, interpolated as well, by d^2 / 4 max |h'''| an item.
-    Rounding of floats and of shares (2^-17) comes on top.
+    which is 0.0241 (d / tau)^2 for the sigma((s_uj - s_ui) / tau) of a smooth rank. The error of
+    the gradient with respect to a score, which is interpolated as well, is at most
+    d^2 / 4 max |h'''| per item. Rounding of floats and of shares (2^-17) comes on top.
 
     Args:
         user_rows: float32 or float64 [b, f], finite.
-        item_rows: the same dtype, [n, f], finite.
+        item_rows: [n, f] of the same dtype, finite.
         users: int64 [b], the users' rows in `graph`; -1 is padding, whose counts are 0.
-        graph: holds the users' positives and n items.
-        bins: values of the grid, >= 2. d is 2 max |p| max |q| / (bins - 1), and v[0, 1] - v[0, 0].
+        graph: holds n items and the users' positives.
+        bins: >= 2, the number of scores on the grid, so that d = 2 max |p| max |q| / (bins - 1).
 
     Returns:
-        v_neg, v_pos, neg, pos: each [b, bins] of the rows' dtype. The values are differentiable,
-        once, the counts are not.
+        v_neg, v_pos, neg, pos: each [b, bins] of the rows' dtype. v_neg and v_pos, which hold the
+        grid, are differentiable once; the counts are not differentiable.
 
     Raises:
-        ValueError: a shape, dtype, id or number of bins other than the above, NaN or infinity.
+        ValueError: another shape or dtype, a user or number of bins out of range, NaN or infinity.
 
-    Deterministic, for any number of threads; bit for bit the same for one device. Cost: forward
-    b n f multiply-adds and b n additions to the tables; backward three times the products and b n
-    look-ups. It is composed of torch calls, no fused kernel. Peak extra memory
-    O(b (TILE + bins)) integers of 64 bits, never b x n. The host waits for the device a few times.
+    Examples:
+        >>> import torch
+        >>> from hashgcn.graph import BipartiteGraph
+        >>> from hashgcn.nn import real_score_tables
+        >>> graph = BipartiteGraph.from_csr(torch.tensor([0, 1]), torch.tensor([0]), 3)
+        >>> p, q = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.5, 0.5], [-1.0, 0.0]])
+        >>> v_neg, v_pos, neg, pos = real_score_tables(p, q, torch.tensor([0]), graph, bins=3)
+        >>> v_neg.tolist(), neg.tolist(), pos.tolist()  # the score 0.5 is halfway from 0 to 1
+        ([[-1.0, 0.0, 1.0]], [[1.0, 0.5, 0.5]], [[0.0, 0.0, 1.0]])
+
+    Note:
+        On each device, results are the same bit for bit, for any number of threads. Cost: b n f
+        multiply-adds and b n additions forward, three times the multiply-adds and b n look-ups
+        backward, in torch calls without a fused kernel. Peak extra memory: O(b (TILE + bins))
+        64-bit integers, never b x n. The host waits for the device a few times.
     """
     _check(user_rows, item_rows, users, graph, bins)
     limit = user_rows.detach().norm(dim=1).amax() * item_rows.detach().norm(dim=1).amax()
-    if not torch.isfinite(2 * limit):  # the grid's whole length
+    if not torch.isfinite(2 * limit):  # the length of the grid
         raise ValueError(
-            "expected user_rows and item_rows finite, got NaN, infinity or an overflow"
+            "user_rows, item_rows: expected finite values, got NaN, infinity or an overflow"
         )
-    # All scores are 0 then, and any grid holds them.
+    # If the limit is 0 all scores are 0, for which any grid will do.
     limit = torch.where(limit > torch.finfo(limit.dtype).tiny * bins, limit, 1.0)
     grid = limit * torch.linspace(-1, 1, bins, dtype=limit.dtype, device=limit.device)
     row, item = graph.positives(users)
@@ -86,24 +97,24 @@ def _check(
     ):
         if rows.dim() != 2 or len(rows) != count or rows.shape[1] != user_rows.shape[-1]:
             width = user_rows.shape[-1] if user_rows.dim() == 2 else "f"
-            raise ValueError(f"expected {name} [{count}, {width}], got {list(rows.shape)}")
+            raise ValueError(f"{name}: expected shape [{count}, {width}], got {list(rows.shape)}")
         if rows.dtype not in (torch.float32, torch.float64) or rows.dtype != user_rows.dtype:
             raise ValueError(
-                f"expected user_rows and item_rows both float32 or float64, got {name} {rows.dtype}"
+                f"{name}: expected float32 or float64, the same for both, got {rows.dtype}"
             )
     if users.dim() != 1 or users.dtype != torch.int64 or len(users) == 0:
-        raise ValueError(f"expected users int64 [b], b >= 1, got {users.dtype} {list(users.shape)}")
+        raise ValueError(f"users: expected int64 [b >= 1], got {users.dtype} {list(users.shape)}")
     low, high = users.aminmax()
     if low < -1 or high >= graph.num_users:
         raise ValueError(
-            f"expected users from -1 to {graph.num_users - 1}, got {int(low)} to {int(high)}"
+            f"users: expected rows from -1 to {graph.num_users - 1}, got {int(low)} to {int(high)}"
         )
     if bins < 2:
-        raise ValueError(f"expected bins >= 2, got {bins}")
+        raise ValueError(f"bins: expected a number >= 2, got {bins}")
 
 
 def _tiles(num_items: int, item: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Tiles of items, and where their positives are."""
+    """Tiles of items, each with the part of `item`, which is sorted, that lies in it."""
     bounds = [*range(0, num_items, TILE), num_items]
     cuts = torch.searchsorted(item, item.new_tensor(bounds)).tolist()
     for i in range(len(bounds) - 1):
@@ -111,7 +122,7 @@ def _tiles(num_items: int, item: Tensor) -> Iterator[tuple[slice, slice]]:
 
 
 def _places(scores: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Column of the value at or below each score, and the share of the next column in UNITs."""
+    """The column of the value at or below each score, and the next column's share in UNITs."""
     last = len(grid) - 1
     at = ((scores - grid[0]) * (last / (grid[-1] - grid[0]))).clamp_(0, last)
     column = at.floor().clamp_(max=last - 1)
@@ -119,7 +130,7 @@ def _places(scores: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _counts(tables: Tensor, dtype: torch.dtype) -> Tensor:
-    """Counts of columns from the items at or above each, and their shares of the next."""
+    """The counts of all columns, from the items in each and from their shares of the next one."""
     items, shares = tables
     total = items * UNIT - shares
     total[:, 1:] += shares[:, :-1]
@@ -178,24 +189,32 @@ class _RealScoreTables(torch.autograd.Function):
 
 
 def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 512) -> Tensor:
-    """log sum over all items j of `e^(<p_u, q_j> / t)`, differentiable in both arguments.
+    """log sum over all items j of `e^(<p_u, q_j> / t)`, differentiable in users and items.
 
-    Scores live a tile of items at a time and are computed again in the backward pass.
+    The scores of one tile of items at a time are stored; the backward pass recomputes them.
 
     Args:
-        users: float32 or float64 [b, f].
-        items: the same dtype, [n, f], n >= 1.
+        users: float32 or float64 [b, f], the rows p_u.
+        items: [n, f] of the same dtype, the rows q_j; n >= 1.
         temperature: t > 0, in units of the scores.
-        tile: items at a time.
+        tile: the number of items per tile.
 
     Returns:
-        [b].
+        Tensor [b] of the same dtype.
 
     Raises:
-        ValueError: t is not positive.
+        ValueError: temperature is not positive.
 
-    Deterministic, for any number of threads. Cost: 4 b n f multiply-adds and 2 b n exponentials,
-    forward and backward. Memory O(b (f + tile) + n f), never b x n.
+    Examples:
+        >>> import torch
+        >>> from hashgcn.nn.tables import log_partition
+        >>> p, q = torch.eye(2), torch.ones(8, 2)
+        >>> log_partition(p, q, temperature=1.0)  # 1 + log 8
+        tensor([3.0794, 3.0794])
+
+    Note:
+        Results do not depend on the number of threads. Cost: 4 b n f multiply-adds and 2 b n
+        exponentials, forward and backward together. Memory: O(b (f + tile) + n f), never b x n.
     """
     if not temperature > 0:
         raise ValueError(f"temperature: expected a positive number, got {temperature}")

@@ -11,9 +11,9 @@ from hashgcn.ops._library import ops
 def pack_codes(x: Tensor) -> Tensor:
     """Bits of the signs of x: bit j of word w is 1 iff x[:, 64 w + j] >= 0.
 
-    The sign rule is sign_swish's (0 and -0 count as +1). Bits past the code length are 0. On a
-    little-endian machine the rows are byte-identical to faiss's binary vectors where the code
-    length is a multiple of 64.
+    The sign rule is that of sign_swish: 0 and -0 count as +1. Bits past the code length are 0. If
+    the code length is a multiple of 64, the rows are byte-identical to faiss's binary vectors on a
+    little-endian machine.
 
     Args:
         x: float32, float64, bfloat16 or float16 [N, f], f >= 1; codes or real values.
@@ -24,7 +24,11 @@ def pack_codes(x: Tensor) -> Tensor:
     Raises:
         ValueError: x holds NaN, is not two-dimensional, or has another dtype.
 
-    Deterministic, the same words on every device. Cost O(N f), no extra memory.
+    Example:
+        >>> pack_codes(torch.tensor([[0.3, -1.2, 0.0, -0.5]])).tolist()
+        [[5]]
+
+    Deterministic, the same words on every device. Cost: O(N f), no extra memory.
     """
     return ops.pack_codes.default(x.detach())
 
@@ -43,7 +47,11 @@ def unpack_codes(words: Tensor, code_length: int, dtype: torch.dtype = torch.flo
     Raises:
         ValueError: words has another shape or dtype, or bits past the code length.
 
-    Deterministic. Cost O(N f), no extra memory.
+    Example:
+        >>> unpack_codes(torch.tensor([[5]]), 4).tolist()
+        [[1.0, -1.0, 1.0, -1.0]]
+
+    Deterministic. Cost: O(N f), no extra memory.
     """
     return ops.unpack_codes.default(words, code_length, dtype)
 

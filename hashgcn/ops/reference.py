@@ -69,10 +69,6 @@ def pack_codes(x: Tensor) -> Tensor:
     return (bits.view(rows, words, 64) << torch.arange(64)).sum(2)
 
 
-def sign_swish_pack(x: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    return sign_swish(x, beta), pack_codes(x)
-
-
 def unpack_codes(words: Tensor, code_length: int, dtype: torch.dtype = torch.float32) -> Tensor:
     bits = (words[:, :, None] >> torch.arange(64)) & 1
     return (2 * bits.flatten(1)[:, :code_length] - 1).to(dtype)
@@ -166,51 +162,19 @@ def hamming_topk(
     exclude_ids: Tensor | None = None,
     allow: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """All distances, sorted stably."""
+    """Ids and distances from all distances, sorted stably."""
+    nothing = 2**31 - 1
     q, d = (unpack_codes(words, code_length) for words in (queries, items))
     distances = ((code_length - q @ d.T) / 2).round().int()
-    return ranked(distances, k, 2**31 - 1, False, exclude_ptr, exclude_ids, allow)
-
-
-def ranked(
-    table: Tensor,
-    k: int,
-    nothing: float,
-    descending: bool,
-    exclude_ptr: Tensor | None,
-    exclude_ids: Tensor | None,
-    allow: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """The first k values and columns of table [Q, n]; `nothing`, -1 where there is no candidate."""
     if allow is not None:
-        table[:, ~allow] = nothing
+        distances[:, ~allow] = nothing
     if exclude_ptr is not None:
-        rows = torch.repeat_interleave(torch.arange(len(table)), exclude_ptr.diff())
-        table[rows, exclude_ids] = nothing
-    table = torch.nn.functional.pad(table, (0, max(k - table.shape[1], 0)), value=nothing)
-    table, ids = table.sort(dim=1, descending=descending, stable=True)
-    ids = ids.masked_fill(table == nothing, -1)
-    return table[:, :k], ids[:, :k]
-
-
-def weighted_hamming_topk(
-    queries: Tensor,
-    items: Tensor,
-    query_scale: Tensor,
-    item_scale: Tensor,
-    k: int,
-    code_length: int,
-    exclude_ptr: Tensor | None = None,
-    exclude_ids: Tensor | None = None,
-    allow: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """All scores, summed segment by segment with every step rounded to float32, sorted stably."""
-    scores = torch.zeros(len(queries), len(items))
-    for segment in range(queries.shape[1]):
-        q, d = (unpack_codes(words[:, segment], code_length) for words in (queries, items))
-        scale = query_scale[:, segment, None] * item_scale[None, :, segment]
-        scores = scores + scale * (q @ d.T)
-    return ranked(scores, k, -torch.inf, True, exclude_ptr, exclude_ids, allow)
+        rows = torch.repeat_interleave(torch.arange(len(queries)), exclude_ptr.diff())
+        distances[rows, exclude_ids] = nothing
+    missing = max(k - len(items), 0)
+    distances = torch.nn.functional.pad(distances, (0, missing), value=nothing)
+    distances, ids = distances.sort(dim=1, stable=True)
+    return ids.masked_fill(distances == nothing, -1)[:, :k], distances[:, :k]
 
 
 def propagate(

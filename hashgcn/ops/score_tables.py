@@ -25,7 +25,7 @@ def score_tables(
 
         neg[u, w] = |{j not in Omega_u : <b_u, d_j> = v_w}|,   pos[u, w] = |{i in Omega_u : ... }|,
 
-    so a loss over the whole catalogue is a few lines on [b, f + 1] tables:
+    so that a loss over the whole catalogue takes a few lines on [b, f + 1] tables:
 
         v_neg, v_pos, neg, pos = score_tables(user_codes, item_codes, users, graph)
         z = torch.logsumexp(v_neg / t + neg.log(), 1)                       # full softmax
@@ -45,7 +45,7 @@ def score_tables(
         item_codes: the same dtype, [n, f].
         users: int64 [b], the users' rows in `graph`; -1 is padding, whose counts are 0.
         graph: holds the users' positives.
-        candidates: None for all items, or lists of items for each row of the batch. Positives in a
+        candidates: None for all items, or a list of items for each row of the batch. Positives in a
             list do not count twice: `pos` always counts the user's positives in `graph`, once each.
 
     Returns:
@@ -56,11 +56,19 @@ def score_tables(
         ValueError: codes that are not +1 or -1, an id out of range, a CSR that is not one, another
             dtype or shape. On CUDA values are checked on the device (see ops.check_errors).
 
-    Deterministic: owner computes, in a fixed order whatever the number of threads; on CUDA the
-    gradients' last bits depend on the kind of GPU.
-    Cost: forward b n popcounts of f bits; backward the same and two b x n x f products. Peak extra
-    memory O(b f + n f / 64) words; in the backward pass also 16 b f floats on the CPU, and on CUDA
-    a bit for each of the b x n pairs (float32, f <= 128) and sums of parts, a few megabytes.
+    Example:
+        >>> graph = BipartiteGraph.from_csr(torch.tensor([0, 1]), torch.tensor([2]), 3)
+        >>> user = torch.tensor([[1.0, 1.0]])
+        >>> items = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0]])  # scores 2, 0 and 0
+        >>> v_neg, v_pos, neg, pos = score_tables(user, items, torch.tensor([0]), graph)
+        >>> v_neg.tolist(), neg.tolist(), pos.tolist()
+        ([[-2.0, 0.0, 2.0]], [[0.0, 1.0, 1.0]], [[0.0, 1.0, 0.0]])
+
+    Deterministic: sums have a fixed order whatever the number of threads; on CUDA the last bits of
+    the gradients depend on the kind of GPU.
+    Cost: b n popcounts of f bits forward; the same and two b x n x f products backward. Peak extra
+    memory: O(b f + n f / 64) words; in the backward pass also 16 b f floats on the CPU, and on CUDA
+    one bit per pair (float32, f <= 128) and sums of parts, a few megabytes.
     """
     if user_codes.dtype in (torch.float16, torch.bfloat16):
         user_codes, item_codes = user_codes.float(), item_codes.float()

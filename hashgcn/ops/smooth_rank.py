@@ -28,7 +28,7 @@ def smooth_rank(
         rank_ui = 1 + sum over candidates j != i of weight_j sigma((s_uj - s_ui) / tau),
         s_uj = <p_u, q_j>
 
-    tau towards 0 gives the rank, ties counted half.
+    As tau approaches 0 it becomes the rank, with ties counted half.
 
     Args:
         user_emb: float32 or float64 [b, f], finite; any real values.
@@ -36,11 +36,11 @@ def smooth_rank(
         users: int64 [b], the users' rows in `graph`; -1 is padding.
         graph: holds the users' positives.
         tau: positive number or 0-d tensor, in units of the scores; gets no gradient.
-        candidates: None for all items, or lists of items for each row of the batch.
-        exclude_positives: the user's other positives are left out of the sum (what evaluation
-            does), or counted like any item.
-        size: length of the result. None: exactly the number of positives, which on CUDA is one read
-            of the device by the host; a bound given beforehand avoids it, keeps shapes fixed for
+        candidates: None for all items, or a list of items for each row of the batch.
+        exclude_positives: whether the user's other positives are left out of the sum, as evaluation
+            does, or counted like any item.
+        size: length of the result. None takes the number of positives, for which the host reads the
+            device once on CUDA. A bound given beforehand avoids that, keeps shapes fixed for
             compilation and graph capture, and pads the ranks with 1.
 
     Returns:
@@ -51,9 +51,15 @@ def smooth_rank(
         ValueError: NaN or infinite embeddings, an id out of range, tau not positive, another dtype
             or shape, size below the number of positives. On CUDA values are checked on the device.
 
-    Deterministic: fixed order whatever the number of threads.
+    Example:
+        >>> graph = BipartiteGraph.from_csr(torch.tensor([0, 2]), torch.tensor([1, 2]), 3)
+        >>> users, items = torch.tensor([[1.0]]), torch.tensor([[3.0], [2.0], [5.0]])
+        >>> smooth_rank(users, items, torch.tensor([0]), graph, tau=0.01)
+        tensor([2., 1.])
+
+    Deterministic: sums have a fixed order whatever the number of threads.
     Cost: b n f multiply-adds and P n sigmoids for P positives of the batch, twice that backward.
-    Peak extra memory O(b f + P), on the CPU 16 times that in the backward pass; never b x n or
+    Peak extra memory: O(b f + P), on the CPU 16 times that in the backward pass; never b x n or
     P x n.
     """
     rows = users.clamp(0, graph.num_users - 1)

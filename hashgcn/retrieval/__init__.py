@@ -1,23 +1,19 @@
-"""Retrieval with packed codes over NumPy arrays; works in a process that has no torch."""
+"""Retrieval with packed codes over NumPy arrays; it works in a process without torch."""
 
-from hashgcn.retrieval.codes import (
-    hamming_topk,
-    pack,
-    popularity_query_bits,
-    unpack,
-    weighted_topk,
-)
+from hashgcn.retrieval.codes import hamming_topk, pack, popularity_query_bits, unpack
 from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.recommender import Recommender
 from hashgcn.retrieval.rerank import search_reranked
+from hashgcn.retrieval.results import Neighbours, Recommendations
 
 __all__ = [
     "HammingIndex",
+    "Neighbours",
+    "Recommendations",
     "Recommender",
     "hamming_topk",
     "pack",
     "popularity_query_bits",
     "search_reranked",
     "unpack",
-    "weighted_topk",
 ]

@@ -4,41 +4,64 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.files import load_arrays, save_arrays, stated_number
-from hashgcn.retrieval.codes import hamming_topk, pack, popularity_query_bits
+from hashgcn.retrieval.codes import hamming_topk, pack, packed, popularity_query_bits
+from hashgcn.retrieval.lists import is_matrix, listed_rows
+from hashgcn.retrieval.results import MISSING_DISTANCE, Neighbours
 from hashgcn.retrieval.table import CodeTable, joined
 
+if TYPE_CHECKING:
+    from hashgcn.retrieval.lists import ItemLists
+
 _FORMAT = "hashgcn.index"
-_VERSION = 2  # 1: without an order of ids, strings as encode_ids has them
-_FAR = 2**31 - 1  # distance where there is no result
+_VERSION = 2
 
 
 class HammingIndex:
-    """Exact top-N by Hamming distance over packed codes.
+    """Exact top-k by Hamming distance over packed codes.
 
     Any number of threads may search while others add, remove or replace items: a search sees the
-    index as it was before a change or after it, never in between. Changes wait for each other.
+    index as it was before a change or after it, never in between. Changes wait for each other. An
+    index can be copied and pickled; both copy the codes and the ids.
 
     Args:
-        codes: int64 or uint64 [n, ceil(f / 64)], packed (see pack); kept without a copy where
-            contiguous. Among items at equal distance the first row comes first.
-        code_length: f >= 1.
-        ids: int or str [n], unique raw ids; 0 .. n - 1 if left out, which like range(n) costs
-            nothing.
-        popularity_bits: g in [0, f]; the last g bits of every code are the item's popularity as a
-            thermometer, of which level c has the first (g + c) / 2 set.
+        codes: int64 or uint64 [n, ceil(f / 64)], packed (see pack); not copied if contiguous.
+            Among items at equal distance the one in the smaller row comes first.
+        code_length: f >= 1, the number of bits per code.
+        ids: int or str [n], unique raw ids. If left out, the id of an item is its row, which needs
+            no memory; range(n) means the same.
+        popularity_bits: g in [0, f]. The last g bits of every code are the popularity of the item
+            as a thermometer: level c has the first (g + c) / 2 bits set.
 
     Raises:
         ValueError: codes of another shape or dtype, or with bits past the code length; ids that are
             not n unique integers or strings; popularity_bits out of range.
 
-    Cost: O(n log n) for ids. Memory: the codes, the ids and 8 bytes an item to look ids up.
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.retrieval import HammingIndex
+        >>> codes = np.array([[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, -1, -1]], np.int8)
+        >>> index = HammingIndex.build(codes, ids=["apple", "pear", "rake"])
+        >>> index
+        HammingIndex(3 codes of 4 bits, str ids)
+        >>> found = index.search(codes[:2], k=2)
+        >>> found.ids.tolist()
+        [['apple', 'pear'], ['pear', 'apple']]
+        >>> found.distances.tolist()
+        [[0, 1], [0, 1]]
+        >>> ids, distances = index.search(codes[0], k=2, exclude=["apple"])  # a single query
+        >>> ids.tolist()
+        ['pear', 'rake']
+
+    Note:
+        Cost: O(n log n) for ids. Memory: the codes, the ids, and 8 bytes per item to look ids up.
     """
 
     def __init__(
@@ -53,7 +76,7 @@ class HammingIndex:
         self._set(CodeTable.of(words, ids), code_length, popularity_bits)
 
     def _set(self, table: CodeTable, code_length: int, popularity_bits: int) -> None:
-        # What searches read: taken once by each, and replaced as a whole.
+        # Each search takes the table once; changes replace it as a whole.
         self._table = table
         self._code_length = int(code_length)
         self._popularity_bits = int(popularity_bits)
@@ -70,36 +93,38 @@ class HammingIndex:
 
     @classmethod
     def build(
-        cls, codes: np.ndarray, ids: ArrayLike | None = None, popularity_bits: int = 0
+        cls, codes: np.ndarray, ids: ArrayLike | None = None, *, popularity_bits: int = 0
     ) -> HammingIndex:
-        """An index of codes that are not packed yet: bits by the sign rule.
+        """Packs codes by the sign rule, and makes an index of them.
 
         Args:
-            codes: float16, float32, float64, int8, int16 or int32 [n, f]; +1 and -1 or real values.
-            ids: int or str [n], unique raw ids; 0 .. n - 1 if left out.
+            codes: float16, float32, float64, int8, int16 or int32 [n, f]: codes of +1 and -1, or
+                real values.
+            ids: int or str [n], unique raw ids; the rows if left out.
             popularity_bits: see HammingIndex.
 
         Raises:
             ValueError: see HammingIndex and pack.
         """
-        words = pack(codes)
+        words = packed("codes", codes)
         return cls(words, code_length=codes.shape[1], ids=ids, popularity_bits=popularity_bits)
 
     @classmethod
     def merge(cls, indexes: Sequence[HammingIndex]) -> HammingIndex:
-        """One index of the items of several, the rows of the first one first.
+        """Makes one index of the items of several, the rows of the first one first.
 
-        Searching it gives what searching all of them and sorting by (distance, row) would.
+        A search of it gives what searching all of them and sorting by (distance, row) would.
 
         Args:
-            indexes: one or more, of one code length and number of popularity bits. Their ids are
-                all int, all str, or left out in all of them: rows are then numbered on, so that row
-                r of the second is n + r after the n rows of the first.
+            indexes: one or more, with equal code_length and popularity_bits. All have int ids, all
+                have str ids, or none has ids: then rows are numbered consecutively, so that row r
+                of the second index is n + r after the n rows of the first.
 
         Raises:
-            ValueError: indexes that differ in this, an id that two of them have.
+            ValueError: indexes that do not fit together, or an id that occurs in two of them.
 
-        Cost: O(n log n) for ids, of the n items in all. Memory: a copy of everything.
+        Note:
+            Cost: O(n log n) for n ids in all. Memory: a copy of everything.
         """
         if not len(indexes):
             raise ValueError("indexes: expected one or more, got none")
@@ -114,17 +139,17 @@ class HammingIndex:
 
     @property
     def num_items(self) -> int:
-        """n."""
+        """n, the number of items."""
         return len(self._table)
 
     @property
     def code_length(self) -> int:
-        """f."""
+        """f, the number of bits per code."""
         return self._code_length
 
     @property
     def popularity_bits(self) -> int:
-        """g."""
+        """g, the number of bits at the end of a code that hold the popularity of the item."""
         return self._popularity_bits
 
     @property
@@ -134,86 +159,134 @@ class HammingIndex:
 
     @property
     def ids(self) -> np.ndarray:
-        """The raw id of every row, int64 or str [n]; O(n) of strings in a mapped file."""
+        """The raw id of every row, int64 or str [n]; strings of a mapped file are decoded, O(n)."""
         return self._table.all_ids()
 
     def __len__(self) -> int:
         return self.num_items
 
     def __repr__(self) -> str:
+        table, bits = self._table, self.popularity_bits
+        of_popularity = f", {bits} of them popularity" if bits else ""
+        kind = "no" if table.ids is None else "int" if table.ids.dtype.kind == "i" else "str"
         return (
-            f"HammingIndex(num_items={self.num_items}, code_length={self.code_length}, "
-            f"popularity_bits={self.popularity_bits})"
+            f"HammingIndex({len(table):,} codes of {self.code_length} bits{of_popularity}, "
+            f"{kind} ids)"
         )
 
     def snapshot(self) -> HammingIndex:
-        """This index as it is now: later changes of the one are not seen by the other. O(1)."""
+        """The index as it is now, O(1): later changes of either one do not affect the other."""
         return self._of(self._table, self._code_length, self._popularity_bits)
 
     def search(
         self,
         queries: np.ndarray,
-        k: int = 100,
+        k: int = 10,
         *,
-        exclude: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray] | None = None,
-        allow: ArrayLike | None = None,
-        deny: ArrayLike | None = None,
+        exclude: ItemLists | None = None,
+        allow: ArrayLike | Iterable | None = None,
+        deny: ArrayLike | Iterable | None = None,
         radius: int | None = None,
         ignore_unknown: bool = False,
-        popularity: float = 1.0,
+        popularity_weight: float | None = None,
+        as_rows: bool = False,
         num_threads: int = 0,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest items of each query, in rising order of (distance, row).
+    ) -> Neighbours:
+        """Finds the k nearest items of each query.
 
         Args:
             queries: int64 or uint64 [Q, ceil(f / 64)], packed; or float16, float32, float64, int8,
-                int16 or int32 [Q, f], +1 and -1 or real values. One query without the first axis.
-            k: number of results, k >= 1; may exceed n.
-            exclude: items that a query must not get: Q lists of raw ids (one query: its list), or a
-                tuple (ptr, rows) of int64 [Q + 1] and int64 item rows, those of query q being
-                rows[ptr[q]:ptr[q + 1]]; in any order, repeats allowed.
-            allow: raw ids, or bool [n]: the items that queries may get; all if left out.
+                int16 or int32 [Q, f], codes of +1 and -1 or real values. A single query has no
+                first axis.
+            k: number of results per query, k >= 1; it may exceed n.
+            exclude: the items that each query must not get: Q iterables of raw ids, in any order,
+                repeats allowed; or a CSR matrix [Q, n] over rows (scipy.sparse, of which stored
+                entries other than 0 count, or hashgcn.data.Interactions). For a single query: an
+                iterable of raw ids, or a matrix [1, n].
+            allow: raw ids, or bool [n]: the only items that queries may get.
             deny: raw ids, or bool [n]: items that no query may get.
-            radius: results are at most at this distance, r >= 0; still at most k of them.
-            ignore_unknown: pass over ids in exclude, allow and deny that the index lacks, which
-                other threads may just have removed. Rows and bool [n] do not suit an index that
-                changes meanwhile: take a snapshot first.
-            popularity: p in [-1, 1], the weight of popularity relative to training: the last g bits
-                of every query are replaced by popularity_query_bits(g, p). Only 1 where g = 0.
-            num_threads: queries are split among this many; 0 for one for each processor.
+            radius: r >= 0, the largest distance of a result; there are still at most k of them.
+            ignore_unknown: skip ids in exclude, allow and deny that the index lacks, for instance
+                because another thread has just removed them. Matrices and masks refer to rows: take
+                a snapshot of an index that changes meanwhile.
+            popularity_weight: p in [-1, 1], the weight of popularity relative to training: the last
+                g bits of every query are replaced by popularity_query_bits(g, p). None weighs
+                popularity as in training, like 1. Codes without popularity bits have no other
+                weight.
+            as_rows: give rows in place of raw ids.
+            num_threads: number of threads that queries are divided among; 0 uses one per processor.
 
         Returns:
-            distances int32 [Q, k] and raw ids int64 or str [Q, k]; [k] for one query. Where fewer
-            than k candidates are left: distance 2^31 - 1, id -1 or "".
+            Neighbours of raw ids (int64 or str) and int32 distances [Q, k], in rising order of
+            (distance, row); [k] for a single query. Where fewer than k candidates are left, the
+            rest has id -1 or "" and distance 2^31 - 1.
 
         Raises:
             ValueError: queries of another shape or dtype, or packed for another length; ids that
                 the index lacks; an argument out of range.
 
-        Deterministic, for any batch and number of threads. Cost: Q n popcounts of f bits, and a
-        look-up of every raw id. Peak extra memory: hamming_topk's, the results once more to turn
-        rows into ids, and n bytes for each of allow and deny.
+        Examples:
+            >>> import numpy as np
+            >>> from hashgcn.retrieval import HammingIndex
+            >>> codes = np.array([[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, -1, -1]], np.int8)
+            >>> index = HammingIndex.build(codes, ids=[10, 20, 30])
+            >>> found = index.search(codes[:2], k=3, exclude=[[10, 30], []], radius=2)
+            >>> found.ids.tolist(), found.counts.tolist()
+            ([[20, -1, -1], [20, 10, -1]], [1, 2])
+
+        Note:
+            Deterministic for any batch and number of threads. Cost: Q n counts of f bits, and the
+            look-up of every raw id. Peak extra memory: that of hamming_topk, the results once more
+            to turn rows into ids, and n bytes for each of allow and deny.
         """
-        table = self._table
-        distances, rows = self._search_rows(
-            table,
-            queries,
+        index, queries = self.snapshot(), np.asarray(queries)
+        if radius is not None and radius < 0:
+            raise ValueError(f"radius: expected a number >= 0, got {radius}")
+        single = queries.ndim == 1
+        if single:
+            queries = queries[None]
+            if exclude is not None and not is_matrix(exclude):
+                exclude = [exclude]
+        words = index._query_words(queries, popularity_weight, num_threads)
+        exclude_ptr = exclude_ids = None
+        if exclude is not None:
+            find = partial(index.rows, ignore_unknown=ignore_unknown, argument="exclude")
+            exclude_ptr, exclude_ids = listed_rows(
+                "exclude", exclude, len(index), find, num_lists=len(words)
+            )
+        mask = None if allow is None else index._mask("allow", allow, ignore_unknown)
+        if deny is not None:
+            kept = ~index._mask("deny", deny, ignore_unknown)
+            mask = kept if mask is None else mask & kept
+        rows, distances = hamming_topk(
+            words,
+            index.codes,
             k,
-            exclude=exclude,
-            allow=allow,
-            deny=deny,
-            radius=radius,
-            ignore_unknown=ignore_unknown,
-            popularity=popularity,
+            code_length=index.code_length,
+            exclude_ptr=exclude_ptr,
+            exclude_ids=exclude_ids,
+            allow=mask,
             num_threads=num_threads,
         )
-        return distances, table.ids_of(rows)
+        if radius is not None:
+            far = distances > radius
+            rows[far], distances[far] = -1, MISSING_DISTANCE
+        ids = rows if as_rows else index._table.ids_of(rows)
+        return Neighbours(ids[0], distances[0]) if single else Neighbours(ids, distances)
 
-    def rows(self, raw_ids: ArrayLike) -> np.ndarray:
-        """Rows of raw ids, in their order.
+    def rows(
+        self,
+        raw_ids: ArrayLike | Iterable,
+        *,
+        ignore_unknown: bool = False,
+        argument: str = "raw_ids",
+    ) -> np.ndarray:
+        """Finds the rows of raw ids, in their order.
 
         Args:
-            raw_ids: int or str [m], as the index's ids.
+            raw_ids: int or str [m], as the ids of the index.
+            ignore_unknown: give row -1 for an id that the index lacks, in place of an error.
+            argument: what errors call the ids.
 
         Returns:
             int64 [m].
@@ -221,12 +294,13 @@ class HammingIndex:
         Raises:
             ValueError: an id that the index lacks; the message names the first.
 
-        Cost: O(m log n).
+        Note:
+            Cost: O(m log n).
         """
-        return self._table.find("raw_ids", raw_ids)
+        return self._table.find(argument, raw_ids, unknown=ignore_unknown)
 
     def ids_of(self, rows: np.ndarray) -> np.ndarray:
-        """Raw ids of rows, the inverse of `rows`.
+        """Gives the raw ids of rows: the inverse of `rows`.
 
         Args:
             rows: int64 of any shape, in [-1, n); -1 is no item.
@@ -244,29 +318,30 @@ class HammingIndex:
         return table.ids_of(rows)
 
     def add(self, codes: np.ndarray, ids: ArrayLike | None = None) -> None:
-        """Puts items after the last row.
+        """Adds items after the last row.
 
         Args:
-            codes: [m, ...], packed or not as the queries of search; popularity bits included.
-            ids: int or str [m], unique and new; may be left out as long as the index was made
-                without ids and nothing was removed, the items then being n .. n + m - 1.
+            codes: m codes, packed or not, as the queries of search; popularity bits included.
+            ids: int or str [m], unique and new. They may be left out as long as the index has no
+                ids and nothing was removed; the items then have ids n .. n + m - 1.
 
         Raises:
-            ValueError: codes of another shape or dtype, ids that are missing, repeated or known.
+            ValueError: codes of another shape or dtype; ids that are missing, repeated or known.
                 The index is then unchanged.
 
-        Cost of each change: a copy of codes and ids, O(n), while searches go on in the old ones,
-        and O(m log m) for the items changed: make few changes of many items. An index that was
-        mapped from a file is in memory afterwards.
+        Note:
+            Cost of any change: a copy of codes and ids, O(n), while searches continue in the old
+            ones, and O(m log m) for the changed items. Prefer few changes of many items. An index
+            that was mapped from a file is in memory afterwards.
         """
-        words = self._words_of(codes)
+        words = self._item_words(codes)
         self._change(lambda table: table.added(words, ids))
 
-    def remove(self, ids: ArrayLike) -> None:
-        """Takes items out; rows below them move up, so that the order among the others stays.
+    def remove(self, ids: ArrayLike | Iterable) -> None:
+        """Removes items; the rows below them move up, so that the order of the others stays.
 
-        Every other item keeps its raw id, also where ids were left out: they are stored from now
-        on, and `add` needs them.
+        Every other item keeps its raw id. An index without ids stores them from now on, and `add`
+        then needs ids.
 
         Args:
             ids: int or str [m], repeats allowed.
@@ -274,34 +349,36 @@ class HammingIndex:
         Raises:
             ValueError: an id that the index lacks; the index is then unchanged.
 
-        Cost: as of add.
+        Note:
+            Cost: see add.
         """
         self._change(lambda table: table.without(table.find("ids", ids)))
 
-    def replace(self, ids: ArrayLike, codes: np.ndarray) -> None:
+    def replace(self, ids: ArrayLike | Iterable, codes: np.ndarray) -> None:
         """Gives items other codes; their rows stay.
 
         Args:
             ids: int or str [m], unique.
-            codes: [m, ...], as of add.
+            codes: m codes, packed or not, as the queries of search.
 
         Raises:
-            ValueError: an id that the index lacks or that comes twice, codes that do not fit; the
-                index is then unchanged.
+            ValueError: an id that the index lacks or that occurs twice, or codes that do not fit;
+                the index is then unchanged.
 
-        Cost: as of add.
+        Note:
+            Cost: see add.
         """
-        words = self._words_of(codes)
+        words = self._item_words(codes)
 
         def change(table: CodeTable) -> CodeTable:
             rows = table.find("ids", ids)
             if len(rows) != len(words):
-                raise ValueError(f"expected ids for {len(words)} codes, got {len(rows)}")
+                raise ValueError(f"ids: expected {len(words)}, one per code, got {len(rows)}")
             sorted_rows = np.sort(rows)
             repeated = sorted_rows[1:][sorted_rows[1:] == sorted_rows[:-1]]
             if len(repeated):
                 first = table.ids_of(repeated)[0].item()
-                raise ValueError(f"expected unique ids, got {first!r} twice")
+                raise ValueError(f"ids: expected unique ids, got {first!r} twice")
             return table.replaced(rows, words)
 
         self._change(change)
@@ -310,41 +387,41 @@ class HammingIndex:
         """Writes the index to a file, atomically: after a failure the old file is untouched.
 
         Args:
-            path: the file to create or replace; its folder exists.
+            path: the file to create or replace; its folder must exist.
 
         Raises:
-            FileNotFoundError: no such folder.
-            OSError: what the system says, as on a full disk, with the path.
+            FileNotFoundError: the folder does not exist.
+            OSError: the system's error, for instance on a full disk, with the path.
 
-        Equal indexes give equal bytes. Two that save to one path at a time: the last to end wins,
-        and a reader gets the whole of one of them. Peak extra memory: the ids' UTF-8, each as long
-        as the longest.
+        Note:
+            Equal indexes give equal bytes. If two processes save to the same path at the same time,
+            the last one to finish wins, and readers get the whole of one of them. Peak extra
+            memory: the UTF-8 of string ids, each as long as the longest.
         """
-        table = self._table
         metadata = {
             "format": _FORMAT,
             "code_length": str(self.code_length),
             "popularity_bits": str(self.popularity_bits),
         }
-        save_arrays(path, table.arrays(), metadata, version=_VERSION)
+        save_arrays(path, self._table.arrays(), metadata, version=_VERSION)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> HammingIndex:
-        """The index in a file that save wrote; nothing in it is executed.
+        """Reads an index that `save` wrote; nothing in the file is executed.
 
         Args:
             path: the file.
-            mmap: leave the content in the file, which is read where searches touch it; pages
-                are shared between processes. Others may save to the path meanwhile, but not write
-                to the file in place. Damage within codes or ids shows only where it is met.
+            mmap: leave the content in the file, and read it where searches touch it; processes
+                share the pages. Meanwhile the file may be replaced, as `save` does, but not written
+                to in place. Damage within codes or ids shows only where it is met.
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: a damaged or foreign file, or one of a newer version; the message names it.
+            ValueError: a damaged or foreign file, or one of another version; the message names it.
 
-        Cost: one read of the file. Mapped: that of its header, whatever n is; a result's or a
-        filter's string id is then decoded each time. Ids in a file of version 1, which has no order
-        of them, are read and sorted.
+        Note:
+            Cost: one read of the file. Mapped: a read of its header, whatever n is; string ids of
+            results and filters are then decoded in every search.
         """
         arrays, metadata = load_arrays(path, _FORMAT, version=_VERSION, map_file=mmap)
         try:
@@ -362,129 +439,65 @@ class HammingIndex:
         with self._changing:
             self._table = change(self._table)
 
-    def _search_rows(
-        self,
-        table: CodeTable,
-        queries: np.ndarray,
-        k: int,
-        *,
-        exclude: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray] | None = None,
-        allow: ArrayLike | None = None,
-        deny: ArrayLike | None = None,
-        radius: int | None = None,
-        ignore_unknown: bool = False,
-        popularity: float = 1.0,
-        num_threads: int = 0,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """search, in a table, with rows in place of raw ids."""
-        queries = np.asarray(queries)
-        if radius is not None and radius < 0:
-            raise ValueError(f"expected radius >= 0, got {radius}")
-        one = queries.ndim == 1
-        if one:
-            queries = queries[None]
-            if exclude is not None:
-                exclude = [cast(ArrayLike, exclude)]  # ids of one query, and no lists of them
-        words = self._query_words(queries, popularity, num_threads)
-        exclude_ptr, exclude_ids = _exclusions(table, exclude, len(words), ignore_unknown)
-        mask = None if allow is None else _mask(table, "allow", allow, ignore_unknown)
-        if deny is not None:
-            denied = _mask(table, "deny", deny, ignore_unknown)
-            mask = ~denied if mask is None else mask & ~denied
-        distances, rows = hamming_topk(
-            words,
-            table.words,
-            k,
-            code_length=self.code_length,
-            exclude_ptr=exclude_ptr,
-            exclude_ids=exclude_ids,
-            allow=mask,
-            num_threads=num_threads,
-        )
-        if radius is not None:
-            far = distances > radius
-            distances[far], rows[far] = _FAR, -1
-        return (distances[0], rows[0]) if one else (distances, rows)
-
-    def _words_of(self, codes: np.ndarray) -> np.ndarray:
-        """Codes of items, packed or not, as words."""
-        codes = np.asarray(codes)
-        if codes.dtype in (np.int64, np.uint64):
-            return _item_words(codes, self.code_length)
-        if codes.ndim != 2 or codes.shape[1] != self.code_length:
-            raise ValueError(
-                f"expected codes of shape [*, {self.code_length}] (or packed, int64), "
-                f"got {codes.dtype} {list(codes.shape)}"
-            )
-        return pack(codes)
-
-    def _query_words(self, queries: np.ndarray, popularity: float, num_threads: int) -> np.ndarray:
-        length, bits = self.code_length, self.popularity_bits
-        if queries.dtype in (np.int64, np.uint64):
-            words = _packed_words("queries", queries, length)
-        elif queries.ndim == 2 and queries.shape[1] == length:
-            words = pack(queries, num_threads=num_threads)
-        else:
-            raise ValueError(
-                f"expected queries of shape [*, {length}] (or packed, int64), "
-                f"got {queries.dtype} {list(queries.shape)}"
-            )
-        if bits == 0:
-            if popularity != 1:
+    def _mask(self, argument: str, items: ArrayLike | Iterable, ignore_unknown: bool) -> np.ndarray:
+        """bool [n], True for the items given as raw ids or as such a mask."""
+        array = np.asarray(items)
+        if array.dtype == bool:
+            if array.shape != (len(self),):
                 raise ValueError(
-                    f"expected popularity 1 for an index without popularity bits, got {popularity}"
+                    f"{argument}: expected raw ids or bool [{len(self)}], "
+                    f"got bool {list(array.shape)}"
+                )
+            return array
+        rows = self.rows(items, ignore_unknown=ignore_unknown, argument=argument)
+        mask = np.zeros(len(self), dtype=bool)
+        mask[rows[rows >= 0]] = True
+        return mask
+
+    def _item_words(self, codes: np.ndarray) -> np.ndarray:
+        return _item_words(_words("codes", codes, self.code_length, 0), self.code_length)
+
+    def _query_words(
+        self, queries: np.ndarray, popularity_weight: float | None, num_threads: int
+    ) -> np.ndarray:
+        length, bits = self.code_length, self.popularity_bits
+        words = _words("queries", queries, length, num_threads)
+        if bits == 0:
+            if popularity_weight not in (None, 1):
+                raise ValueError(
+                    "popularity_weight: expected None for codes without popularity bits, "
+                    f"got {popularity_weight}"
                 )
             return words
+        weight = 1 if popularity_weight is None else popularity_weight
         replaced = np.full((2, length), -1, dtype=np.float32)
         replaced[0, length - bits :] = 1
-        replaced[1, length - bits :] = popularity_query_bits(bits, popularity)
+        replaced[1, length - bits :] = popularity_query_bits(bits, weight)
         mask, values = pack(replaced, num_threads=1)
         return (words & ~mask) | values
 
 
-def _exclusions(
-    table: CodeTable,
-    exclude: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray] | None,
-    num_queries: int,
-    ignore_unknown: bool,
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    if exclude is None:
-        return None, None
-    if isinstance(exclude, tuple):
-        if len(exclude) != 2:
-            raise ValueError(f"expected exclude as (ptr, rows), got {len(exclude)} entries")
-        ptr, rows = exclude
-        return np.asarray(ptr), np.asarray(rows)
-    if len(exclude) != num_queries:
-        raise ValueError(
-            f"expected exclude with a list for each of {num_queries} queries, got {len(exclude)}"
-        )
-    found = [table.find("exclude", one, unknown=ignore_unknown) for one in exclude]
-    lists = [np.zeros(0, dtype=np.int64), *(one[one >= 0] for one in found)]
-    return np.cumsum([len(one) for one in lists]), np.concatenate(lists)
-
-
-def _mask(table: CodeTable, argument: str, items: ArrayLike, ignore_unknown: bool) -> np.ndarray:
-    """bool [n], True for the items given."""
-    array = np.asarray(items)
-    if array.dtype == bool:
-        if array.shape != (len(table),):
-            raise ValueError(
-                f"expected {argument} of shape [{len(table)}], got {list(array.shape)}"
-            )
-        return array
-    rows = table.find(argument, items, unknown=ignore_unknown)
-    mask = np.zeros(len(table), dtype=bool)
-    mask[rows[rows >= 0]] = True
-    return mask
-
-
 def _checked_length(code_length: int, popularity_bits: int) -> int:
     if code_length < 1:
-        raise ValueError(f"expected code_length >= 1, got {code_length}")
+        raise ValueError(f"code_length: expected a number >= 1, got {code_length}")
     if not 0 <= popularity_bits <= code_length:
-        raise ValueError(f"expected popularity_bits in [0, {code_length}], got {popularity_bits}")
+        raise ValueError(
+            f"popularity_bits: expected a number in [0, {code_length}], got {popularity_bits}"
+        )
     return code_length
+
+
+def _words(argument: str, codes: np.ndarray, code_length: int, num_threads: int) -> np.ndarray:
+    """Codes, packed or not, as int64 words."""
+    codes = np.asarray(codes)
+    if codes.dtype in (np.int64, np.uint64):
+        return _packed_words(argument, codes, code_length)
+    if codes.ndim != 2 or codes.shape[1] != code_length:
+        raise ValueError(
+            f"{argument}: expected codes [*, {code_length}] (or packed, int64), "
+            f"got {codes.dtype} {list(codes.shape)}"
+        )
+    return packed(argument, codes, num_threads)
 
 
 def _item_words(codes: np.ndarray, code_length: int) -> np.ndarray:
@@ -493,8 +506,7 @@ def _item_words(codes: np.ndarray, code_length: int) -> np.ndarray:
     used = code_length % 64
     if used and (words[:, -1].view(np.uint64) >> np.uint64(used)).any():
         raise ValueError(
-            f"expected codes with zero bits past code_length {code_length}, "
-            "got bits of a longer code"
+            f"codes: expected zero bits past code_length {code_length}, got bits of a longer code"
         )
     return words
 
@@ -505,7 +517,7 @@ def _packed_words(argument: str, words: np.ndarray, code_length: int) -> np.ndar
     width = (code_length + 63) // 64
     if words.dtype not in (np.int64, np.uint64) or words.ndim != 2 or words.shape[1] != width:
         raise ValueError(
-            f"expected {argument} as packed int64 words [*, {width}] "
-            f"(codes of {code_length} bits), got {words.dtype} {list(words.shape)}"
+            f"{argument}: expected packed int64 words [*, {width}] (codes of {code_length} bits), "
+            f"got {words.dtype} {list(words.shape)}"
         )
     return words.view(np.int64)

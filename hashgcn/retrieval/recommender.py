@@ -1,11 +1,12 @@
-"""Recommendations from trained codes, and their file; works in a process that has no torch."""
+"""Recommendations from trained codes, and their file; it works in a process without torch."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,183 +14,202 @@ from numpy.typing import ArrayLike
 from hashgcn.data.ids import look_up
 from hashgcn.data.interactions import Interactions
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays, stated_number
-from hashgcn.retrieval.codes import LARGEST_SCALE, pack, unpack, weighted_topk
+from hashgcn.retrieval.codes import pack, unpack
 from hashgcn.retrieval.index import HammingIndex
+from hashgcn.retrieval.lists import is_matrix, listed_rows
+from hashgcn.retrieval.results import MISSING_DISTANCE, Recommendations, lowest_score
+
+if TYPE_CHECKING:
+    from hashgcn.retrieval.lists import ItemLists
 
 _FORMAT = "hashgcn.recommender"
-# Pairs that are folded in at a time.
-_PAIRS = 1 << 16
+_ARRAYS = ("user_codes", "item_codes", "seen.ptr", "seen.ids")
+_OWN_METADATA = ("code_length", "format", "popularity_bits", "version")
+_PAIRS = 1 << 16  # pairs of a user and an item that are folded in at a time
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Recommender:
-    """The codes of users and items, with raw ids and the items each user has seen.
+    """The codes of users and items, with raw ids and the items that each user has seen.
+
+    A recommender can be copied and pickled, and used by any number of threads.
 
     Attributes:
         user_codes: int64 [m, ceil(f / 64)], packed.
         user_ids: int64 or str [m].
-        index: the items' codes and raw ids.
-        seen: the items of every user that recommendations leave out.
-        scales: float32 [m, S] and [n, S] where codes are S segments that are weighted (see
-            retrieval.codes.weighted_topk); the index alone does without them.
+        index: the codes and raw ids of the items.
+        seen: the items that recommendations leave out, by user: those of train.
+
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.data import Interactions
+        >>> from hashgcn.retrieval import HammingIndex, Recommender, pack
+        >>> users = pack(np.array([[1, 1, 1], [-1, -1, -1]], np.int8))
+        >>> items = np.array([[1, 1, -1], [1, 1, 1], [-1, -1, 1]], np.int8)
+        >>> index = HammingIndex.build(items, ids=["apple", "pear", "rake"])
+        >>> seen = Interactions.from_pairs([0, 1], [1, 2], 2, 3)
+        >>> recommender = Recommender(users, np.array([7, 8]), index, seen)
+        >>> recommender
+        Recommender(2 users, 3 items, codes of 3 bits)
+        >>> ids, scores = recommender.recommend([8, 7], k=2)
+        >>> ids.tolist(), scores.tolist()
+        ([['apple', 'pear'], ['apple', 'rake']], [[-1, -3], [1, -1]])
+        >>> new_user = recommender.fold_in([["pear"]])
+        >>> recommender.search(new_user, k=1, exclude=[["pear"]]).ids.tolist()
+        [['apple']]
     """
 
     user_codes: np.ndarray
     user_ids: np.ndarray
     index: HammingIndex
     seen: Interactions
-    scales: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Recommender({len(self.user_codes):,} users, {len(self.index):,} items, "
+            f"codes of {self.index.code_length} bits)"
+        )
 
     def recommend(
         self,
-        users: ArrayLike,
+        users: ArrayLike | Iterable,
         k: int = 10,
         *,
-        filter_already_liked_items: bool = True,
-        popularity: float = 1.0,
+        exclude_seen: bool = True,
+        popularity_weight: float | None = None,
         num_threads: int = 0,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The k best items of each user.
+    ) -> Recommendations:
+        """Finds the k best items of each user.
 
         Args:
             users: raw ids [Q].
-            k: number of items, k >= 1.
-            filter_already_liked_items: leave out the items a user has in train.
-            popularity: weight of popularity relative to training, in [-1, 1]; only 1 for codes
-                without popularity bits.
-            num_threads: 0 for one for each processor.
+            k: number of items per user, k >= 1.
+            exclude_seen: leave out the items that the user has in train.
+            popularity_weight: p in [-1, 1], the weight of popularity relative to training; None
+                weighs it as in training. Codes without popularity bits have no other weight.
+            num_threads: number of threads; 0 uses one per processor.
 
         Returns:
-            ids: raw item ids [Q, k], best first, and scores: int32 [Q, k], `<b_u, d_i>`. Where a
-            user has fewer than k items left: id -1 or "", score -f - 1. With scales: float32
-            scores, -inf where there are fewer.
+            Recommendations of raw ids [Q, k] and int32 scores `<b_u, d_i>`, best first. Where a
+            user has fewer than k items left, the rest has id -1 or "" and score -2^31.
 
         Raises:
-            ValueError: an unknown user, k < 1, popularity out of range.
+            ValueError: an unknown user, k < 1, or a weight out of range.
 
-        Deterministic. Cost: Q n popcounts of f bits.
+        Note:
+            Deterministic. Cost: Q n counts of f bits.
         """
         rows = self.user_rows(users)
+        seen = Interactions(*self.seen.rows(rows), self.seen.num_items) if exclude_seen else None
         return self.search(
             self.user_codes[rows],
             k,
-            scales=None if self.scales is None else self.scales[0][rows],
-            exclude=self.seen.rows(rows) if filter_already_liked_items else None,
-            popularity=popularity,
+            exclude=seen,
+            popularity_weight=popularity_weight,
             num_threads=num_threads,
         )
 
     def search(
         self,
-        codes: np.ndarray,
+        queries: np.ndarray,
         k: int = 10,
         *,
-        scales: np.ndarray | None = None,
-        exclude: tuple[np.ndarray, np.ndarray] | None = None,
-        allow: np.ndarray | None = None,
-        popularity: float = 1.0,
+        exclude: ItemLists | None = None,
+        allow: ArrayLike | Iterable | None = None,
+        deny: ArrayLike | Iterable | None = None,
+        ignore_unknown: bool = False,
+        popularity_weight: float | None = None,
         num_threads: int = 0,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The k best items of each code; recommend is this with the codes of known users.
+    ) -> Recommendations:
+        """Finds the k best items of each query; `recommend` searches with the users' codes.
 
         Args:
-            codes: int64 [Q, ceil(f / 64)], packed, e.g. of fold_in.
-            k, popularity, num_threads: as in recommend.
-            scales: float32 [Q, S], where codes are weighted segments.
-            exclude: (ptr, rows), int64 [Q + 1] and item rows; allow: bool [n]; as in
-                HammingIndex.search.
+            queries: as in HammingIndex.search, for instance the codes that `fold_in` gives.
+            k: number of items per query, k >= 1.
+            exclude: the items that each query must not get, as in HammingIndex.search.
+            allow: the only items that queries may get, as in HammingIndex.search.
+            deny: items that no query may get, as in HammingIndex.search.
+            ignore_unknown: skip ids in exclude, allow and deny that the index lacks.
+            popularity_weight: as in recommend.
+            num_threads: number of threads; 0 uses one per processor.
 
         Returns:
-            ids and scores, as recommend.
+            Recommendations [Q, k], as those of recommend; [k] for a single query.
 
         Raises:
-            ValueError: as HammingIndex.search; scales where codes have none, or the reverse.
+            ValueError: see HammingIndex.search.
 
-        Deterministic. Cost: Q n popcounts of f bits.
+        Note:
+            Deterministic. Cost: Q n counts of f bits.
         """
-        if (scales is None) != (self.scales is None):
-            has = "none" if self.scales is None else f"float32 [Q, {self.scales[1].shape[1]}]"
-            got = "none" if scales is None else f"{scales.dtype} {list(scales.shape)}"
-            raise ValueError(f"scales: expected {has}, got {got}")
-        length = self.index.code_length
-        if scales is None or self.scales is None:
-            distances, ids = self.index.search(
-                codes,
-                k,
-                exclude=exclude,
-                allow=allow,
-                popularity=popularity,
-                num_threads=num_threads,
-            )
-            scores = length - 2 * np.minimum(distances, length + 1).astype(np.int64)
-            return ids, np.maximum(scores, -length - 1).astype(np.int32)
-        if popularity != 1:
-            raise ValueError(f"popularity: expected 1 for weighted codes, got {popularity}")
-        exclude_ptr, exclude_ids = (None, None) if exclude is None else exclude
-        scores, found = weighted_topk(
-            codes,
-            self.index.codes,
-            scales,
-            self.scales[1],
+        ids, distances = self.index.search(
+            queries,
             k,
-            code_length=length,
-            exclude_ptr=exclude_ptr,
-            exclude_ids=exclude_ids,
+            exclude=exclude,
             allow=allow,
+            deny=deny,
+            ignore_unknown=ignore_unknown,
+            popularity_weight=popularity_weight,
+            num_threads=num_threads,
         )
-        return self.index.ids_of(found), scores
+        scores = self.index.code_length - 2 * distances.astype(np.int64)
+        scores[distances == MISSING_DISTANCE] = lowest_score(np.dtype(np.int32))
+        return Recommendations(ids, scores.astype(np.int32))
 
     def fold_in(
         self,
-        items: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray],
+        items: ItemLists,
         *,
         recent_fraction: float = 0.0,
         ignore_unknown: bool = False,
         num_threads: int = 0,
     ) -> np.ndarray:
-        """Codes of users that were not trained, from the items they like.
+        """Makes codes of new users from the items that they like.
 
-        sign of sum over a user's items i of w_i d_i, w_i = 1 / sqrt(users of i in train): a layer
-        of LightGCN with codes in place of embeddings. Of S items the r recent ones have weight
-        w_i (1 + sqrt(S / r)), as recent items have in training. Popularity bits are +1, as every
-        user's.
+        The code is the sign of the sum of w_i d_i over the user's items i, where w_i is
+        1 / sqrt(number of users of i in train): a layer of LightGCN with codes in place of
+        embeddings. Of S items the r recent ones have weight w_i (1 + sqrt(S / r)), like recent
+        items in training. Popularity bits are +1, as those of every user.
 
         Args:
-            items: a list of raw ids for each user, repeats count once; or a tuple (ptr, rows) of
-                int64 [Q + 1] and item rows, user q's being rows[ptr[q]:ptr[q + 1]].
-            recent_fraction: in [0, 1); where it is not 0, a user's items are in order of time, and
-                the last of them, at least one, are recent: 0.1 where the model was trained on data
+            items: the items of each user: iterables of raw ids, repeats count once; or a CSR matrix
+                [Q, n] over rows (scipy.sparse, of which stored entries other than 0 count, or
+                hashgcn.data.Interactions).
+            recent_fraction: in [0, 1). If it is not 0, each user's items are in order of time, and
+                this fraction of them, at least one, is recent: 0.1 if the model was trained on data
                 in order of time. With 0 the order makes no difference.
-            ignore_unknown: pass over raw ids that the index lacks, e.g. of items that are newer.
-            num_threads: 0 for one for each processor.
+            ignore_unknown: skip raw ids that the index lacks, for instance of newer items.
+            num_threads: number of threads; 0 uses one per processor.
 
         Returns:
-            int64 [Q, ceil(f / 64)], packed; for search, or index.search.
+            int64 [Q, ceil(f / 64)], packed, for `search` or `index.search`.
 
         Raises:
-            ValueError: ids that the index lacks (unless ignored), rows or recent_fraction out of
-                range, a user without an item that someone has in train.
-            NotImplementedError: codes of weighted segments.
+            ValueError: an id that the index lacks (unless ignored), recent_fraction out of range or
+                with items whose order is unknown, or a user without any item of train.
 
-        Deterministic; a user's code does not depend on the others. Cost O(pairs f). Memory:
-        2^16 f float64, or those of the user with most items.
+        Note:
+            Deterministic; a user's code does not depend on the other users. Cost: O(pairs f).
+            Memory: 2^16 f float64, or f float64 per item of the user with most items.
         """
-        if self.scales is not None:
-            raise NotImplementedError("fold_in: codes of weighted segments need their scales too")
         if not 0 <= recent_fraction < 1:
             raise ValueError(f"recent_fraction: expected a number in [0, 1), got {recent_fraction}")
         liked = self._liked(items, ignore_unknown)
         without = np.flatnonzero(liked.degrees() == 0)
         if len(without):
             raise ValueError(
-                "items: expected at least one item that someone has in train for every user, "
+                f"items: expected at least one item of train for every user, "
                 f"got none for user {without[0]}"
             )
         weights = self._item_weights[liked.ids]
         if recent_fraction:
-            time = liked.time()
-            assert time is not None  # _liked keeps the order
-            recent = time > 1 - recent_fraction
+            recency = liked.recency()
+            if recency is None:
+                raise ValueError(
+                    f"recent_fraction: expected 0 for items without an order in time, "
+                    f"got {recent_fraction}"
+                )
+            recent = recency > 1 - recent_fraction
             counts = np.bincount(liked.users()[recent], minlength=liked.num_users)
             ratio = np.sqrt(liked.degrees() / np.maximum(counts, 1))[liked.users()]
             weights = weights * np.where(recent, 1 + ratio, 1)
@@ -209,73 +229,94 @@ class Recommender:
             start = end
         return words
 
-    def _liked(
-        self, items: Sequence[ArrayLike] | tuple[np.ndarray, np.ndarray], ignore_unknown: bool
-    ) -> Interactions:
-        """Items to fold in, in the order given, but for those that are nobody's in train."""
-        if isinstance(items, tuple):
-            ptr, rows = (np.asarray(part) for part in items)
-            lengths = np.diff(ptr)
-            if (
-                ptr.ndim != 1
-                or not len(ptr)
-                or ptr[0]
-                or ptr[-1] != len(rows)
-                or (lengths < 0).any()
-            ):
-                raise ValueError(
-                    f"items: expected ptr to rise from 0 to {len(rows)}, the length of rows, "
-                    f"got {ptr}"
-                )
+    def _liked(self, items: ItemLists, ignore_unknown: bool) -> Interactions:
+        """The items to fold in, without those that nobody has in train."""
+        find = partial(self.index.rows, ignore_unknown=ignore_unknown, argument="items")
+        ptr, rows = listed_rows("items", items, len(self.index), find)
+        if isinstance(items, Interactions):
+            liked = items
         else:
-            table = self.index._table
-            found = [table.find("items", one, unknown=ignore_unknown) for one in items]
-            found = [rows[rows >= 0] for rows in found]
-            lengths = np.array([len(one) for one in found], dtype=np.int64)
-            rows = np.concatenate([np.zeros(0, np.int64), *found])
-        users = np.repeat(np.arange(len(lengths)), lengths)
-        shape = (len(lengths), len(self.index))
-        liked = Interactions.from_pairs(users, rows, *shape, in_time=True)
+            users = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
+            shape = (len(ptr) - 1, len(self.index))
+            liked = Interactions.from_pairs(users, rows, *shape, in_time=not is_matrix(items))
         return liked.where(self.trained_items[liked.ids])
 
     @cached_property
     def trained_items(self) -> np.ndarray:
-        """bool [n]: items that some user has in train; codes of others say nothing."""
+        """bool [n], True for items that some user has in train: the codes of others say nothing."""
         return self.seen.popularity() > 0
 
     @cached_property
     def _item_weights(self) -> np.ndarray:
         return 1 / np.sqrt(np.maximum(self.seen.popularity(), 1))
 
-    def user_rows(self, users: ArrayLike) -> np.ndarray:
-        """Rows of raw user ids; ValueError names the first unknown one."""
+    def user_rows(self, users: ArrayLike | Iterable) -> np.ndarray:
+        """Finds the rows of raw user ids, int64 [Q]; a ValueError names the first unknown one."""
         return look_up("users", self.user_ids, self._user_order, users, "users seen in training")
 
     @cached_property
     def _user_order(self) -> np.ndarray:
         return np.argsort(self.user_ids)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one safetensors file, atomically."""
-        arrays, metadata = self.encode()
-        save_arrays(path, arrays, {"format": _FORMAT, **metadata})
+    def save(self, path: str | os.PathLike[str], *, metadata: dict[str, str] | None = None) -> None:
+        """Writes everything to one safetensors file, atomically.
+
+        Args:
+            path: the file to create or replace; its folder must exist.
+            metadata: more text to keep in the file, by name; `load` ignores it, and
+                `load_with_metadata` gives it back.
+
+        Raises:
+            ValueError: metadata with a name that the file uses itself, or that is not text.
+            FileNotFoundError: the folder does not exist.
+            OSError: the system's error, with the path.
+        """
+        arrays, own = self.encode()
+        own["format"], metadata = _FORMAT, metadata or {}
+        taken = sorted(set(metadata) & set(_OWN_METADATA))
+        if taken:
+            raise ValueError(f"metadata: expected names that the file does not use, got {taken[0]}")
+        save_arrays(path, arrays, {**metadata, **own})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recommender:
-        """Read what save wrote; ValueError names a file that is damaged or something else."""
+        """Reads what `save` wrote; nothing in the file is executed.
+
+        Args:
+            path: the file.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a damaged or foreign file; the message names it.
+        """
+        return cls.load_with_metadata(path)[0]
+
+    @classmethod
+    def load_with_metadata(cls, path: str | os.PathLike[str]) -> tuple[Recommender, dict[str, str]]:
+        """Reads a recommender, and the metadata that `save` was given.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The recommender; the metadata, {} if none was given.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: a damaged or foreign file; the message names it.
+        """
         arrays, metadata = load_arrays(path, _FORMAT)
         try:
-            return cls.decode(arrays, metadata)
+            recommender = cls.decode(arrays, metadata)
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"{path}: expected the codes of a trained model, got {error}"
             ) from error
+        return recommender, {k: v for k, v in metadata.items() if k not in _OWN_METADATA}
 
     def encode(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """Arrays and metadata of a file, without its format."""
+        """The arrays and the metadata of a file, without its format."""
         arrays = {"user_codes": self.user_codes, "item_codes": self.index.codes}
-        if self.scales is not None:
-            arrays |= {"user_scale": self.scales[0], "item_scale": self.scales[1]}
         arrays |= {"seen.ptr": self.seen.ptr, "seen.ids": self.seen.ids}
         for name, ids in (("users", self.user_ids), ("items", self.index.ids)):
             arrays |= {f"{name}.{part}": array for part, array in encode_ids(ids).items()}
@@ -286,7 +327,12 @@ class Recommender:
 
     @classmethod
     def decode(cls, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Recommender:
-        """What encode encoded; KeyError or ValueError if it is damaged."""
+        """The inverse of `encode`; a KeyError or a ValueError if the content is damaged."""
+        for name, array in arrays.items():
+            if name in _ARRAYS and array.dtype != np.int64:
+                raise ValueError(f"{name} of dtype {array.dtype}")
+            if name not in _ARRAYS and not name.startswith(("users.", "items.")):
+                raise ValueError(f"an array {name!r}")
         ids = {
             name: decode_ids(
                 {
@@ -305,28 +351,8 @@ class Recommender:
             popularity_bits=stated_number(metadata, "popularity_bits"),
         )
         seen = Interactions(arrays["seen.ptr"], arrays["seen.ids"], len(index))
-        # Users are checked as items are.
+        # An index checks the codes and ids of users as it does those of items.
         users = HammingIndex(arrays["user_codes"], code_length=length, ids=ids["users"])
         if len(users) != seen.num_users:
             raise ValueError(f"{len(users)} codes for {seen.num_users} users")
-        scales = None
-        if "user_scale" in arrays:
-            scales = (arrays["user_scale"], arrays["item_scale"])
-            _check_scales(scales, (len(users), len(index)), length)
-        return cls(users.codes, ids["users"], index, seen, scales)
-
-
-def _check_scales(
-    scales: tuple[np.ndarray, np.ndarray], counts: tuple[int, int], length: int
-) -> None:
-    segments = scales[1].shape[-1] if scales[1].ndim else 0
-    if segments < 1 or length % segments:
-        raise ValueError(f"scales of {segments} segments for codes of {length} bits")
-    for scale, count in zip(scales, counts, strict=True):
-        shape = (count, segments)
-        fits = scale.dtype == np.float32 and scale.shape == shape
-        if not fits or not (np.abs(scale) <= LARGEST_SCALE).all():
-            raise ValueError(
-                f"scales {scale.dtype} {list(scale.shape)}, not finite float32 {list(shape)} "
-                "of at most 2^48"
-            )
+        return cls(users.codes, ids["users"], index, seen)

@@ -1,59 +1,87 @@
-"""A second stage of search: the nearest codes, put into the order of real-valued scores."""
+"""A second stage of search: the nearest codes, in the order of real-valued scores."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hashgcn.retrieval.codes import unpack
 from hashgcn.retrieval.index import HammingIndex
+from hashgcn.retrieval.results import Recommendations
 
-_CHUNK_VALUES = 1 << 22  # of items' vectors gathered at a time
+if TYPE_CHECKING:
+    from hashgcn.retrieval.lists import ItemLists
+
+_CHUNK_VALUES = 1 << 22  # values of item vectors that are gathered at a time
 
 
 def search_reranked(
     index: HammingIndex,
     queries: np.ndarray,
-    k: int = 100,
+    k: int = 10,
     *,
     depth: int | None = None,
     query_vectors: np.ndarray | None = None,
     item_vectors: np.ndarray | None = None,
-    popularity: float = 1.0,
-    **options: Any,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of the `depth` items nearest in Hamming distance, by a real-valued score.
+    exclude: ItemLists | None = None,
+    allow: ArrayLike | Iterable | None = None,
+    deny: ArrayLike | Iterable | None = None,
+    radius: int | None = None,
+    ignore_unknown: bool = False,
+    popularity_weight: float | None = None,
+    num_threads: int = 0,
+) -> Recommendations:
+    """Finds the k best, by a real-valued score, of the `depth` items nearest in Hamming distance.
 
-        asymmetric, without vectors: score(q, i) = <q, d_i>, real query, item's +1 and -1
-        with vectors: score(q, i) = <query_vectors[q], item_vectors[row of i]>
+        without vectors: score(q, i) = <q, d_i>, the real-valued query and the item's +1 and -1
+        with vectors:    score(q, i) = <query_vectors[q], item_vectors[row of i]>
 
     Args:
-        index: what is searched. Changes wait for nothing: the search sees one state of it.
-        queries: as of index.search; real values, float16, float32 or float64 [Q, f], where there
-            are no query_vectors. One query without the first axis.
-        k: number of results, 1 <= k <= depth.
-        depth: number of candidates; 4 k if left out. Depth n ranks all items by the score.
-        query_vectors: float16, float32 or float64 [Q, d] (one query: [d]). They may stand alone,
-            with d = f: the real values where queries are packed.
+        index: the index to search. It may change meanwhile: the search sees one state of it.
+        queries: as in index.search; float16, float32 or float64 [Q, f] unless there are
+            query_vectors. A single query has no first axis.
+        k: number of results per query, 1 <= k <= depth.
+        depth: number of candidates per query; 4 k if left out. With depth n all items are ranked by
+            the score.
+        query_vectors: float16, float32 or float64 [Q, d], or [d] for a single query. Without
+            item_vectors d is f: the real values of packed queries.
         item_vectors: float16, float32 or float64 [n, d], in the order of rows; a memory map is read
-            where it is needed. float16 is half the memory, and its scores are computed in float32.
-        popularity: as of index.search; without item_vectors it also multiplies the last g numbers
-            of a query.
-        options: exclude, allow, deny, radius, ignore_unknown, num_threads of index.search.
+            where it is needed. float16 needs half the memory; its scores are computed in float32.
+        exclude: as in index.search.
+        allow: as in index.search.
+        deny: as in index.search.
+        radius: as in index.search.
+        ignore_unknown: as in index.search.
+        popularity_weight: as in index.search; without item_vectors it also multiplies the last g
+            values of a query.
+        num_threads: as in index.search.
 
     Returns:
-        scores float32 [Q, k] and raw ids int64 or str [Q, k], in falling order of score, equal ones
-        in the order of (distance, row). Where fewer candidates are left: score -inf, id -1 or "".
+        Recommendations of raw ids and float32 scores [Q, k], in falling order of score; [k] for a
+        single query. Items of equal score are in the order of (distance, row). Where fewer
+        candidates are left, the rest has id -1 or "" and score -inf.
 
     Raises:
-        ValueError: as index.search; k > depth; vectors of another shape or dtype, item_vectors
-            without query_vectors, or neither vectors nor real queries; values that are not finite,
-            of items as far as they are candidates.
+        ValueError: see index.search; k > depth; vectors of another shape or dtype, item_vectors
+            without query_vectors, or packed queries without vectors; values that are not finite
+            (those of items only if they are candidates).
 
-    Deterministic, for any batch and number of threads. Cost: that of the search with k = depth, and
-    Q depth d multiply-adds in one thread. Memory: 16 MiB of gathered vectors, or those of one query
-    if that is more.
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.retrieval import HammingIndex, search_reranked
+        >>> index = HammingIndex.build(np.array([[1, 1, 1], [1, 1, -1], [-1, 1, 1]], np.int8))
+        >>> query = np.array([0.5, 2.0, -0.25])
+        >>> ids, scores = search_reranked(index, query, k=2)
+        >>> ids.tolist(), scores.tolist()
+        ([1, 0], [2.75, 2.25])
+
+    Note:
+        Deterministic for any batch and number of threads. Cost: that of the search with k = depth,
+        and Q depth d multiply-adds in one thread. Memory: 16 MiB of gathered vectors, or those of
+        one query if they are more.
     """
     depth = 4 * k if depth is None else depth
     if not 1 <= k <= depth:
@@ -71,7 +99,7 @@ def search_reranked(
             or len(item_vectors) != len(index)
         ):
             raise ValueError(
-                f"item_vectors: expected floats [{len(index)}, d], a row for each item, "
+                f"item_vectors: expected floats [{len(index)}, d], one row per item, "
                 f"got {item_vectors.dtype} {list(item_vectors.shape)}"
             )
         width = item_vectors.shape[1]
@@ -80,34 +108,46 @@ def search_reranked(
             f"query_vectors: expected [{', '.join(map(str, (*queries.shape[:-1], width)))}], "
             f"got {list(own.shape)}"
         )
-    table, bits = index._table, index.popularity_bits
-    _, rows = index._search_rows(table, queries, depth, popularity=popularity, **options)
-    one = queries.ndim == 1
-    if one:
+    rows = index.search(
+        queries,
+        depth,
+        exclude=exclude,
+        allow=allow,
+        deny=deny,
+        radius=radius,
+        ignore_unknown=ignore_unknown,
+        popularity_weight=popularity_weight,
+        as_rows=True,
+        num_threads=num_threads,
+    ).ids
+    single = queries.ndim == 1
+    if single:
         own, rows = own[None], rows[None]
-    if item_vectors is None and bits and popularity != 1:
-        own = np.concatenate([own[:, :-bits], own[:, -bits:] * np.float32(popularity)], axis=1)
+    bits = index.popularity_bits
+    if item_vectors is None and bits and popularity_weight not in (None, 1):
+        weighted = own[:, -bits:] * np.float32(popularity_weight)
+        own = np.concatenate([own[:, :-bits], weighted], axis=1)
     scores = np.empty(rows.shape, np.float32)
     size = max(1, _CHUNK_VALUES // max(depth * width, 1))
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
         found = np.maximum(rows[part], 0)
-        if not len(table):
+        if not len(index):
             vectors = np.zeros((*found.shape, width), np.float32)
         elif item_vectors is None:
-            codes = unpack(table.words[found.ravel()], width, num_threads=1)
+            codes = unpack(index.codes[found.ravel()], width, num_threads=1)
             vectors = codes.reshape(*found.shape, width)
         else:
             vectors = item_vectors[found].astype(np.float32, copy=False)
-        # Not a matrix product: its sums depend on how many queries there are.
+        # Not a matrix product: its sums depend on the number of queries.
         scores[part] = np.einsum("qcd,qd->qc", vectors, own[part])
     if item_vectors is not None and not np.isfinite(scores[rows >= 0]).all():
         raise ValueError("item_vectors: expected finite values, got others")
     scores[rows < 0] = -np.inf
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     scores = np.take_along_axis(scores, best, axis=1)
-    ids = table.ids_of(np.take_along_axis(rows, best, axis=1))
-    return (scores[0], ids[0]) if one else (scores, ids)
+    ids = index.ids_of(np.take_along_axis(rows, best, axis=1))
+    return Recommendations(ids[0], scores[0]) if single else Recommendations(ids, scores)
 
 
 def _vectors(argument: str, queries: np.ndarray, given: np.ndarray | None) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Folders of runs: their files, and what is made of them."""

@@ -6,17 +6,18 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from hashgcn.data import Dataset
+from hashgcn.data import Interactions
 from hashgcn.files import load_arrays, save_arrays
-from hashgcn.runs.folder import Run
+from hashgcn.settings import differences
 
-_FORMAT = "hashgcn.train.checkpoint"
+_FORMAT = "hashgcn.checkpoint"
 
 
 @dataclass
@@ -25,10 +26,10 @@ class Position:
 
     Attributes:
         phase: "selection" (on a part of train), then "refit" (on all of it).
-        epoch, step: the next step to be done.
-        loss: sum of losses over the steps of this epoch so far.
+        epoch, step: the next step to be done, from 0.
+        loss: sum of the losses of this epoch's steps so far.
         history: one entry for each finished epoch of either phase.
-        seconds: spent so far, by phase; evaluation included.
+        seconds: time spent so far, by phase; evaluation is included.
     """
 
     phase: str
@@ -38,11 +39,38 @@ class Position:
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"selection": 0.0, "refit": 0.0})
 
+    def scores(self, metric: str) -> list[float]:
+        """A validation metric after each epoch of the selection."""
+        return [e["validation"][metric] for e in self.history if e["phase"] == "selection"]
 
-def fingerprint(data: Dataset) -> str:
+
+@dataclass(frozen=True)
+class Identity:
+    """What has to be the same when a run is resumed.
+
+    Attributes:
+        method: name of the method.
+        settings: the settings that change results, by name.
+        defaults: their defaults, which count where a checkpoint does not know a setting.
+        data: see fingerprint.
+    """
+
+    method: str
+    settings: dict[str, Any]
+    defaults: dict[str, Any]
+    data: str
+
+    def refusal(self, made: dict[str, Any]) -> list[str]:
+        """What differs in the identity that a checkpoint holds, as texts."""
+        found = [] if made["method"] == self.method else [f"method {made['method']}"]
+        found += differences(made["settings"], self.settings, self.defaults)
+        return found + ([] if made["data"] == self.data else ["other train or test pairs"])
+
+
+def fingerprint(*parts: Interactions) -> str:
     """Hash of the interactions, so that a run is not resumed on other data."""
     digest = hashlib.sha256()
-    for part in (data.train, data.test):
+    for part in parts:
         digest.update(np.ascontiguousarray(part.ptr).tobytes())
         digest.update(np.ascontiguousarray(part.ids).tobytes())
         if part.order is not None:  # decides what is held out and what is recent
@@ -50,59 +78,68 @@ def fingerprint(data: Dataset) -> str:
     return digest.hexdigest()
 
 
-def save(
-    run: Run,
-    position: Position,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    identity: str,
-) -> None:
-    """Write a checkpoint; the one before is kept as the previous one.
+@dataclass(frozen=True)
+class Checkpoints:
+    """The files that hold the state of a run: the latest, and the one before.
 
     Args:
-        identity: text that must be equal when the run is resumed (settings, data).
+        path, previous: the two files.
+        identity: of the run.
     """
-    arrays = {f"network.{name}": value for name, value in network.state_dict().items()}
-    for parameter, state in optimizer.state_dict()["state"].items():
-        arrays |= {f"optimizer.{parameter}.{name}": value for name, value in state.items()}
-    if run.checkpoint.exists():
-        os.replace(run.checkpoint, run.previous_checkpoint)
-    save_arrays(
-        run.checkpoint,
-        {name: value.detach().cpu().numpy() for name, value in arrays.items()},
-        {"format": _FORMAT, "position": json.dumps(asdict(position)), "identity": identity},
-    )
 
+    path: Path
+    previous: Path
+    identity: Identity
 
-def load(run: Run, identity: str) -> tuple[Position, dict[str, torch.Tensor]]:
-    """The latest checkpoint of a run.
-
-    Returns:
-        The position, and the arrays that `restore` takes.
-
-    Raises:
-        FileNotFoundError: the run has no checkpoint.
-        ValueError: the checkpoint is damaged (the message names the previous one, which is left
-            alone), or belongs to other settings or data.
-    """
-    if not run.has_checkpoint():
-        raise FileNotFoundError(f"{run.checkpoint}: no checkpoint to resume from")
-    # Between the two renames of a save there is only the previous one.
-    path = run.checkpoint if run.checkpoint.exists() else run.previous_checkpoint
-    try:
-        arrays, metadata = load_arrays(path, _FORMAT)
-        position = Position(**json.loads(metadata["position"]))
-    except (ValueError, KeyError, TypeError) as error:
-        hint = ""
-        if path == run.checkpoint and run.previous_checkpoint.exists():
-            hint = f"; the previous one is {run.previous_checkpoint}: rename it to resume from it"
-        raise ValueError(f"{path}: cannot resume from this checkpoint: {error}{hint}") from error
-    if metadata.get("identity") != identity:
-        raise ValueError(
-            f"{path}: expected a checkpoint of the same method, settings and data, got "
-            f"{metadata.get('identity')} where this run is {identity}"
+    def save(
+        self, position: Position, network: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Write the state; the latest file becomes the previous one."""
+        arrays = {f"network.{name}": value for name, value in network.state_dict().items()}
+        for parameter, state in optimizer.state_dict()["state"].items():
+            arrays |= {f"optimizer.{parameter}.{name}": value for name, value in state.items()}
+        known = asdict(self.identity)
+        del known["defaults"]
+        if self.path.exists():
+            os.replace(self.path, self.previous)
+        save_arrays(
+            self.path,
+            {name: value.detach().cpu().numpy() for name, value in arrays.items()},
+            {
+                "format": _FORMAT,
+                "position": json.dumps(asdict(position)),
+                "identity": json.dumps(known),
+            },
         )
-    return position, {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def load(self) -> tuple[Position, dict[str, torch.Tensor]]:
+        """The latest position, and the arrays that `restore` takes.
+
+        Raises:
+            FileNotFoundError: there is no checkpoint.
+            ValueError: the checkpoint is damaged (the message names the previous one, which is left
+                alone), or is of another method, other settings or other data.
+        """
+        if not self.path.exists() and not self.previous.exists():
+            raise FileNotFoundError(f"{self.path}: no checkpoint to resume from")
+        # Between the two renames of a save there is only the previous one.
+        path = self.path if self.path.exists() else self.previous
+        try:
+            arrays, metadata = load_arrays(path, _FORMAT)
+            position = Position(**json.loads(metadata["position"]))
+            refusal = self.identity.refusal(json.loads(metadata["identity"]))
+        except (ValueError, KeyError, TypeError) as error:
+            hint = ""
+            if path == self.path and self.previous.exists():
+                hint = f"; the previous one is {self.previous}: rename it to resume from it"
+            raise ValueError(
+                f"{path}: cannot resume from this checkpoint: {error}{hint}"
+            ) from error
+        if refusal:
+            raise ValueError(
+                f"{path}: expected a checkpoint of the same run, got one with {', '.join(refusal)}"
+            )
+        return position, {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def restore(

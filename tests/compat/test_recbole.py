@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hashgcn.data import Dataset, generate_sample, write_inter
-from hashgcn.evaluate.protocol import popularity_ranking
+from hashgcn.evaluate import evaluate_popularity
 from hashgcn.ops import pack_codes
 
 pytest.importorskip("recbole", reason="RecBole is not installed")
@@ -85,7 +85,7 @@ def test_recall_is_far_above_popularity(fitted, parts):
     recall = fitted.trainer.evaluate(fitted.test, load_best_model=False)["recall@20"]
     data = parts.data
     seen = Dataset("seen", parts.train, data.test, data.user_ids, data.item_ids)
-    assert recall > 2 * popularity_ranking(seen, (20,))["recall@20"]
+    assert recall > 2 * evaluate_popularity(seen, (20,))["recall@20"]
 
 
 def test_codes_are_the_signs_of_the_embeddings(fitted):
@@ -110,7 +110,7 @@ def test_ranks_as_the_search_in_hamming_space(fitted, parts):
             train = fitted.train.dataset.inter_feat
             scores[train["user_id"] - 1, train["item_id"]] = -torch.inf
         ranked = scores.topk(20).indices.numpy()
-        items, inner = found.recommend(user_tokens, 20, filter_already_liked_items=seen)
+        items, inner = found.recommend(user_tokens, 20, exclude_seen=seen)
         np.testing.assert_array_equal(item_tokens[ranked - 1], items)
         values = scores.gather(1, torch.tensor(ranked)).numpy()
         np.testing.assert_array_equal(np.ceil(values), inner)
@@ -170,8 +170,8 @@ def test_recent_items_where_the_time_is_loaded(build, parts):
     ("settings", "message"),
     [
         ({"patience": 3}, "patience: expected none.*got 3"),
-        ({"popularity_bits": 32}, "popularity_bits below code_length 32"),
-        ({"estimator": "tanh"}, "estimator: expected one of"),
+        ({"popularity_bits": 32}, "popularity_bits: expected fewer than code_length 32"),
+        ({"estimator": "tanh"}, "estimator: expected 'signswish'"),
     ],
 )
 def test_settings_are_refused_with_a_reason(build, settings, message):

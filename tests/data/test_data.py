@@ -115,15 +115,15 @@ class TestSplit:
         )  # user 1's 7 comes back: its first place counts
         x = Interactions.from_pairs(users, items, 2, 10, in_time=True)
         assert rows_of(x) == [[1, 3, 5], [0, 2, 4, 7, 9]]
-        np.testing.assert_allclose(x.time(), [2 / 3, 1 / 3, 1, 0.8, 0.4, 1, 0.2, 0.6])
-        assert Interactions.from_pairs(users, items, 2, 10).time() is None
+        np.testing.assert_allclose(x.recency(), [2 / 3, 1 / 3, 1, 0.8, 0.4, 1, 0.2, 0.6])
+        assert Interactions.from_pairs(users, items, 2, 10).recency() is None
         for seed in range(5):
             kept, held = x.split(0.4, seed, "last")
             assert rows_of(held)[1] == [0, 4] and rows_of(held)[0] in ([5], [1, 5])
             assert held.num_pairs + kept.num_pairs == x.num_pairs
             # What is kept is still in time.
             assert rows_of(kept.split(0.3, seed, "last")[1])[1] in ([], [9])
-        with pytest.raises(ValueError, match="expected random for items without order, got last"):
+        with pytest.raises(ValueError, match="part: expected random where the order is not"):
             Interactions.from_pairs(users, items, 2, 10).split(0.4, 0, "last")
         with pytest.raises(ValueError, match="order: expected 8 entries, as ids, got 2"):
             Interactions(x.ptr, x.ids, 10, x.order[:2])
@@ -256,7 +256,7 @@ class TestDataset:
             Dataset("toy", x, y, np.array([1]), np.array([1, 2]))
         with pytest.raises(ValueError, match="item_ids: expected unique ids, got 4 twice"):
             Dataset("toy", x, x, np.array([1]), np.array([4, 4]))
-        with pytest.raises(ValueError, match="pairs that train lacks, got user row 0 with item"):
+        with pytest.raises(ValueError, match="pairs that train lacks, got user row 0, item"):
             Dataset("toy", x, x, np.array([1]), np.array([4, 5]))
 
 

@@ -101,7 +101,7 @@ class TestDownload:
     @pytest.mark.parametrize("ranges", [True, False])
     def test_resumes_where_the_connection_broke(self, server, path, wanted, ranges):
         server.break_after, server.ranges = 2_000_000, ranges
-        with pytest.raises(ConnectionError, match=r"2000000 bytes are kept, the same command goes"):
+        with pytest.raises(ConnectionError, match=r"2000000 bytes are kept, and the same command"):
             download(f"{server.home}/f", path, wanted)
         assert not path.exists()
         assert download(f"{server.home}/f", path, wanted)
@@ -135,7 +135,7 @@ class TestDownload:
 
     def test_refuses_other_content(self, server, path, wanted):
         server.files["/f"] = b"other"
-        with pytest.raises(ValueError, match=rf"/f: expected content of git blob {wanted}, got "):
+        with pytest.raises(ValueError, match=rf"/f: expected content with git blob {wanted}, got "):
             download(f"{server.home}/f", path, wanted)
         assert not list(path.parent.iterdir())
 
@@ -146,7 +146,7 @@ class TestDownload:
         assert path.read_bytes() == b"mine" and not server.asked
 
     def test_missing_on_the_server(self, server, path, wanted):
-        with pytest.raises(ConnectionError, match=r"/none: cannot be fetched: Not Found; 0 bytes"):
+        with pytest.raises(ConnectionError, match=r"/none: cannot be downloaded: Not Found; 0 "):
             download(f"{server.home}/none", path, wanted)
 
 
@@ -180,7 +180,7 @@ class TestFetch:
         assert done.returncode == 1
         message = done.stderr
         assert message.startswith("hashgcn: ") and message.count("\n") == 1, message
-        for words in ("gowalla/train.txt: cannot be fetched: ", "Without a network"):
+        for words in ("gowalla/train.txt: cannot be downloaded: ", "Without a network"):
             assert words in message
         assert not (tmp_path / "gowalla/train.txt").exists()
 

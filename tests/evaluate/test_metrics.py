@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hashgcn.data import Interactions
-from hashgcn.metrics import evaluate_rankings, hits, ndcg, ndcg_of_hits, recall, tie_expected
+from hashgcn.metrics import evaluate_rankings, hits, ndcg, recall, tie_expected
 
 
 def plain_recall(hit: list[bool], num_relevant: int, cutoff: int) -> float:
@@ -127,7 +127,7 @@ class TestRecallAndNdcg:
         values = metric(np.array([[False], [True]]), np.array([0, 1]), 1)
         assert np.isnan(values[0]) and values[1] == 1
 
-    @pytest.mark.parametrize("metric", [recall, ndcg, ndcg_of_hits])
+    @pytest.mark.parametrize("metric", [recall, ndcg])
     @pytest.mark.parametrize(
         ("hit", "num_relevant", "cutoff", "message"),
         [
@@ -143,45 +143,6 @@ class TestRecallAndNdcg:
     def test_rejects(self, metric, hit, num_relevant, cutoff, message):
         with pytest.raises(ValueError, match=message):
             metric(np.array(hit), np.array(num_relevant), cutoff)
-
-
-class TestNdcgOfHits:
-    def test_by_hand(self):
-        hit = np.array(
-            [[False, True, False, True], [True, False, False, False], [False, False, False, True]]
-        )
-        num_relevant = np.array([9, 2, 1])
-        second, fourth = 1 / math.log2(3), 1 / math.log2(5)
-        # Two hits in the list are ideal at ranks 1 and 2, whatever else is relevant.
-        np.testing.assert_allclose(
-            ndcg_of_hits(hit, num_relevant, 4),
-            [(second + fourth) / (1 + second), 1, fourth],
-            rtol=1e-15,
-        )
-        np.testing.assert_allclose(
-            ndcg_of_hits(hit, num_relevant, 2), [second / (1 + second), 1, 0], rtol=1e-15
-        )
-        # A shorter list has fewer hits and a smaller ideal.
-        np.testing.assert_allclose(
-            ndcg_of_hits(hit[:, :3], num_relevant, 2), [second, 1, 0], rtol=1e-15
-        )
-
-    def test_is_never_below_ndcg_and_equals_it_where_everything_was_found(self):
-        ids, users, relevant = ranked_problem(3)
-        counted = relevant.degrees()[users] > 0
-        hit = hits(ids, users, relevant)[counted]
-        num_relevant = relevant.degrees()[users][counted]
-        for cutoff in (1, 10, 40):
-            inflated = ndcg_of_hits(hit, num_relevant, cutoff)
-            assert (inflated >= ndcg(hit, num_relevant, cutoff)).all()
-            np.testing.assert_allclose(
-                ndcg_of_hits(hit, hit.sum(1) + (hit.sum(1) == 0), cutoff),
-                ndcg(hit, hit.sum(1) + (hit.sum(1) == 0), cutoff),
-            )
-
-    def test_nothing_found_is_zero_and_nothing_relevant_is_nan(self):
-        values = ndcg_of_hits(np.zeros((2, 3), dtype=bool), np.array([4, 0]), 3)
-        assert values[0] == 0 and np.isnan(values[1])
 
 
 class TestTies:
@@ -249,10 +210,10 @@ class TestTies:
         ("candidates", "relevant", "cutoff", "message"),
         [
             ([[1, 2]], [[1, 3]], 1, r"relevant: .* got 3 of 2 in row 0"),
-            ([[1, 2]], [[1, -1]], 1, "relevant: expected counts"),
-            ([[1, 2.5]], [[1, 1]], 1, "candidates: expected counts.*2.5"),
-            ([[1, math.nan]], [[1, 1]], 1, "candidates: expected counts.*nan"),
-            ([[1, math.inf]], [[1, 1]], 1, "candidates: expected counts.*inf"),
+            ([[1, 2]], [[1, -1]], 1, "relevant: expected whole numbers >= 0, got -1"),
+            ([[1, 2.5]], [[1, 1]], 1, "candidates: expected whole numbers.*2.5"),
+            ([[1, math.nan]], [[1, 1]], 1, "candidates: expected whole numbers.*nan"),
+            ([[1, math.inf]], [[1, 1]], 1, "candidates: expected whole numbers.*inf"),
             ([[1, 2]], [[1]], 1, r"relevant: expected shape \(1, 2\)"),
             ([1, 2], [1, 2], 1, r"candidates: expected \[Q, levels\]"),
             ([[1, 2]], [[1, 1]], 0, "cutoff: expected K >= 1, got 0"),
@@ -276,11 +237,14 @@ class TestEvaluate:
         assert all(type(value) is float for value in found.values())
 
     def test_other_measures_by_name(self):
+        def hit_rate(hit, num_relevant, cutoff):
+            return hit[:, :cutoff].any(axis=1).astype(float)
+
         relevant = Interactions([0, 2], [0, 3], 4)
-        found = evaluate_rankings(np.array([[1, 0]]), np.array([0]), relevant, [2], [ndcg_of_hits])
-        assert found == {"ndcg_of_hits@2": pytest.approx(1 / math.log2(3), rel=1e-15)}
+        found = evaluate_rankings(np.array([[1, 0]]), np.array([0]), relevant, [2], [hit_rate])
+        assert found == {"hit_rate@2": 1.0}
 
     def test_no_relevant_items(self):
         relevant = Interactions([0, 0, 1], [0], 2)
-        with pytest.raises(ValueError, match="relevant: expected items for some of the users"):
+        with pytest.raises(ValueError, match="relevant: expected items of at least one of the"):
             evaluate_rankings(np.array([[0]]), np.array([0]), relevant, [1])

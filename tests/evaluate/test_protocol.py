@@ -7,17 +7,14 @@ import pytest
 import torch
 
 from hashgcn.data import Interactions, generate_sample
-from hashgcn.evaluate.protocol import (
+from hashgcn.evaluate import (
     HammingRanking,
     Ranking,
     RealRanking,
-    RerankedRanking,
-    WeightedRanking,
     evaluate,
     evaluate_original_order,
     rank,
 )
-from hashgcn.metrics import ndcg, ndcg_of_hits, recall
 from hashgcn.ops import pack_codes
 
 NUM_USERS, NUM_ITEMS, WIDTH = 300, 90, 6
@@ -33,13 +30,6 @@ def problem(name: str) -> tuple[Ranking, np.ndarray]:
     """A ranking with many ties, and its scores."""
     g = torch.Generator().manual_seed(0)
     users, items = (torch.randn(n, WIDTH, generator=g) for n in (NUM_USERS, NUM_ITEMS))
-    if name == "weighted":
-        # Scales of few different values, exact in float32, and segments of 3 bits: ties.
-        scales = tuple(torch.randint(1, 3, (n, 2), generator=g) / 2 for n in (NUM_USERS, NUM_ITEMS))
-        codes = [torch.where(x >= 0, 1, -1).view(-1, 2, WIDTH // 2) for x in (users, items)]
-        parts = torch.einsum("ulf,ilf->uil", *codes) * scales[0][:, None] * scales[1]
-        words = pack_codes(users), pack_codes(items)
-        return WeightedRanking(*words, WIDTH, scales), parts.sum(2).numpy()
     if name == "hamming":
         scores = torch.where(users >= 0, 1, -1) @ torch.where(items >= 0, 1, -1).T
         return HammingRanking(pack_codes(users), pack_codes(items), WIDTH), scores.numpy()
@@ -48,7 +38,7 @@ def problem(name: str) -> tuple[Ranking, np.ndarray]:
     return RealRanking(users, items), (users @ items.T).numpy()
 
 
-@pytest.mark.parametrize("name", ["hamming", "weighted", "real"])
+@pytest.mark.parametrize("name", ["hamming", "real"])
 @pytest.mark.parametrize("k", [1, 10, NUM_ITEMS, NUM_ITEMS + 5])
 @pytest.mark.parametrize("masked", [True, False])
 def test_order_is_by_score_then_row(name, k, masked):
@@ -61,7 +51,7 @@ def test_order_is_by_score_then_row(name, k, masked):
         assert got[user].tolist() == (order + [-1] * (k + NUM_ITEMS))[:k]
 
 
-@pytest.mark.parametrize("name", ["hamming", "weighted", "real"])
+@pytest.mark.parametrize("name", ["hamming", "real"])
 def test_batches_and_threads_change_nothing(name, threads):
     ranking, _ = problem(name)
     if name == "real":
@@ -77,7 +67,7 @@ def test_batches_and_threads_change_nothing(name, threads):
         np.testing.assert_array_equal(rank(ranking, seen, 20, batch_users=batch), want)
 
 
-@pytest.mark.parametrize("name", ["hamming", "weighted", "real"])
+@pytest.mark.parametrize("name", ["hamming", "real"])
 def test_original_order_renumbers_items(name):
     data = generate_sample(num_users=NUM_USERS, num_items=NUM_ITEMS, mean_degree=15.0)
     n = data.train.num_items
@@ -93,35 +83,7 @@ def test_original_order_renumbers_items(name):
     assert ties.any()
 
 
-@pytest.mark.parametrize("masked", [True, False])
-def test_reranking_orders_what_codes_retrieve(masked):
-    (codes, _), (real, scores) = problem("hamming"), problem("real")
-    seen = seen_pairs() if masked else None
-    retrieved = rank(codes, seen, 20)
-    got = rank(RerankedRanking(codes, real, depth=20), seen, 5)
-    for user in range(NUM_USERS):
-        wanted = sorted(retrieved[user], key=lambda j: (-scores[user, j], j))
-        assert got[user].tolist() == wanted[:5]
-    few = rank(RerankedRanking(codes, real, depth=NUM_ITEMS + 9), seen, NUM_ITEMS + 9)
-    assert (few[:, NUM_ITEMS:] == -1).all()
-    with pytest.raises(ValueError, match="k: expected at most depth 20, got 21"):
-        rank(RerankedRanking(codes, real, depth=20), seen, 21)
-
-
-def test_a_longer_list_changes_ndcg_of_hits_alone():
-    ranking, _ = problem("hamming")
-    relevant = seen_pairs()
-    short, long = (
-        evaluate(ranking, None, relevant, [5], measures=[recall, ndcg, ndcg_of_hits], list_length=n)
-        for n in (5, 60)
-    )
-    assert list(short) == ["recall@5", "ndcg@5", "ndcg_of_hits@5"]
-    assert short["recall@5"] == long["recall@5"] and short["ndcg@5"] == long["ndcg@5"]
-    assert short["ndcg_of_hits@5"] > long["ndcg_of_hits@5"] > long["ndcg@5"]
-
-
 def test_bytes_per_item():
-    assert problem("weighted")[0].bytes_per_item == 1 + 2 * 4
     assert problem("real")[0].bytes_per_item == 4 * WIDTH
     words = torch.zeros(3, 2, dtype=torch.int64)
     assert HammingRanking(words, words, 65).bytes_per_item == 9

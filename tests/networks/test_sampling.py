@@ -28,7 +28,7 @@ def graph() -> BipartiteGraph:
     lists.insert(9, np.array([], dtype=int))
     users = np.repeat(np.arange(30), [len(x) for x in lists])
     pairs = Interactions.from_pairs(users, np.concatenate(lists), 30, NUM_ITEMS)
-    return BipartiteGraph.from_interactions(pairs)
+    return pairs.graph()
 
 
 def items_of(graph: BipartiteGraph, user: int) -> list[int]:
@@ -95,6 +95,6 @@ def test_sampled_users_are_uniform_and_so_are_their_items(graph):
 
 def test_a_user_with_every_item_is_named():
     full = Interactions([0, 1, 3], [0, 0, 1], 2)
-    graph = BipartiteGraph.from_interactions(full)
+    graph = full.graph()
     with pytest.raises(ValueError, match="got user 1 with all 2"):
         pair_batches(graph, 4, 1, epoch_generator(0, 0))

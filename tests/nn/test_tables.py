@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from hashgcn.data import Interactions
-from hashgcn.graph import BipartiteGraph
 from hashgcn.nn import FullSoftmaxLoss, SmoothRecallLoss, real_score_tables
 from hashgcn.nn.losses import smooth_ranks
 from hashgcn.ops import reference
@@ -24,9 +23,7 @@ def graph():
         torch.rand(USERS, ITEMS, generator=g) < torch.tensor([0.01] * (USERS - 1) + [0.0])[:, None]
     )
     ptr = torch.cat([torch.zeros(1, dtype=torch.int64), liked.sum(1).cumsum(0)])
-    return BipartiteGraph.from_interactions(
-        Interactions(ptr.numpy(), liked.nonzero()[:, 1].numpy(), ITEMS)
-    )
+    return Interactions(ptr.numpy(), liked.nonzero()[:, 1].numpy(), ITEMS).graph()
 
 
 def rows(kind: str, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor]:
@@ -84,13 +81,11 @@ def test_gradients_are_within_the_stated_bound(graph, kind):
     _, _, scores, liked = problem(kind, graph)
     # One user whose embedding is [1]: the gradient of an item's row is that of its score.
     user = 2
-    one = BipartiteGraph.from_interactions(
-        Interactions(
-            torch.tensor([0, int(liked[user].sum())]).numpy(),
-            liked[user].nonzero()[:, 0].numpy(),
-            ITEMS,
-        )
-    )
+    one = Interactions(
+        torch.tensor([0, int(liked[user].sum())]).numpy(),
+        liked[user].nonzero()[:, 0].numpy(),
+        ITEMS,
+    ).graph()
     items = scores[user].detach()[:, None].requires_grad_()
     tables = real_score_tables(torch.ones(1, 1).double(), items, torch.tensor([0]), one, bins)
     step = (tables[0][0, 1] - tables[0][0, 0]).item()
@@ -170,14 +165,14 @@ def test_threads_change_nothing(graph, dtype):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"user_rows": torch.zeros(3, WIDTH)}, r"user_rows \[9, 6\], got \[3, 6\]"),
-        ({"item_rows": torch.zeros(ITEMS, 4)}, r"item_rows \[1100, 6\], got \[1100, 4\]"),
+        ({"user_rows": torch.zeros(3, WIDTH)}, r"user_rows: expected shape \[9, 6\], got \[3, 6\]"),
+        ({"item_rows": torch.zeros(ITEMS, 4)}, r"item_rows: .* \[1100, 6\], got \[1100, 4\]"),
         (
             {"item_rows": torch.zeros(ITEMS, WIDTH).double()},
-            "both float32 or float64, got item_rows",
+            "item_rows: expected float32 or float64, the same for both, got torch.float64",
         ),
-        ({"user_rows": torch.full((USERS, WIDTH), math.nan)}, "finite, got NaN"),
-        ({"item_rows": torch.full((ITEMS, WIDTH), math.inf)}, "finite, got NaN"),
+        ({"user_rows": torch.full((USERS, WIDTH), math.nan)}, "expected finite values"),
+        ({"item_rows": torch.full((ITEMS, WIDTH), math.inf)}, "expected finite values"),
         (  # scores of 2.1e38, both signs apart more than float32 holds
             {
                 "user_rows": torch.full((USERS, WIDTH), 7e18),
@@ -187,8 +182,8 @@ def test_threads_change_nothing(graph, dtype):
         ),
         ({"users": torch.arange(USERS) + 1}, "from -1 to 8, got 1 to 9"),
         ({"users": torch.arange(USERS) - 2}, "from -1 to 8, got -2 to 6"),
-        ({"users": torch.arange(USERS).int()}, "users int64"),
-        ({"bins": 1}, "bins >= 2, got 1"),
+        ({"users": torch.arange(USERS).int()}, "users: expected int64"),
+        ({"bins": 1}, "bins: expected a number >= 2, got 1"),
     ],
 )
 def test_bad_arguments(graph, change, message):

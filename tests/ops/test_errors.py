@@ -121,101 +121,6 @@ def topk(queries=WORDS, items=WORDS, k=3, code_length=8, **options):
     return ops.hamming_topk(queries, items, k, code_length=code_length, **options)
 
 
-EMPTY = torch.zeros(0, dtype=torch.int64)
-ROWS, SCALE = WORDS[:, None].repeat(1, 2, 1), torch.ones(20, 2)
-
-
-def weighted_topk(
-    queries=ROWS, items=ROWS, query_scale=SCALE, item_scale=SCALE, k=3, code_length=8, **options
-):
-    return ops.weighted_hamming_topk(
-        queries, items, query_scale, item_scale, k, code_length=code_length, **options
-    )
-
-
-WEIGHTED = {
-    "k is 0": (lambda: weighted_topk(k=0), "k 0"),
-    "code_length is 0": (lambda: weighted_topk(code_length=0), "code_length 0"),
-    "queries of one code a row": (lambda: weighted_topk(queries=WORDS), "queries 3 [20, 1]"),
-    "queries without segments": (
-        lambda: weighted_topk(queries=ROWS[:, :0]),
-        "queries segments >= 1 [20, 0, 1]",
-    ),
-    "queries packed for another length": (
-        lambda: weighted_topk(code_length=65),
-        "queries [*, segments >= 1, 2] [20, 2, 1]",
-    ),
-    "queries of another dtype": (lambda: weighted_topk(queries=ROWS.int()), "queries int64 int32"),
-    "too many bits in all": (
-        lambda: weighted_topk(
-            queries=torch.zeros(0, 2**25, 2, dtype=torch.int64),
-            items=torch.zeros(0, 2**25, 2, dtype=torch.int64),
-            query_scale=torch.zeros(0, 2**25),
-            item_scale=torch.zeros(0, 2**25),
-            code_length=128,
-        ),
-        "queries bits 33554432",
-    ),
-    "items with other segments": (lambda: weighted_topk(items=ROWS[:, :1]), "items [*, 2, 1]"),
-    "items packed for another length": (
-        lambda: weighted_topk(items=ROWS.repeat(1, 1, 2)),
-        "items [*, 2, 1] [20, 2, 2]",
-    ),
-    "queries with a longer code": (
-        lambda: weighted_topk(queries=changed(ROWS, (19, 1, 0), 256)),
-        "queries code_length 8",
-    ),
-    "items with a longer code": (
-        lambda: weighted_topk(items=changed(ROWS, (19, 1, 0), 256)),
-        "items code_length 8",
-    ),
-    "query_scale of another length": (
-        lambda: weighted_topk(query_scale=SCALE[:19]),
-        "query_scale [20, 2] [19, 2]",
-    ),
-    "item_scale of another width": (
-        lambda: weighted_topk(item_scale=SCALE[:, :1]),
-        "item_scale [20, 2] [20, 1]",
-    ),
-    "item_scale of another dtype": (
-        lambda: weighted_topk(item_scale=SCALE.double()),
-        "item_scale float32 float64",
-    ),
-    "query_scale is NaN": (
-        lambda: weighted_topk(query_scale=changed(SCALE, (3, 1), NAN)),
-        "query_scale finite",
-    ),
-    "item_scale is NaN": (
-        lambda: weighted_topk(item_scale=changed(SCALE, (19, 1), NAN)),
-        "item_scale finite",
-    ),
-    "item_scale is infinite": (
-        lambda: weighted_topk(item_scale=changed(SCALE, (0, 0), -INF)),
-        "item_scale finite",
-    ),
-    "item_scale is too large": (
-        lambda: weighted_topk(item_scale=changed(SCALE, (0, 0), 3e14)),
-        "item_scale 2^48",
-    ),
-    "excluded item out of range": (
-        lambda: weighted_topk(exclude_ptr=torch.arange(21), exclude_ids=torch.full((20,), 20)),
-        "exclude_ids 20",
-    ),
-    "exclude_ptr does not rise": (
-        lambda: weighted_topk(
-            exclude_ptr=torch.arange(20, -1, -1), exclude_ids=torch.zeros(20).long()
-        ),
-        "exclude_ptr 20",
-    ),
-    "exclude_ids alone": (
-        lambda: weighted_topk(exclude_ids=torch.zeros(20).long()),
-        "exclude_ptr exclude_ids",
-    ),
-    "allow of another length": (
-        lambda: weighted_topk(allow=torch.ones(3).bool()),
-        "allow [20] [3]",
-    ),
-}
 OTHERS = {
     "sign_swish of NaN": (lambda: ops.sign_swish(torch.tensor([NAN]), 1.0), "x NaN"),
     "sign_swish of int": (lambda: ops.sign_swish(torch.tensor([1]), 1.0), "x float32 int64"),
@@ -226,31 +131,10 @@ OTHERS = {
         "beta positive -2",
     ),
     "beta is a vector": (lambda: ops.sign_swish(torch.ones(1), torch.ones(2)), "beta 0-d [2]"),
-    "sign_swish_pack of NaN": (
-        lambda: ops.sign_swish_pack(torch.full((1, 3), NAN), 1.0),
-        "sign_swish_pack x NaN",
-    ),
-    "sign_swish_pack of a late NaN": (
-        lambda: ops.sign_swish_pack(changed(torch.ones(300, 70), (299, 69), NAN), 1.0),
-        "sign_swish_pack x NaN",
-    ),
-    "sign_swish_pack of a vector": (lambda: ops.sign_swish_pack(torch.ones(3), 1.0), "x [3]"),
-    "sign_swish_pack of no bits": (
-        lambda: ops.sign_swish_pack(torch.ones(3, 0), 1.0),
-        "code_length [3, 0]",
-    ),
-    "sign_swish_pack of int": (
-        lambda: ops.sign_swish_pack(torch.ones(1, 2).int(), 1.0),
-        "x float32 int32",
-    ),
-    "sign_swish_pack with beta zero": (
-        lambda: ops.sign_swish_pack(torch.ones(1, 2), torch.tensor(0.0)),
-        "beta positive 0",
-    ),
     "sign_ste of NaN": (lambda: ops.sign_ste(torch.tensor([NAN])), "sign_ste x NaN"),
     "sign_ste of int": (lambda: ops.sign_ste(torch.tensor([1])), "x float32 int64"),
-    "clip is negative": (lambda: ops.sign_ste(torch.ones(1), -0.5), "clip 0 -0.5"),
-    "clip is NaN": (lambda: ops.sign_ste(torch.ones(1), NAN), "clip 0 nan"),
+    "clip is negative": (lambda: ops.sign_ste(torch.ones(1), clip=-0.5), "clip 0 -0.5"),
+    "clip is NaN": (lambda: ops.sign_ste(torch.ones(1), clip=NAN), "clip 0 nan"),
     "scale is zero": (lambda: ops.sign_ste(torch.ones(1), scale=0.0), "scale positive 0.0"),
     "scale is a negative tensor": (
         lambda: ops.sign_ste(torch.ones(1), scale=torch.tensor(-2.0)),
@@ -269,10 +153,10 @@ OTHERS = {
         "grad float32 float64",
     ),
     "sign_fourier of NaN": (lambda: ops.sign_fourier(torch.tensor([NAN])), "sign_fourier x NaN"),
-    "one term": (lambda: ops.sign_fourier(torch.ones(1), 1.0, 1), "terms [2, 1"),
-    "too many terms": (lambda: ops.sign_fourier(torch.ones(1), 1.0, 65537), "terms 65537"),
-    "omega is zero": (lambda: ops.sign_fourier(torch.ones(1), 0.0), "omega positive 0"),
-    "omega is infinite": (lambda: ops.sign_fourier(torch.ones(1), INF), "omega finite inf"),
+    "one term": (lambda: ops.sign_fourier(torch.ones(1), terms=1), "terms [2, 1"),
+    "too many terms": (lambda: ops.sign_fourier(torch.ones(1), terms=65537), "terms 65537"),
+    "omega is zero": (lambda: ops.sign_fourier(torch.ones(1), omega=0.0), "omega positive 0"),
+    "omega is infinite": (lambda: ops.sign_fourier(torch.ones(1), omega=INF), "omega finite inf"),
     "tanh of NaN": (
         lambda: ops.tanh_continuation(torch.tensor([NAN]), 1.0),
         "tanh_continuation x NaN",
@@ -410,12 +294,6 @@ def test_smooth_rank(name):
     check(lambda: ops.smooth_rank(*arguments()), words)
 
 
-@pytest.mark.parametrize("name", WEIGHTED)
-def test_weighted_hamming_topk(name):
-    call, words = WEIGHTED[name]
-    check(call, f"weighted_hamming_topk {words}")
-
-
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_ops(name):
     check(*OTHERS[name])
@@ -442,7 +320,6 @@ def test_the_process_survives_wild_values():
             lambda: ops.smooth_rank(P, Q, wild(6), graph, 1.0, lists),  # noqa: B023
             lambda: ops.propagate(graph, torch.ones(26, 3), 2),  # noqa: B023
             lambda: topk(exclude_ptr=wild(21), exclude_ids=wild(9)),
-            lambda: weighted_topk(exclude_ptr=wild(21), exclude_ids=wild(9)),
         ):
             with contextlib.suppress(ValueError, IndexError):
                 call()

@@ -29,8 +29,8 @@ pytestmark = pytest.mark.slow
 def test_gowalla_reaches_its_figures(real_data, settings, reach):
     metrics = RecallHash(**settings).fit(load("gowalla", real_data)).metrics
     for name, value in reach.items():
-        assert metrics["test"][name] >= value
-    assert metrics["peak_rss_mb"] <= 1200
+        assert metrics.test[name] >= value
+    assert metrics.peak_memory_mb <= 1200
 
 
 def test_real_codes_do_not_depend_on_the_number_of_threads(real_data, threads):
@@ -91,4 +91,4 @@ def test_a_short_fit_of_every_method_stays_in_its_band(first_users, name):
     method = getattr(models, name)(**settings, validation_fraction=0)
     metrics = method.fit(first_users, progress=False).metrics
     for metric, value in band.items():
-        assert metrics["test"][metric] == pytest.approx(value, rel=0.15)
+        assert metrics.test[metric] == pytest.approx(value, rel=0.15)

@@ -41,7 +41,7 @@ def problem(kind: str, length: int) -> tuple[HammingIndex, np.ndarray]:
     return HammingIndex.build(codes, ids), pack(signs(4, length, 2))
 
 
-def by_id(distances: np.ndarray, ids: np.ndarray) -> dict:
+def by_id(ids: np.ndarray, distances: np.ndarray) -> dict:
     return dict(zip(ids.tolist(), distances.tolist(), strict=True))
 
 
@@ -52,9 +52,9 @@ def read_lines(path: Path) -> list[dict]:
 def assert_finds_the_same(index, queries, distances, ids):
     """All items, at the same distances, in an order that allows for ties."""
     want = index.search(queries, len(index))
-    np.testing.assert_array_equal(distances, want[0])
+    np.testing.assert_array_equal(distances, want.distances)
     for q in range(len(queries)):
-        assert by_id(distances[q], ids[q]) == by_id(want[0][q], want[1][q])
+        assert by_id(ids[q], distances[q]) == by_id(want.ids[q], want.distances[q])
 
 
 @pytest.mark.parametrize("length", [1, 7, 8, 63, *LENGTHS])
@@ -102,7 +102,7 @@ def test_usearch(kind, length, tmp_path):
         ids = index.ids[keys] if kind == "str" else keys
         assert_finds_the_same(index, queries, matches.distances.astype(np.int32), ids)
     negative = HammingIndex.build(signs(2, 8, 0), [-3, 1])
-    with pytest.raises(ValueError, match="expected ids from 0 for usearch, got -3"):
+    with pytest.raises(ValueError, match="index: expected ids >= 0 for usearch, got -3"):
         export.to_usearch(negative)
 
 
@@ -244,7 +244,7 @@ def test_postgres(kind, length, psql, tmp_path):
         for sql in (plain, vector) if engine == "pgvector" else (plain,):
             sql = re.sub(r"\bq\b", f"B'{code}'", sql).replace("LIMIT 10", "LIMIT 25")
             rows = run("SET enable_indexscan = off; " + sql + ";")
-            distances, ids = index.search(queries[q], 25)
+            ids, distances = index.search(queries[q], 25)
             assert [row[0] for row in rows] == [str(x) for x in ids]
             assert [float(row[1]) for row in rows] == distances.tolist()
     if engine == "pgvector":
@@ -254,9 +254,9 @@ def test_postgres(kind, length, psql, tmp_path):
 
 def test_postgres_refuses_nul(tmp_path):
     index = HammingIndex.build(signs(1, 8, 0), ["a\0b"])
-    with pytest.raises(ValueError, match="without NUL for PostgreSQL, got 'a.x00b'"):
+    with pytest.raises(ValueError, match="index: .* without NUL for PostgreSQL, got 'a.x00b'"):
         export.write_postgres(index, tmp_path / "items.sql")
-    with pytest.raises(ValueError, match="without NUL"):
+    with pytest.raises(ValueError, match="table: .* without NUL"):
         export.write_postgres(index, tmp_path / "items.sql", table="\0")
     for table in ("items\nDROP TABLE x; --", "a\r"):  # it would end the comments in the head
         with pytest.raises(ValueError, match="table: expected a name without line breaks, got '.*"):
@@ -277,10 +277,10 @@ def qdrant_finds(points: list[dict], index: HammingIndex, queries: np.ndarray) -
             query = signs(4, length, 2)[q].tolist()
             found = store.query_points("items", query, limit=60).points
             want = index.search(queries[q], 60)
-            assert [(length - x.score) / 2 for x in found] == want[0].tolist()
+            assert [(length - x.score) / 2 for x in found] == want.distances.tolist()
             ids = np.array([x.payload["id"] for x in found])
             distances = np.array([(length - x.score) / 2 for x in found])
-            assert by_id(distances, ids) == by_id(want[0], want[1])
+            assert by_id(ids, distances) == by_id(*want)
         store.close()
 
 

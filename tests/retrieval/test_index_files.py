@@ -1,4 +1,4 @@
-"""Files of an index: mapping, old and damaged files, full disks, several writers."""
+"""Files of an index: mapping, damaged files, full disks, several writers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from indexes import KINDS, assert_same, make_ids, make_index, signs
 
-from hashgcn.files import encode_ids, load_arrays, save_arrays
+from hashgcn.files import load_arrays, save_arrays
 from hashgcn.retrieval import HammingIndex, pack
 
 QUERIES = signs(11, 70, 2)
@@ -152,19 +152,6 @@ def test_processes_share_the_pages_of_a_mapped_file(tmp_path):
 
 @MAPPED
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_of_version_1(kind, mapped, tmp_path):
-    path, index = tmp_path / "items.hgx", make_index(kind)
-    ids = {} if kind == "rows" else encode_ids(index.ids)
-    metadata = {"format": "hashgcn.index", "code_length": "70", "popularity_bits": "0"}
-    save_arrays(path, {"codes": index.codes, **ids}, metadata)
-    loaded = HammingIndex.load(path, mmap=mapped)
-    assert_same((loaded.codes, loaded.ids), (index.codes, index.ids))
-    deny = make_ids(kind, 60)[:7]
-    assert_same(loaded.search(QUERIES, 60, deny=deny), index.search(QUERIES, 60, deny=deny))
-
-
-@MAPPED
-@pytest.mark.parametrize("kind", KINDS)
 def test_truncated_anywhere(kind, mapped, tmp_path):
     path = tmp_path / "items.hgx"
     make_index(kind, 20).save(path)
@@ -179,14 +166,15 @@ def test_truncated_anywhere(kind, mapped, tmp_path):
 
 
 @MAPPED
-def test_a_newer_version_and_other_files(mapped, tmp_path):
+def test_other_versions_and_other_files(mapped, tmp_path):
     path = tmp_path / "items.hgx"
     make_index().save(path)
     arrays, metadata = load_arrays(path, "hashgcn.index", version=2)
     metadata.pop("version")
-    save_arrays(path, arrays, metadata, version=3)
-    with pytest.raises(ValueError, match="items.hgx: expected version 2 or older, got 3"):
-        HammingIndex.load(path, mmap=mapped)
+    for version in (1, 3):
+        save_arrays(path, arrays, metadata, version=version)
+        with pytest.raises(ValueError, match=f"items.hgx: expected version 2, got {version}"):
+            HammingIndex.load(path, mmap=mapped)
     save_arrays(path, arrays, {**metadata, "format": "hashgcn.recommender"})
     with pytest.raises(ValueError, match="expected format 'hashgcn.index', got 'hashgcn.recomm"):
         HammingIndex.load(path, mmap=mapped)
@@ -241,7 +229,7 @@ def test_arrays_that_do_not_fit(arrays, mapped, tmp_path):
     metadata = {"format": "hashgcn.index", "code_length": "70", "popularity_bits": "0"}
     codes = {"codes": pack(signs(5, 70, 0))}
     save_arrays(path, {**codes, **arrays}, metadata, version=2)
-    with pytest.raises(ValueError, match=r"items.hgx: (expected|arrays: expected)"):
+    with pytest.raises(ValueError, match="items.hgx: expected ids int64 .*, got"):
         HammingIndex.load(path, mmap=mapped)
 
 
@@ -254,7 +242,7 @@ def test_a_wrong_order_of_ids_is_refused_or_finds_nothing_wrong(tmp_path):
         order = arrays["order"].copy()
         order[rng.integers(0, 30, 3)] = rng.choice([-(2**62), -30, -1, 0, 29, 30, 2**62], 3)
         save_arrays(path, {**arrays, "order": order}, metadata, version=2)
-        with pytest.raises(ValueError, match="expected an order that sorts unique ids"):
+        with pytest.raises(ValueError, match="order: expected one that sorts unique ids"):
             HammingIndex.load(path)
         mapped = HammingIndex.load(path, mmap=True)
         for row, raw in enumerate(arrays["ids"]):
@@ -271,7 +259,7 @@ def test_any_damaged_byte_is_an_error_or_harmless(kind, tmp_path):
     content = path.read_bytes()
     header = 8 + int.from_bytes(content[:8], "little")
     refused = 0
-    for at in [*rng.integers(0, header, 150), *rng.integers(header, len(content), 150)]:
+    for at in [*rng.integers(0, header, 80), *rng.integers(header, len(content), 80)]:
         damaged = bytearray(content)
         damaged[at] = rng.integers(0, 256)
         path.write_bytes(damaged)
@@ -282,7 +270,7 @@ def test_any_damaged_byte_is_an_error_or_harmless(kind, tmp_path):
                 index.rows(index.ids)
             except ValueError:
                 refused += 1
-    assert refused > 150
+    assert refused > 80
 
 
 def test_names_that_are_not_utf8(tmp_path):
@@ -325,7 +313,7 @@ SAVING = """
 import numpy as np
 from hashgcn.retrieval import HammingIndex
 path, number = sys.argv[1], int(sys.argv[2])
-for count in range(100, 160):
+for count in range(100, 130):
     HammingIndex(np.full((count, 1), number), code_length=64, ids=np.arange(count)).save(path)
 """
 
@@ -338,9 +326,9 @@ def test_two_processes_that_save_to_one_path(tmp_path):
     while any(process.poll() is None for process in processes):
         for mapped in (False, True):
             index = HammingIndex.load(path, mmap=mapped)
-            assert 100 <= len(index) < 160 and len(np.unique(index.codes)) == 1
+            assert 100 <= len(index) < 130 and len(np.unique(index.codes)) == 1
             loads += 1
     for process in processes:
         output_of(process)
-    assert loads > 0 and len(HammingIndex.load(path)) == 159
+    assert loads > 0 and len(HammingIndex.load(path)) == 129
     assert os.listdir(tmp_path) == ["items.hgx"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from types import SimpleNamespace
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -18,7 +18,7 @@ from hashgcn.data.sample import generate_sample
 from hashgcn.retrieval import HammingIndex, Recommender
 from hashgcn.retrieval.codes import pack
 from hashgcn.runs import report as run_report
-from hashgcn.runs.opened import FinishedRun
+from hashgcn.runs.opened import OpenedRun, open_run
 from hashgcn.runs.report import numbers
 
 SECTIONS = ["Training", "Quality", "Codes", "Distances", "Popularity", "Neighbours", "Users"]
@@ -41,27 +41,34 @@ RUNS = {
         DATA,
     ),
     "in time": (models.RecallHash, {"code_length": 32, "cutoffs": (5, 20, 50)}, in_time()),
-    "weighted segments": (models.BGCH, {"code_length": 48}, DATA),
+    "scaled codes": (models.BGCH, {"code_length": 48}, DATA),
     "real-valued": (models.LightGCN, {"code_length": 16}, DATA),
 }
 
 
+class Case(NamedTuple):
+    name: str
+    opened: OpenedRun
+
+
+def fitted(kind, settings, data, folder) -> OpenedRun:
+    kind(**{**SMALL, **settings}).fit(data, progress=False, run=folder)
+    return open_run(folder, data=data)
+
+
 @pytest.fixture(scope="module", params=RUNS)
-def run(request):
-    kind, settings, data = RUNS[request.param]
-    model = kind(**{**SMALL, **settings}).fit(data, progress=False)
-    asked = {"method": request.param, "settings": model.settings.model_dump(mode="json")}
-    finished = FinishedRun(asked, model.recommender, data)
-    return SimpleNamespace(finished=finished, metrics=model.metrics, name=request.param)
+def run(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return Case(request.param, fitted(*RUNS[request.param], folder))
 
 
 def written(run, path, titles=None) -> str:
-    run_report.write(run.finished, run.metrics, path, titles)
+    run_report.write(run.opened, path, titles)
     return path.read_text(encoding="utf-8")
 
 
 def titles_of(run) -> np.ndarray:
-    count = run.finished.data.train.num_items
+    count = run.opened.data.train.num_items
     return np.array([f"<script>alert('{at} & more')</script>" for at in range(count)])
 
 
@@ -79,12 +86,13 @@ def tree(page: str) -> ElementTree.Element:
 def test_the_page_is_well_formed_and_has_every_section(page, run):
     root = tree(page)
     assert [node.text for node in root.iter("h2")] == SECTIONS
-    assert root.find(".//h1").text == f"{run.name} on {run.finished.data.name}"
+    method = type(run.opened.model).__name__
+    assert root.find(".//h1").text == f"{method} on {run.opened.data.name}"
     pictures = list(root.iter("svg"))
     assert len(pictures) == 6
     assert all(picture.get("aria-label") for picture in pictures)
     cutoff = 50 if run.name != "in time" else 20
-    assert f"{run.metrics['test'][f'recall@{cutoff}']:.4f}" in page
+    assert f"{run.opened.metrics.test[f'recall@{cutoff}']:.4f}" in page
 
 
 def test_the_page_needs_nothing_from_outside(page):
@@ -102,13 +110,11 @@ def test_the_page_needs_nothing_from_outside(page):
 
 def test_the_page_says_what_the_method_has(page, run):
     assert ("set beforehand" in page) == (run.name == "without validation")
-    assert ("hardly ever tie" in page) == (run.name == "weighted segments")
-    assert ("weights have no part" in page) == (run.name == "weighted segments")
-    popularity = run.finished.recommender.index.popularity_bits
-    assert ("turned down to 0" in page) == bool(popularity)
+    popularity = run.opened.model.index().popularity_bits
+    assert ("popularity weight of 0" in page) == bool(popularity)
     assert ("the latest of their" in page) == (run.name == "in time")
-    for name in ("itq", "real"):
-        assert (f'<th class="number">{name}</th>' in page) == (run.name == "real-valued")
+    for name, of in (("itq", "real-valued"), ("real", "real-valued"), ("scaled", "scaled codes")):
+        assert (f'<th class="number">{name}</th>' in page) == (run.name == of)
 
 
 def test_titles_are_shown_escaped_and_the_page_is_the_same_again(page, run, tmp_path):
@@ -122,17 +128,16 @@ def test_titles_are_shown_escaped_and_the_page_is_the_same_again(page, run, tmp_
 def test_without_titles_raw_ids_are_shown(run, tmp_path):
     root = tree(written(run, tmp_path / "report.html"))
     shown = {node.text for node in root.iter("h3")}
-    assert shown & set(run.finished.data.item_ids.tolist())
+    assert shown & set(run.opened.data.item_ids.tolist())
     assert [node.text for node in root.iter("h2")] == SECTIONS
 
 
 def test_a_run_without_test_pairs_is_refused(tmp_path):
     nothing = DATA.test.where(np.zeros(DATA.test.num_pairs, dtype=bool))
     data = replace(DATA, test=nothing)
-    model = models.RecallHash(**SMALL, code_length=32).fit(data, progress=False)
-    run = FinishedRun({"settings": {"cutoffs": [5]}}, model.recommender, data)
-    with pytest.raises(ValueError, match="sample: expected test pairs for a report, got none"):
-        run_report.write(run, model.metrics, tmp_path / "report.html")
+    run = fitted(models.RecallHash, {"code_length": 32}, data, tmp_path / "run")
+    with pytest.raises(ValueError, match="data: expected test pairs for a report, got none"):
+        run_report.write(run, tmp_path / "report.html")
 
 
 def test_read_titles(tmp_path):
@@ -182,36 +187,26 @@ def test_bits_of_known_codes():
     assert found.mean_correlation == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("segments", [0, 3])
-def test_distances_are_those_of_all_pairs(segments):
+def test_distances_are_those_of_all_pairs():
     rng = np.random.default_rng(0)
     users, items = (rng.choice([-1.0, 1.0], (count, 12)) for count in (70, 31))
-    scales = None
-    if segments:
-        scales = tuple(rng.random((n, segments)).astype(np.float32) for n in (70, 31))
     train = Interactions.from_pairs(np.arange(70), rng.integers(0, 15, 70), 70, 31)
     test = Interactions.from_pairs(np.arange(70), rng.integers(15, 31, 70), 70, 31)
     index = HammingIndex.build(items)
-    found = numbers.distances(
-        Recommender(pack(users), np.arange(70), index, train, scales), train, test
-    )
-    assert found.users == 70 and found.of_scores == bool(segments)
+    recommender = Recommender(pack(users), np.arange(70), index, train)
+    found = numbers.distances(recommender, train, test)
+    assert found.users == 70
     nearness = users @ items.T
-    if segments:
-        parts = (x.reshape(len(x), segments, 4) for x in (users, items))
-        nearness = np.einsum("usd,isd,us,is->ui", *parts, *scales)
     masks = {}
     for name, part in (("train", train), ("test", test)):
         masks[name] = np.zeros((70, 31), bool)
         masks[name][part.users(), part.ids] = True
     masks["other"] = ~(masks["train"] | masks["test"])
     pairs = nearness[masks["test"]][:, None] - nearness[masks["other"]]
-    assert found.nearer() == pytest.approx(((pairs > 0) + (pairs == 0) / 2).mean(), abs=0.02)
+    assert found.nearer() == pytest.approx(((pairs > 0) + (pairs == 0) / 2).mean(), rel=1e-12)
     for name, mask in masks.items():
-        assert found.counts[name].sum() == mask.sum()
-        if not segments:
-            exact = np.bincount(((12 - nearness[mask]) / 2).astype(int), minlength=13)
-            assert found.counts[name].tolist() == exact.tolist()
+        exact = np.bincount(((12 - nearness[mask]) / 2).astype(int), minlength=13)
+        assert found.counts[name].tolist() == exact.tolist()
 
 
 def test_shares_of_tenths():
@@ -233,7 +228,7 @@ def test_neighbours_leave_the_item_itself_out():
     index = HammingIndex.build(codes, ids=[f"i{at}" for at in range(9)])
     words = np.zeros((0, 1), np.int64)
     recommender = Recommender(words, np.zeros(0, np.int64), index, nobody)
-    distances, rows = numbers.neighbours(recommender, np.array([3, 5]), 20)
+    rows, distances = numbers.neighbours(recommender, np.array([3, 5]), 20)
     apart = (16 - codes @ codes.T) / 2
     for item, found, near in zip((3, 5), distances, rows, strict=True):
         assert item not in near and sorted(near) == [at for at in range(9) if at != item]

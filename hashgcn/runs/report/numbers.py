@@ -1,4 +1,4 @@
-"""What a run's report shows, in numbers: bits, distances, popularity, examples."""
+"""The numbers in the report of a run: bits, distances, popularity, examples."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from hashgcn.data import Interactions
 from hashgcn.retrieval import Recommender
 from hashgcn.retrieval.codes import unpack
 
-# Users of a sample, and bars of a histogram of real-valued scores.
+# Number of users whose distances are counted.
 _SAMPLE = 2000
-_BARS = 60
 _DECILES = 10
 
 
 @dataclass(frozen=True)
 class Bits:
-    """How the bits of a set of codes are used.
+    """How a set of codes uses its bits.
 
-    Args:
-        share: of the codes that have the bit set, float64 [f].
-        correlation: of each two bits, float64 [f, f]; 0 for a bit that is the same in all codes.
-        distinct: number of different codes.
+    Attributes:
+        share: float64 [f], the share of codes in which each bit is set.
+        correlation: float64 [f, f], the correlation of each pair of bits; 0 for constant bits.
+        distinct: the number of different codes.
     """
 
     share: np.ndarray
@@ -32,12 +31,12 @@ class Bits:
 
     @property
     def constant(self) -> int:
-        """Bits that are the same in all codes."""
+        """The number of bits that are the same in all codes."""
         return int(((self.share == 0) | (self.share == 1)).sum())
 
     @property
     def mean_correlation(self) -> float:
-        """Mean absolute correlation of two different bits that vary; 0 if there are none."""
+        """The mean absolute correlation of all pairs of bits that vary; 0 if there are none."""
         varying = (self.share > 0) & (self.share < 1)
         of_pairs = np.abs(self.correlation[np.ix_(varying, varying)])
         count = len(of_pairs)
@@ -45,7 +44,7 @@ class Bits:
 
 
 def bits(words: np.ndarray, code_length: int) -> Bits:
-    """Balance and correlation of packed codes, int64 [N, ceil(f / 64)]. Cost O(N f^2)."""
+    """The balance and correlation of the bits of packed codes, int64 [N, ceil(f / 64)]."""
     share, product = np.zeros(code_length), np.zeros((code_length, code_length))
     for start in range(0, len(words), 4096):
         codes = unpack(words[start : start + 4096], code_length).astype(np.float64)
@@ -60,49 +59,36 @@ def bits(words: np.ndarray, code_length: int) -> Bits:
 
 @dataclass(frozen=True)
 class Distances:
-    """How far items are from users: of the test items, the train items and all others.
+    """Histograms of the Hamming distances between users and items.
 
-    Args:
-        edges: of the bars, float64 [bars + 1]; of Hamming distances each bar holds one distance.
-        counts: user-item pairs in each bar, by name.
-        of_scores: the values are scores of weighted segments, of which greater is nearer.
-        users: number of users whose items are counted.
+    Attributes:
+        counts: the number of user-item pairs at each distance, int64 [f + 1], for "test" items,
+            "train" items and all "other" items of the users.
+        users: the number of users.
     """
 
-    edges: np.ndarray
     counts: dict[str, np.ndarray]
-    of_scores: bool
     users: int
 
     def nearer(self) -> float:
-        """Probability that a test item is nearer than another one; half of a tie. By bars."""
+        """The probability that a test item is nearer than an "other" one; a tie counts half."""
         test, other = self.counts["test"].astype(float), self.counts["other"].astype(float)
         further = other.sum() - np.cumsum(other)
-        won = (test * (further + other / 2)).sum() / (test.sum() * other.sum())
-        return float(1 - won if self.of_scores else won)
+        return float((test * (further + other / 2)).sum() / (test.sum() * other.sum()))
 
 
 def distances(recommender: Recommender, train: Interactions, test: Interactions) -> Distances:
-    """Histograms over all items, of at most 2,000 users with test items, evenly spread.
-
-    Scores further out than all but 0.1% of some users' are counted in the first or last bar.
-    """
+    """The distances of all items from up to 2,000 users with test items, evenly spaced by row."""
     with_test = np.flatnonzero(test.degrees())
     places = np.linspace(0, len(with_test) - 1, min(len(with_test), _SAMPLE)).astype(int)
     users = with_test[places]
-    batches = [users[start : start + 64] for start in range(0, len(users), 64)]
-    items = unpack(recommender.index.codes, recommender.index.code_length)
-    if recommender.scales is None:
-        edges = np.arange(items.shape[1] + 2) - 0.5
-    else:
-        some = _separations(recommender, items, batches[0])
-        low, high = np.quantile(some, (0.0005, 0.9995))
-        edges = np.linspace(low, high, _BARS + 1)
-    bars, width = len(edges) - 1, edges[1] - edges[0]
+    length = recommender.index.code_length
+    items, bars = unpack(recommender.index.codes, length), length + 1
     counts = {name: np.zeros(bars, np.int64) for name in ("test", "train", "other")}
-    for batch in batches:
-        found = (_separations(recommender, items, batch) - edges[0]) / width
-        found = np.clip(found, 0, bars - 1).astype(np.int64)
+    for start in range(0, len(users), 64):
+        batch = users[start : start + 64]
+        codes = unpack(recommender.user_codes[batch], length)
+        found = ((length - codes @ items.T) / 2).astype(np.int64)
         counts["other"] += np.bincount(found.ravel(), minlength=bars)
         for name, part in (("test", test), ("train", train)):
             rows = np.repeat(np.arange(len(batch)), part.degrees()[batch])
@@ -110,23 +96,11 @@ def distances(recommender: Recommender, train: Interactions, test: Interactions)
             own = np.bincount(found[rows, np.concatenate(columns)], minlength=bars)
             counts[name] += own
             counts["other"] -= own
-    return Distances(edges, counts, recommender.scales is not None, len(users))
-
-
-def _separations(recommender: Recommender, items: np.ndarray, users: np.ndarray) -> np.ndarray:
-    """Hamming distance, or score of weighted segments, of users and all items, [users, n]."""
-    codes = unpack(recommender.user_codes[users], items.shape[1])
-    if recommender.scales is None:
-        return (items.shape[1] - codes @ items.T) / 2
-    weighted = [
-        (x.reshape(*scale.shape, -1) * scale[:, :, None]).reshape(x.shape)
-        for x, scale in ((codes, recommender.scales[0][users]), (items, recommender.scales[1]))
-    ]
-    return weighted[0] @ weighted[1].T
+    return Distances(counts, len(users))
 
 
 def decile_of_items(train: Interactions) -> np.ndarray:
-    """Tenth of the catalogue that an item is in, 0 for the most popular in train, int64 [n]."""
+    """The tenth of the catalogue that each item is in, int64 [n]; 0 is the most popular one."""
     order = np.argsort(-train.popularity(), kind="stable")
     tenth = np.empty(train.num_items, np.int64)
     tenth[order] = np.arange(train.num_items) * _DECILES // train.num_items
@@ -134,18 +108,18 @@ def decile_of_items(train: Interactions) -> np.ndarray:
 
 
 def shares(items: np.ndarray, tenth: np.ndarray) -> np.ndarray:
-    """Share of item rows that each tenth of the catalogue has, float64 [10]; -1 is left out."""
+    """The share of `items` that falls into each tenth, float64 [10]; rows of -1 do not count."""
     counts = np.bincount(tenth[items[items >= 0]], minlength=_DECILES)
     return counts / max(counts.sum(), 1)
 
 
 def coverage(items: np.ndarray, num_items: int) -> float:
-    """Share of the catalogue that is among the item rows."""
+    """The share of the catalogue that occurs among the item rows; rows of -1 do not count."""
     return len(np.unique(items[items >= 0])) / num_items
 
 
 def example_items(train: Interactions, count: int) -> np.ndarray:
-    """Item rows from popular to rare, evenly spread over the train pairs, int64 [<= count]."""
+    """Up to `count` item rows from popular to rare, evenly spaced over the train pairs."""
     popularity = train.popularity()
     order = np.argsort(-popularity, kind="stable")
     wanted = (np.arange(count) + 0.5) / count * popularity.sum()
@@ -154,7 +128,7 @@ def example_items(train: Interactions, count: int) -> np.ndarray:
 
 
 def example_users(train: Interactions, test: Interactions, count: int) -> np.ndarray:
-    """User rows with train and test items, evenly spread over the number of train items."""
+    """Up to `count` rows of users with train and test items, from few train items to many."""
     degrees = train.degrees()
     known = np.flatnonzero((degrees > 0) & (test.degrees() > 0))
     known = known[np.argsort(degrees[known], kind="stable")]
@@ -163,15 +137,15 @@ def example_users(train: Interactions, test: Interactions, count: int) -> np.nda
 
 
 def neighbours(recommender: Recommender, items: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
-    """Hamming distances and rows of the k nearest other items of each item, int [len(items), k]."""
+    """The rows and distances of the k other items nearest to each item, int [len(items), k]."""
     index = recommender.index
-    ptr = np.arange(len(items) + 1)
-    found, ids = index.search(index.codes[items], min(k, len(index) - 1), exclude=(ptr, items))
-    return found, index.rows(ids.ravel()).reshape(ids.shape)
+    own = index.ids[items][:, None]
+    ids, found = index.search(index.codes[items], min(k, len(index) - 1), exclude=own)
+    return index.rows(ids.ravel()).reshape(ids.shape), found
 
 
 def liked(train: Interactions, user: int, count: int) -> np.ndarray:
-    """The latest train items of a user, or the most popular ones where no order is known."""
+    """A user's latest train items, or the most popular ones if the order is not known."""
     pairs = slice(train.ptr[user], train.ptr[user + 1])
     items = train.ids[pairs]
     if train.order is not None:

@@ -1,4 +1,4 @@
-"""A self-contained HTML page: its shell, and pictures that follow the light or dark theme."""
+"""A self-contained HTML page with pictures that follow the light or dark theme."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hashgcn.runs.report.style import OURS
+from hashgcn.runs.style import OURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Colours of a figure that the page's style replaces: what is dark would vanish on a dark page.
+# The page's style replaces these colours of a figure, which would vanish on a dark page.
 _INK = "#1c2733"
 _GRID = "#b0b0b0"
 _THEMED = {_INK: "currentColor", OURS: "var(--ours)", _GRID: "var(--grid)"}
 
 
 def document(title: str, body: str) -> str:
-    """A page that needs no other file; body is HTML."""
+    """A page that needs no other file. The title is text, the body is HTML."""
     return _SHELL.format(title=html.escape(title), style=_STYLE, body=body)
 
 
 def picture(draw: Callable[[], Figure], label: str) -> str:
-    """A figure as SVG inside the page: text stays text, dark colours follow the theme.
+    """A figure as inline SVG, whose text stays text and whose dark colours follow the theme.
 
     Args:
-        draw: makes the figure, see report.new_figure.
-        label: what it shows, for readers who cannot see it.
+        draw: makes the figure, see style.new_figure.
+        label: what the figure shows, for readers who cannot see it.
 
     Returns:
-        HTML; the same for the same figure.
+        HTML; equal figures give equal HTML.
     """
     import matplotlib
 
@@ -54,13 +54,13 @@ def picture(draw: Callable[[], Figure], label: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     width, height = figure.get_size_inches() * 72
     svg = buffer.getvalue()
-    svg = svg[svg.index("</style>") :].partition("</defs>")[2]  # what precedes it is the head
+    svg = svg[svg.index("</style>") :].partition("</defs>")[2]  # everything before is the head
     svg = svg.replace("xlink:href", "href")
     svg = re.sub(r"font-family: [^;\"]+", "font-family: inherit", svg)
     svg = re.sub(r"font: ([\d.]+px) [^;\"]+", r"font: \1 system-ui, sans-serif", svg)
     for colour, themed in _THEMED.items():
         svg = svg.replace(colour, themed)
-    # Ids are of the whole page, and every figure has a figure_1.
+    # Ids are unique in the page, but every figure has a figure_1.
     prefix = re.sub(r"[^a-z]+", "-", label.lower())
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
     head = f'<svg role="img" aria-label="{html.escape(label)}" viewBox="0 0 {width:g} {height:g}"'

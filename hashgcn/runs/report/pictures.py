@@ -1,4 +1,4 @@
-"""Pictures of a run's report."""
+"""The pictures in the report of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hashgcn.runs.report.numbers import Bits, Distances
-from hashgcn.runs.report.style import COLOURS, OURS, clean, new_figure
+from hashgcn.runs.style import COLOURS, OURS, clean, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,12 +20,11 @@ def quality(
     lines: dict[str, dict[str, float]],
     ties: dict[str, dict[str, float]],
 ) -> Figure:
-    """Recall and NDCG by cutoff, a line for each ranking, bounds under ties as a band.
+    """Recall and NDCG by cutoff, with one line per ranking and a band for the bounds under ties.
 
     Args:
-        lines: metrics by name of the ranking; "codes" and "popularity" have more cutoffs than
-            others.
-        ties: of evaluation.evaluate_ties; empty where scores do not tie.
+        lines: the metrics of each ranking; "codes" and "popularity" have the most cutoffs.
+        ties: what evaluate_ties returns; empty if scores have no ties.
     """
     figure = new_figure(11, 4)
     colours = {"codes": OURS, "popularity": _QUIET}
@@ -35,7 +34,7 @@ def quality(
         if ties:
             cutoffs, found = _by_cutoff(ties, measure)
             low, high = ([one[end] for one in found] for end in ("lower", "upper"))
-            label = "codes, ties at worst and at best"
+            label = "codes, range over ties"
             axes.fill_between(cutoffs, low, high, color=OURS, alpha=0.18, linewidth=0, label=label)
         for name, of_cutoffs in lines.items():
             style = {"codes": "o-", "popularity": "o--"}.get(name, "s")
@@ -68,7 +67,7 @@ def _by_cutoff(found: dict[str, Any], measure: str) -> tuple[list[int], list[Any
 
 
 def balance(sides: dict[str, Bits], popularity_bits: int) -> Figure:
-    """Share of items and of users that have each bit set."""
+    """The share of item codes and of user codes in which each bit is set."""
     figure = new_figure(11, 2.9)
     axes = figure.subplots()
     length = len(sides["items"].share)
@@ -87,10 +86,10 @@ def balance(sides: dict[str, Bits], popularity_bits: int) -> Figure:
 
 
 def correlation(sides: dict[str, Bits], popularity_bits: int) -> Figure:
-    """Correlation of each two bits, a square for items and one for users."""
+    """The correlation of all pairs of bits, in one square for items and one for users."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    # Through nothing at 0, so that it is the page's own colour, light or dark.
+    # Transparent at 0, which shows the page's own colour, light or dark.
     red, blue = (0.82, 0.38, 0.24), (0.22, 0.47, 0.74)
     ends = [(*blue, 1), (*blue, 0), (*red, 0), (*red, 1)]
     places = [0, 0.5, 0.5, 1]
@@ -112,22 +111,23 @@ def correlation(sides: dict[str, Bits], popularity_bits: int) -> Figure:
 
 
 def histograms(found: Distances) -> Figure:
-    """Distances of test, train and other items, each as a share of its own pairs."""
+    """Histograms of the distances of test, train and other items, each normalised to 1."""
     figure = new_figure(11, 3.4)
     axes = figure.subplots()
     names = {
-        "other": ("items the user does not have", _QUIET),
+        "other": ("items that the user does not have", _QUIET),
         "train": ("train items", COLOURS[1]),
         "test": ("test items, not seen in training", OURS),
     }
+    edges = np.arange(len(found.counts["test"]) + 1) - 0.5
     for name, (label, colour) in names.items():
         heights = found.counts[name] / max(found.counts[name].sum(), 1)
-        axes.stairs(heights, found.edges, fill=True, color=colour, alpha=0.3)
-        axes.stairs(heights, found.edges, color=colour, linewidth=1.6, label=label)
+        axes.stairs(heights, edges, fill=True, color=colour, alpha=0.3)
+        axes.stairs(heights, edges, color=colour, linewidth=1.6, label=label)
     used = np.flatnonzero(sum(found.counts.values()))
     axes.set(
-        xlim=(found.edges[used[0]], found.edges[used[-1] + 1]),
-        xlabel="score, greater is nearer" if found.of_scores else "Hamming distance from the user",
+        xlim=(edges[used[0]], edges[used[-1] + 1]),
+        xlabel="Hamming distance from the user",
         title="share of pairs",
         ylim=(0, None),
     )
@@ -137,7 +137,7 @@ def histograms(found: Distances) -> Figure:
 
 
 def popularity(parts: dict[str, np.ndarray]) -> Figure:
-    """Share of each tenth of the catalogue, bars side by side."""
+    """The share of each tenth of the catalogue, in one colour of bars per part."""
     figure = new_figure(11, 3.6)
     axes = figure.subplots()
     colours = (_QUIET, COLOURS[2], OURS, COLOURS[0])

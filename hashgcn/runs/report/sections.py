@@ -1,56 +1,53 @@
-"""The page of a finished run: curves, quality, codes, distances, popularity, examples."""
+"""The sections of a report: curves, quality, codes, distances, popularity, examples."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hashgcn import metrics
-from hashgcn.evaluate import protocol as evaluation
+from hashgcn.evaluate import evaluate_popularity, evaluate_ties, rank
 from hashgcn.files import write_text
-from hashgcn.runs.opened import FinishedRun
+from hashgcn.models.base import ranking_of
+from hashgcn.retrieval import Recommender
+from hashgcn.runs.curves import training_curves
+from hashgcn.runs.opened import OpenedRun
 from hashgcn.runs.report import numbers, pictures
 from hashgcn.runs.report.page import document, picture
-from hashgcn.runs.report.style import training_curves
-from hashgcn.runs.report.titles import read_titles
-
-__all__ = ["read_titles", "write"]
 
 _CUTOFFS = (1, 2, 5, 10, 20, 50, 100)
 _ITEMS, _NEIGHBOURS = 9, 6
 _USERS, _LIKED, _RECOMMENDED = 6, 8, 8
 
 
-def write(
-    run: FinishedRun, results: dict[str, Any], path: Path, titles: np.ndarray | None = None
-) -> None:
-    """One HTML page that needs no other file and no network.
+def write(run: OpenedRun, path: Path, titles: np.ndarray | None = None) -> None:
+    """Writes the report of a run as one HTML page that needs no other file and no network.
 
     Args:
-        run: what was trained.
-        results: content of its metrics.json.
-        path: of the page.
-        titles: of the items' rows, see read_titles; raw ids if None.
+        run: the finished run, see open_run.
+        path: the file to write.
+        titles: the title of each item by row, see read_titles; None to show raw ids.
 
     Raises:
-        ValueError: data without test pairs, which it measures with.
+        ValueError: the data has no test pairs, which the report needs.
 
-    Deterministic. Cost: one evaluation of all users, and distances of all items from 2,000 of them.
+    Note:
+        Equal runs give equal pages. Cost: one evaluation of all users, and the distances of all
+        items from 2,000 users.
     """
     if not run.data.test.num_pairs:
-        raise ValueError(f"{run.data.name}: expected test pairs for a report, got none")
+        raise ValueError(f"data: expected test pairs for a report, got none in {run.data.name}")
     if titles is None:
-        titles = np.array([str(raw) for raw in run.recommender.index.ids.tolist()])
-    longest = min(max(run.cutoffs), run.data.train.num_items)
-    ranked = evaluation.rank(run.ranking, run.data.train, longest)
+        titles = np.array([str(raw) for raw in run.data.item_ids.tolist()])
+    longest = min(max(_cutoffs(run)), run.data.train.num_items)
+    ranked = rank(ranking_of(_recommender(run)), run.data.train, longest)
     parts = [
-        _head(run, results),
-        _training(run, results),
-        _quality(run, results, ranked),
+        _head(run),
+        _training(run),
+        _quality(run, ranked),
         _codes(run),
         _distances(run),
         _popularity(run, ranked),
@@ -60,91 +57,93 @@ def write(
     write_text(path, document(_title(run), "\n".join(parts)))
 
 
-def _title(run: FinishedRun) -> str:
-    return f"{run.asked['method']} on {run.data.name}"
+def _recommender(run: OpenedRun) -> Recommender:
+    assert run.model.recommender is not None  # it was loaded
+    return run.model.recommender
 
 
-def _head(run: FinishedRun, results: dict[str, Any]) -> str:
-    data, cutoff = run.data, sorted(run.cutoffs)[len(run.cutoffs) // 2]
-    popular = results["popularity_ranking"]
+def _cutoffs(run: OpenedRun) -> tuple[int, ...]:
+    return run.model.settings.selection.cutoffs
+
+
+def _title(run: OpenedRun) -> str:
+    return f"{type(run.model).__name__} on {run.data.name}"
+
+
+def _head(run: OpenedRun) -> str:
+    data, found, cutoffs = run.data, run.metrics, sorted(_cutoffs(run))
+    cutoff = cutoffs[len(cutoffs) // 2]
+    popular = evaluate_popularity(data, [cutoff])
     tiles = []
     for measure, name in (("recall", "Recall"), ("ndcg", "NDCG")):
-        value, base = (found[f"{measure}@{cutoff}"] for found in (results["test"], popular))
-        times = f"{value / base:.1f} × a popularity ranking" if base else "popularity: 0"
+        value, base = (x[f"{measure}@{cutoff}"] for x in (found.test, popular))
+        times = f"{value / base:.1f} × popularity ranking" if base else "popularity ranking: 0"
         tiles.append((f"{value:.4f}", f"{name}@{cutoff} on test; {times}"))
-    index, size = run.recommender.index, results["bytes_per_item"]["test"]
+    index, size = _recommender(run).index, found.bytes_per_item["codes"]
     tiles += [
-        (f"{index.code_length} bits", f"a code; {size} bytes an item"),
+        (f"{index.code_length} bits", f"per code; {size} bytes per item"),
         (f"{data.train.num_users:,}", f"users, with {data.train.num_pairs:,} train pairs"),
         (f"{data.train.num_items:,}", f"items, with {data.test.num_pairs:,} test pairs"),
         (
-            f"{results['train_seconds']:.0f} s",
-            f"for {_count(results['epochs'], 'epoch')}; {results['peak_rss_mb']:,.0f} MB at most",
+            f"{found.train_seconds:.0f} s",
+            f"for {_count(found.epochs, 'epoch')}; peak memory {found.peak_memory_mb:,.0f} MB",
         ),
     ]
     shown = "".join(
         f'<div class="tile"><b>{html.escape(value)}</b><small>{html.escape(text)}</small></div>'
         for value, text in tiles
     )
-    settings = _details(
-        "Settings",
-        _table(("setting", "value"), [(k, str(v)) for k, v in run.asked["settings"].items()]),
-    )
+    values = [(name, str(value)) for name, value in run.model.settings.resolved().items()]
+    settings = _details("Settings", _table(("setting", "value"), values))
     return f'<h1>{html.escape(_title(run))}</h1>\n<div class="tiles">{shown}</div>\n{settings}'
 
 
-def _training(run: FinishedRun, results: dict[str, Any]) -> str:
-    metric, history = run.asked["settings"]["selection_metric"], results["history"]
-    epochs = results["epochs"]
-    if results["validation"] is None:
-        text = f"Trained for {_count(epochs, 'epoch')}, a number set beforehand, on all of train."
+def _training(run: OpenedRun) -> str:
+    metric, found = run.model.settings.selection.selection_metric, run.metrics
+    epochs = found.epochs
+    if found.validation is None:
+        text = f"Trained on all of train for {_count(epochs, 'epoch')}, a number set beforehand."
     else:
         text = (
-            f"The number of epochs, {epochs}, was chosen on a part of train that was held out; the "
-            "model was then trained again on all of it. Test was looked at once, at the end."
+            f"The number of epochs, {epochs}, was chosen on a held-out part of train. Then the "
+            "model was trained again on all of train. The test pairs were used once, at the end."
         )
-    drawn = picture(lambda: training_curves(history, metric, epochs), "training curves")
+    drawn = picture(lambda: training_curves(found.history, metric, epochs), "training curves")
     return _section("Training", text, drawn)
 
 
-def _quality(run: FinishedRun, results: dict[str, Any], ranked: np.ndarray) -> str:
+def _quality(run: OpenedRun, ranked: np.ndarray) -> str:
     longest = ranked.shape[1]
-    cutoffs = sorted({*run.cutoffs, *_CUTOFFS})
-    cutoffs = [cutoff for cutoff in cutoffs if cutoff <= longest]
-    users = np.arange(len(ranked))
+    cutoffs = [k for k in sorted({*_cutoffs(run), *_CUTOFFS}) if k <= longest]
     lines = {
-        "codes": metrics.evaluate_rankings(ranked, users, run.data.test, cutoffs),
-        "popularity": evaluation.popularity_ranking(run.data, cutoffs),
+        "codes": metrics.evaluate_rankings(ranked, np.arange(len(ranked)), run.data.test, cutoffs),
+        "popularity": evaluate_popularity(run.data, cutoffs),
+        **run.metrics.rankings,
     }
-    names = [name for name in results["bytes_per_item"] if name != "test"]
-    lines |= {name.removeprefix("test_"): results[name] for name in names}
-    ties = {} if run.weighted else evaluation.evaluate_ties(run.ranking, run.data, cutoffs)
+    ties = evaluate_ties(ranking_of(_recommender(run)), run.data, cutoffs)
     columns = dict(lines)
     for end, name in (("expected", "ties: expected"), ("lower", "worst"), ("upper", "best")):
-        columns |= {name: {key: found[end] for key, found in ties.items()}} if ties else {}
+        columns[name] = {key: found[end] for key, found in ties.items()}
     rows = [
         (key, *(f"{found[key]:.4f}" if key in found else "" for found in columns.values()))
         for key in lines["codes"]
     ]
-    text = "The mean over users with test items; all items are ranked but those of train."
-    if ties:
-        text += (
-            " Items at equal distance are ranked by popularity; the band is what other orders "
-            "of them could have made of it."
-        )
-    else:
-        text += " Scores of weighted segments hardly ever tie."
-    if names:
-        sizes = (f"{n.removeprefix('test_')} {results['bytes_per_item'][n]}" for n in names)
-        text += f" Bytes an item: codes {results['bytes_per_item']['test']}, {', '.join(sizes)}."
+    text = (
+        "Means over all users with test items. All items but a user's train items are ranked. "
+        "Items at equal distance are ranked by popularity; the band shows the range over all other "
+        "orders."
+    )
+    sizes = run.metrics.bytes_per_item
+    if len(sizes) > 1:
+        text += f" Bytes per item: {', '.join(f'{name} {size}' for name, size in sizes.items())}."
     drawn = picture(lambda: pictures.quality(lines, ties), "recall and NDCG by cutoff")
     return _section("Quality", text, drawn, _details("Numbers", _table(("", *columns), rows)))
 
 
-def _codes(run: FinishedRun) -> str:
-    index = run.recommender.index
+def _codes(run: OpenedRun) -> str:
+    index = _recommender(run).index
     length, popularity_bits = index.code_length, index.popularity_bits
-    words = {"items": index.codes, "users": run.recommender.user_codes}
+    words = {"items": index.codes, "users": _recommender(run).user_codes}
     sides = {name: numbers.bits(found, length) for name, found in words.items()}
     text = " ".join(
         f"{sides[name].distinct:,} different codes for {len(found):,} {name}"
@@ -152,13 +151,13 @@ def _codes(run: FinishedRun) -> str:
         for name, found in words.items()
     )
     text += (
-        " A bit tells most where half of the codes have it, and two bits tell different things "
-        "where they do not correlate."
+        " A bit carries most information if it is set in half of the codes, and two bits carry "
+        "different information if they are not correlated."
     )
     if popularity_bits:
         text += (
-            f" The last {popularity_bits} are popularity bits: of items a thermometer, and so "
-            "correlated by design; of users set once for all of them."
+            f" The last {popularity_bits} are popularity bits: in the codes of items they are a "
+            "thermometer, so they are correlated by design; in those of users, all are set."
         )
     return _section(
         "Codes",
@@ -169,23 +168,23 @@ def _codes(run: FinishedRun) -> str:
 
 
 def _constant(count: int) -> str:
-    return f", in which {_count(count, 'bit')} never differ" if count else ""
+    return f", with {_count(count, 'constant bit')}" if count else ""
 
 
-def _distances(run: FinishedRun) -> str:
-    found = numbers.distances(run.recommender, run.data.train, run.data.test)
+def _distances(run: OpenedRun) -> str:
+    found = numbers.distances(_recommender(run), run.data.train, run.data.test)
     text = (
-        f"Of {found.users:,} users. A test item is nearer than an item that the user does not have "
-        f"with probability {found.nearer():.3f} (half of a tie counts)."
+        f"Distances of all items from {found.users:,} users. The probability that a test item is "
+        f"nearer than an item the user does not have is {found.nearer():.3f}; a tie counts half."
     )
     drawn = picture(lambda: pictures.histograms(found), "histograms of distances")
     return _section("Distances", text, drawn)
 
 
-def _popularity(run: FinishedRun, ranked: np.ndarray) -> str:
-    data, index = run.data, run.recommender.index
+def _popularity(run: OpenedRun, ranked: np.ndarray) -> str:
+    data, index = run.data, _recommender(run).index
     tenth = numbers.decile_of_items(data.train)
-    k = min(min(run.cutoffs), ranked.shape[1])
+    k = min(min(_cutoffs(run)), ranked.shape[1])
     parts = {
         "train": data.train.ids,
         "test": data.test.ids,
@@ -196,34 +195,34 @@ def _popularity(run: FinishedRun, ranked: np.ndarray) -> str:
         f"{k} of at least one user."
     )
     if index.popularity_bits:
-        ids, _ = run.recommender.recommend(data.user_ids, k, popularity=0.0)
+        ids = _recommender(run).recommend(data.user_ids, k, popularity_weight=0.0).ids
         missing = "" if ids.dtype.kind == "U" else -1
         neutral = index.rows(ids[ids != missing])
-        parts["the same, popularity turned down to 0"] = neutral
+        parts[f"top {k}, popularity weight 0"] = neutral
         share = numbers.coverage(neutral, data.train.num_items)
-        text += f" With popularity turned down to 0 (recommend --popularity 0), {share:.0%} are."
+        text += (
+            f" With a popularity weight of 0 (recommend --popularity-weight 0), {share:.0%} are."
+        )
     found = {name: numbers.shares(items, tenth) for name, items in parts.items()}
     drawn = picture(lambda: pictures.popularity(found), "popularity of recommendations")
     rows = [(str(at + 1), *(f"{shares[at]:.1%}" for shares in found.values())) for at in range(10)]
     return _section("Popularity", text, drawn, _details("Numbers", _table(("tenth", *found), rows)))
 
 
-def _neighbours(run: FinishedRun, titles: np.ndarray) -> str:
+def _neighbours(run: OpenedRun, titles: np.ndarray) -> str:
     train = run.data.train
     items = numbers.example_items(train, _ITEMS)
-    found, rows = numbers.neighbours(run.recommender, items, _NEIGHBOURS)
+    rows, found = numbers.neighbours(_recommender(run), items, _NEIGHBOURS)
     popularity = train.popularity()
     cards = []
     for item, near, distances in zip(items, rows, found, strict=True):
         lines = ((titles[row], str(d), False) for row, d in zip(near, distances, strict=True))
         cards.append(_card(titles[item], f"{_count(popularity[item], 'train user')}", lines))
-    text = "Items from popular to rare, and the items whose codes differ in the fewest bits."
-    if run.weighted:
-        text += " The segments' weights have no part in it."
+    text = "Items from popular to rare, each with the nearest items and their Hamming distances."
     return _section("Neighbours", text, _cards(cards))
 
 
-def _users(run: FinishedRun, ranked: np.ndarray, titles: np.ndarray) -> str:
+def _users(run: OpenedRun, ranked: np.ndarray, titles: np.ndarray) -> str:
     data = run.data
     cards = []
     for user in numbers.example_users(data.train, data.test, _USERS):
@@ -236,9 +235,10 @@ def _users(run: FinishedRun, ranked: np.ndarray, titles: np.ndarray) -> str:
         cards.append(_card(str(data.user_ids[user]), about, lines))
     order = "the latest" if data.train.order is not None else "the most popular"
     text = (
-        f"Users with few to many items: {order} of their train items, and what they are recommended"
+        f"Users with few to many items, each with {order} of their train items and with "
+        "recommendations, of which the test items are marked."
     )
-    return _section("Users", text + ".", _cards(cards))
+    return _section("Users", text, _cards(cards))
 
 
 def _section(title: str, text: str, *content: str) -> str:
@@ -247,7 +247,7 @@ def _section(title: str, text: str, *content: str) -> str:
 
 
 def _card(title: str, about: str, lines: Iterable[tuple[str, str, bool]]) -> str:
-    """A title, a line, and a list of (text, remark, whether it is marked)."""
+    """A card with a title, a line about it, and a list of (text, remark, whether to mark it)."""
     rows = []
     for text, remark, marked in lines:
         name = f'<span class="hit">{html.escape(text)}</span>' if marked else _span(text)
@@ -269,7 +269,7 @@ def _details(summary: str, content: str) -> str:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """First column as text, the others as numbers."""
+    """A table whose first column is text and whose other columns are numbers."""
 
     def line(tag: str, cells: Sequence[str]) -> str:
         first, *others = map(html.escape, cells)

@@ -1,4 +1,4 @@
-"""Titles of items from a table of the reader's own."""
+"""Reads the titles of items from a table."""
 
 from __future__ import annotations
 
@@ -12,19 +12,28 @@ _FORMATS = ("csv", "tsv", "jsonl", "parquet")
 def read_titles(
     path: Path, item_ids: np.ndarray, columns: tuple[str, str] | None = None
 ) -> np.ndarray:
-    """The title of every item, and the raw id of those that have none, str [n].
+    """Reads the titles of items from a table with one row per item.
 
     Args:
-        path: CSV, TSV, JSON lines or Parquet, one row for each item; of repeated ids the first
-            counts. A raw id is compared as it is spelled.
-        item_ids: raw ids, int64 or str [n].
-        columns: names of the columns of ids and of titles; the first two if None.
+        path: a CSV, TSV, JSON lines or Parquet file. Ids are compared as text; of repeated ids, the
+            first row counts.
+        item_ids: int64 or str [n], raw ids.
+        columns: the names of the columns of ids and of titles; None for the first two columns.
+
+    Returns:
+        str [n], the title of each item, or its raw id if the table has none.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another format, a missing column, no id of the run, a damaged file.
+        ValueError: another format, a missing column, none of the items' ids, a damaged file.
 
-    Cost: O(rows + n); the two columns are read whole.
+    Examples:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "titles.csv")
+        ...     _ = file.write_text("id,title\\n7,Solaris\\n9,Stalker\\n")
+        ...     read_titles(file, np.array([9, 8])).tolist()
+        ['Stalker', '8']
     """
     import polars as pl
 

@@ -1,0 +1,100 @@
+"""The commands recommend and export: what the codes of a run are for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hashgcn.cli import options
+from hashgcn.runs.folder import Run
+
+
+def recommend(
+    run: options.RunFolder,
+    user: Annotated[list[str], typer.Option(help="Raw ids of users; several may follow.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", hidden=True)] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of items per user.")] = 10,
+    popularity_weight: Annotated[
+        float | None,
+        typer.Option(min=-1, max=1, help="Weight of popularity; by default 1, as trained."),
+    ] = None,
+    keep_seen: Annotated[
+        bool, typer.Option(help="Recommend items that the user already has, too.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Print the best items of users, from a run's codes.
+
+    Example: hashgcn recommend runs/gowalla --user 0 7 -k 20
+    """
+    from hashgcn.retrieval import Recommender
+
+    recommender = Recommender.load(Run(run).codes)
+    wanted: list[Any] = user + (more or [])  # --user takes one value, the others follow it
+    if recommender.user_ids.dtype.kind == "i":
+        for at, text in enumerate(wanted):
+            try:
+                wanted[at] = int(text)
+            except ValueError:
+                raise ValueError(f"--user: expected an integer id, got {text!r}") from None
+    found = recommender.recommend(
+        wanted, k, exclude_seen=not keep_seen, popularity_weight=popularity_weight
+    )
+    for raw, ids, scores, count in zip(wanted, *found, found.counts, strict=True):
+        items, values = ids[:count].tolist(), scores[:count].tolist()
+        if as_json:
+            typer.echo(json.dumps({"user": raw, "items": items, "scores": values}))
+        else:
+            listed = (f"{item} ({score:+d})" for item, score in zip(items, values, strict=True))
+            typer.echo(f"{raw}: " + "  ".join(listed))
+
+
+def export(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a finished run, or a saved index.")
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="index, faiss, usearch, numpy, parquet, postgres (SQL), milvus (JSON) or qdrant "
+            "(JSON lines)."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="File to create or replace.")],
+    users: Annotated[
+        bool, typer.Option("--users", help="The users' codes, the queries, not the items'.")
+    ] = False,
+    table: Annotated[str | None, typer.Option(help="Of postgres: the new table's name.")] = None,
+) -> None:
+    """Codes of a run or an index for another engine.
+
+    Example: hashgcn export runs/gowalla --to faiss --out items.faiss
+    """
+    from hashgcn.retrieval import HammingIndex, Recommender, export
+
+    if to not in export.WRITERS:
+        raise ValueError(f"--to: expected one of {', '.join(export.WRITERS)}, got {to!r}")
+    if table is not None and to != "postgres":
+        raise ValueError(f"--table: expected --to postgres with it, got {to}")
+    if run.is_dir():
+        recommender = Recommender.load(Run(run).codes)
+        index = recommender.index
+        if users:
+            index = HammingIndex(
+                recommender.user_codes, code_length=index.code_length, ids=recommender.user_ids
+            )
+    elif users:
+        raise ValueError(f"--users: expected the folder of a run with it, got {run}")
+    else:
+        index = HammingIndex.load(run, mmap=True)
+    try:
+        if table is None:
+            export.WRITERS[to](index, out)
+        else:
+            export.write_postgres(index, out, table=table)
+    except ImportError as error:
+        raise ValueError(f"--to {to}: {error}") from error
+    typer.echo(f"{len(index):,} codes of {index.code_length} bits saved to {out}")

@@ -1,0 +1,109 @@
+"""The command train."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hashgcn.cli import data as cli_data
+from hashgcn.cli import options
+from hashgcn.runs.folder import Run
+from hashgcn.settings import from_text
+
+
+@cli_data.with_reading
+def train(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="A name of `hashgcn data list`, a folder in LightGCN's format or a file of events."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the run's files.")],
+    data: options.DataFolder = None,
+    reading: Any = None,
+    method: Annotated[
+        str, typer.Option(help="recall_hash, lightgcn, bgch, hashgnn or hashrec.")
+    ] = "recall_hash",
+    code_length: Annotated[
+        int | None,
+        typer.Option(help="Total number of bits of a code; by default the method's."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    seed: Annotated[
+        int, typer.Option(help="Seed of initial values, training order and validation part.")
+    ] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated."),
+    ] = None,
+    threads: options.Threads = 0,
+    resume: Annotated[bool, typer.Option(help="Continue from the run's checkpoint.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Show no progress bar.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Train codes and evaluate them on the test pairs.
+
+    The number of epochs is chosen on a part of train; the model is then fitted to all of train and
+    evaluated once. Everything is saved to a folder; --json prints its metrics.json.
+
+    Example: hashgcn train plays.csv --user-column user --item-column track --out runs/plays
+    """
+    if not resume:
+        Run(out).check_is_new()
+
+    import torch
+
+    from hashgcn.cli.tables import metrics_table
+    from hashgcn.data.catalogue import is_file_of_events, load
+    from hashgcn.evaluate import evaluate_popularity
+    from hashgcn.models import METHODS, fields
+
+    if method not in METHODS:
+        raise ValueError(f"--method: expected one of {', '.join(METHODS)}, got {method!r}")
+    given: dict[str, Any] = {"seed": seed}
+    if code_length is not None:
+        given["code_length"] = code_length
+    model = METHODS[method](**given | from_text(settings or [], fields(METHODS[method].network)))
+    if threads:
+        torch.set_num_threads(threads)
+    check_device(device)
+    interactions = load(dataset, data, **reading)
+    if is_file_of_events(dataset):
+        typer.echo(cli_data.summary(interactions), err=as_json)
+    try:
+        model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
+    except KeyboardInterrupt:
+        typer.echo("hashgcn: interrupted; continue with --resume", err=True)
+        raise typer.Exit(130) from None
+    metrics = model.metrics
+    assert metrics is not None  # as it is fitted
+    if as_json:
+        typer.echo(json.dumps(metrics.to_json(), indent=2))
+        return
+    if metrics.test:
+        popularity = evaluate_popularity(interactions, model.settings.selection.cutoffs)
+        typer.echo(metrics_table({"popularity": popularity, **metrics.columns()}))
+    else:
+        typer.echo(f"no test metrics: {interactions.name} has no test pairs")
+    typer.echo(
+        f"{metrics.epochs} epochs in {metrics.train_seconds:.1f} s, selected in "
+        f"{metrics.selection_seconds:.1f} s; peak memory {metrics.peak_memory_mb:.0f} MB"
+    )
+    typer.echo(f"saved to {out}")
+
+
+def check_device(name: str) -> None:
+    """Raise a ValueError if torch has no such device here."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"--device: expected a device of this machine, got {name!r}: {reason}"
+        ) from error

@@ -1,0 +1,25 @@
+"""Hand-over as a Parquet file."""
+
+from __future__ import annotations
+
+import os
+
+from hashgcn.files import write_atomic
+from hashgcn.retrieval.export.bits import code_bytes
+from hashgcn.retrieval.index import HammingIndex
+
+
+def write_parquet(index: HammingIndex, path: str | os.PathLike[str]) -> None:
+    """Writes a Parquet file in row order: id (int64 or text) and code (binary, code_bytes).
+
+    Note:
+        Memory: the codes as Python's bytes, some 40 bytes per item.
+    """
+    import polars
+
+    index = index.snapshot()
+    codes = [code.tobytes() for code in code_bytes(index.codes, index.code_length)]
+    kind = polars.String if index.ids.dtype.kind == "U" else polars.Int64
+    ids = polars.Series("id", index.ids.tolist(), dtype=kind)
+    frame = polars.DataFrame([ids, polars.Series("code", codes, dtype=polars.Binary)])
+    write_atomic(path, frame.write_parquet)

@@ -1,0 +1,74 @@
+"""Hand-over to PostgreSQL: a table of bit strings, as SQL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hashgcn.files import write_atomic
+from hashgcn.retrieval.export.bits import CHUNK, bit_strings
+from hashgcn.retrieval.index import HammingIndex
+
+
+def write_postgres(
+    index: HammingIndex, path: str | os.PathLike[str], *, table: str = "items"
+) -> None:
+    """Writes SQL that creates and fills a table of bit(f) codes, for psql or any driver.
+
+    The table has the columns id (bigint or text, primary key), item_row (bigint) and code (bit(f),
+    dimension 0 first), and needs no extension. The head of the file shows two queries that find
+    items in the order of the index: one uses bit_count of PostgreSQL 14 or later, the other
+    pgvector's Hamming operator.
+
+    Args:
+        index: the index to write.
+        path: the file to create or replace.
+        table: name of the new table, quoted as needed.
+
+    Raises:
+        ValueError: a name or an id with NUL, which PostgreSQL does not allow, or a name with line
+            breaks.
+
+    Note:
+        One transaction. Deterministic. Memory: a few thousand rows.
+    """
+    index = index.snapshot()
+    ids, length = index.ids, index.code_length
+    if set(table) & set("\r\n"):  # the name also stands in comments, which they would end
+        raise ValueError(f"table: expected a name without line breaks, got {table!r}")
+    name, text = _quoted("table", table, '"'), ids.dtype.kind == "U"
+    nearest = f"FROM {name} ORDER BY distance, item_row LIMIT 10"
+    head = [
+        f"-- The 10 nearest of a code q, a bit({length}), on PostgreSQL 14 or later:",
+        f"--   SELECT id, bit_count(code # q) AS distance {nearest};",
+        "-- with pgvector 0.7 or later, which an index makes approximate and fast:",
+        f"--   SELECT id, code <~> q AS distance {nearest};",
+        f"--   CREATE INDEX ON {name} USING hnsw (code bit_hamming_ops);",
+        "BEGIN;",
+        "SET LOCAL standard_conforming_strings = on;",
+        "SET LOCAL client_encoding = 'UTF8';",
+        f"CREATE TABLE {name} (id {'text' if text else 'bigint'} PRIMARY KEY, "
+        f"item_row bigint NOT NULL, code bit({length}) NOT NULL);",
+    ]
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write("\n".join(head) + "\n")
+            for start in range(0, len(index), CHUNK):
+                rows = slice(start, start + CHUNK)
+                codes = bit_strings(index.codes[rows], length)
+                raws = [_quoted("index", x, "'") if text else x for x in ids[rows].tolist()]
+                values = [
+                    f"({raw}, {row}, B'{code}')"
+                    for row, (raw, code) in enumerate(zip(raws, codes, strict=True), start)
+                ]
+                file.write(f"INSERT INTO {name} VALUES\n" + ",\n".join(values) + ";\n")
+            file.write("COMMIT;\n")
+
+    write_atomic(path, write)
+
+
+def _quoted(argument: str, text: str, quote: str) -> str:
+    if "\0" in text:
+        raise ValueError(f"{argument}: expected text without NUL for PostgreSQL, got {text!r}")
+    return quote + text.replace(quote, 2 * quote) + quote

@@ -1,0 +1,59 @@
+"""What settings have in common: they are frozen, checked, and compared by value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, get_origin
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+
+class Settings(BaseModel):
+    """Settings by name. Values given as text are converted; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    def resolved(self) -> dict[str, Any]:
+        """Every setting as JSON holds it, with the value of those that follow from others."""
+        return self.model_dump(mode="json")
+
+
+def from_text(pairs: Iterable[str], fields: dict[str, FieldInfo]) -> dict[str, Any]:
+    """Settings from texts KEY=VALUE; the class of the settings converts and checks the values.
+
+    Args:
+        pairs: the texts; numbers of a list are separated by commas.
+        fields: the settings that there are, by name.
+
+    Raises:
+        ValueError: a text without a key or without a value.
+    """
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise ValueError(f"--set: expected KEY=VALUE, got {pair!r}")
+        is_list = key in fields and get_origin(fields[key].annotation) is tuple
+        given[key] = value.split(",") if is_list else value
+    return given
+
+
+def differences(
+    made: dict[str, Any], wanted: dict[str, Any], defaults: dict[str, Any]
+) -> list[str]:
+    """Settings that something was made with and that are not the wanted ones, as texts.
+
+    Args:
+        made: the settings it was made with; one that did not exist then counts as its default.
+        wanted: every setting that is wanted now.
+        defaults: every setting's default.
+    """
+    made = defaults | made
+    return [
+        f"{name} {made[name]} instead of {wanted[name]}"
+        if name in wanted
+        else f"{name} {made[name]}, which is no setting"
+        for name in made
+        if name not in wanted or made[name] != wanted[name]
+    ]

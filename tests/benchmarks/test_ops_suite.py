@@ -1,0 +1,180 @@
+"""The benchmarks of ops: how a case is timed and stored, and the report of the rows."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from benchmarks import report
+from benchmarks.harness import bounds, machine, race, rows
+from benchmarks.harness.race import Case, Contender, Work
+from benchmarks.ops.__main__ import FOLDER
+from benchmarks.ops.__main__ import app as ops_app
+
+CEILINGS = {
+    "copy": {1 << 20: 8e10, 24 << 20: 4e10, 512 << 20: 2e10},
+    **{"popcounts": 1e10, "full_adders": 2e10, "multiply_adds": 5e10},
+}
+STORED = sorted(machine.RESULTS.glob("ops-*.jsonl"))
+
+
+class Benchmark:
+    """What run_case needs of pytest-benchmark's fixture."""
+
+    def __init__(self):
+        self.stats = SimpleNamespace(stats=SimpleNamespace(data=[]))
+
+    def pedantic(self, function, setup, rounds):
+        for _ in range(rounds):
+            arguments, _ = setup()
+            started = time.perf_counter()
+            function(*arguments)
+            self.stats.stats.data.append(time.perf_counter() - started)
+
+
+@pytest.fixture
+def raced(monkeypatch):
+    """raced(*baselines): the row of a case in which ours adds ones."""
+    monkeypatch.setattr(bounds, "measure", lambda threads: CEILINGS)
+    x = torch.zeros(1000)
+
+    def run(*baselines: Contender, **fields: object) -> dict:
+        case = Case("add", "ones", {"items": len(x)}, Work("8 n bytes", bytes=8 * len(x)), **fields)
+        ours = Contender("ours", lambda: x + 1)
+        options = {"threads": 1, "environment": race.environment(), "quick": True}
+        return race.run_case(Benchmark(), case, ours, list(baselines), **options)
+
+    gc.freeze()  # a case collects several times
+    yield run
+    gc.unfreeze()
+
+
+def test_a_case_is_compared_and_timed(raced):
+    ones = torch.ones(1000)
+    row = raced(
+        Contender("clone", ones.clone, check=race.equal),
+        Contender("part", lambda: ones[:500].clone(), share=0.5, note="half of it"),
+        Contender("large", ones.clone, estimated_bytes=2**60),
+        race.Skipped("absent", "not installed"),
+    )
+    assert row["rounds"] == race.FEWEST and 0 < row["p20"] <= row["median"] <= row["p80"]
+    assert row["bound"] == pytest.approx(8000 / 8e10)
+    assert row["percent_of_bound"] == pytest.approx(100 * row["bound"] / row["median"])
+    assert [b["name"] for b in row["baselines"]] == ["clone", "part"]
+    assert [b["agreement"] for b in row["baselines"]] == ["equal", None]
+    for baseline in row["baselines"]:
+        assert baseline["ratio"] == pytest.approx(baseline["median"] / row["median"])
+    assert row["skipped"]["absent"] == "not installed" and "GiB" in row["skipped"]["large"]
+    assert row["commit"] and row["versions"]["torch"] and row["machine"]["cores"] >= 1
+
+
+def test_a_wrong_baseline_is_not_timed(raced):
+    with pytest.raises(AssertionError):
+        raced(Contender("zeros", lambda: torch.zeros(1000), check=race.equal))
+
+
+def test_rows_are_read_as_they_were_measured(raced, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    row = raced(Contender("clone", torch.ones(1000).clone, check=race.equal))
+    other = raced(curve="items")
+    for each in (row, other, row | {"median": 1.0}):
+        rows.append(path, each)
+    assert len(path.read_text().splitlines()) == 4  # the conditions once
+    latest, second = rows.read([path])
+    assert latest["median"] == 1.0 and second["curve"] == "items"
+    rows.compact(path)
+    assert len(path.read_text().splitlines()) == 3 and rows.read([path]) == [latest, second]
+    for key, value in json.loads(json.dumps(other)).items():
+        same = pytest.approx(value) if isinstance(value, float) else value
+        assert second[key] == same, key
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_stored_rows_are_compact(path, tmp_path):
+    copied = tmp_path / path.name
+    copied.write_bytes(path.read_bytes())
+    rows.compact(copied)
+    assert copied.read_bytes() == path.read_bytes()
+    for row in rows.read([path]):
+        assert (FOLDER / f"bench_{row['op']}.py").is_file(), row["op"]
+
+
+def test_the_report_holds_every_row_and_says_where_ours_is_slower(
+    raced, tmp_path, invoke, monkeypatch
+):
+    # Drawing takes seconds; the slow test of the suite draws.
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: path.write_bytes(b"png"))
+    fast = Contender("a | slow one", lambda: time.sleep(0.001), note="waits")
+    measured = [
+        raced(fast, Contender("clone", torch.ones(1000).clone, check=race.equal)),
+        *(
+            raced(fast, curve="items") | {"shape": {"items": items}, "note": "scaled"}
+            for items in (100, 1000)
+        ),
+    ]
+    measured[0]["baselines"][1]["median"] = measured[0]["median"] / 2
+    for row in measured:
+        rows.append(tmp_path / "rows.jsonl", row)
+    done = invoke(report.app, tmp_path / "rows.jsonl", "--out", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    text = (tmp_path / "benchmarks.md").read_text()
+    lost = text[text.index("Where ours is slower") : text.index("Against the machine")]
+    assert lost.count("0.50×") == 1 and "| clone |" in lost
+    assert "#### ones (forward)" in text and "| waits |" in text and "### Scaling" in text
+    pictures = sorted(path.name for path in tmp_path.glob("pictures/*.png"))
+    assert len(pictures) == 4 and all(f"(pictures/{name})" in text for name in pictures)
+
+
+@pytest.mark.parametrize(
+    ("app", "arguments", "words"),
+    [
+        (ops_app, ("colour",), "OP: expected one of"),
+        (ops_app, ("--cpu", "mmx"), "--cpu: expected some of"),
+        (report.app, ("{tmp}/none.jsonl",), "no such file"),
+        (report.app, ("{tmp}/other.jsonl",), "line 1: expected a benchmark's row"),
+        (report.app, ("{tmp}/empty.jsonl",), "at least one row"),
+    ],
+)
+def test_errors_are_one_line(tmp_path, invoke, app, arguments, words):
+    (tmp_path / "other.jsonl").write_text('{"op": 1}\n')
+    (tmp_path / "empty.jsonl").write_text("")
+    done = invoke(app, *(argument.format(tmp=tmp_path) for argument in arguments))
+    assert done.exit_code == 1
+    assert done.stderr.startswith("benchmarks: ") and done.stderr.count("\n") == 1, done.stderr
+    assert words in done.stderr
+
+
+@pytest.mark.slow
+def test_the_suite_runs_on_tiny_sizes(tmp_path, invoke):
+    pytest.importorskip("pytest_benchmark")
+    path = tmp_path / "rows.jsonl"
+    ops = sorted(file.stem.removeprefix("bench_") for file in FOLDER.glob("bench_*.py"))
+    ops = [op for op in ops if op not in ("train", "scaling")]
+    done = invoke(ops_app, *ops, "--quick", "--threads", 1, "--rows", path)
+    assert done.exit_code == 0
+    measured = rows.read([path])
+    assert {row["op"] for row in measured} == set(ops)
+    for row in measured:
+        assert row["bound"] > 0 and row["work"]["formula"]
+        # Either a result was compared with ours, or the note says what else it is.
+        assert all(b["agreement"] or b["note"] for b in row["baselines"]), row["name"]
+    for op in ("hamming_topk", "score_tables"):
+        assert {r["input"].split(",")[0] for r in measured if r["op"] == op} >= {
+            "random",
+            "trained",
+        }
+    from hashgcn import _numpy
+
+    expected = {_numpy.instruction_set()}
+    expected |= {"avx2"} if _numpy.instruction_sets()[0] == "avx512" else set()
+    assert {row["instruction_set"] for row in measured} == expected
+    done = invoke(report.app, path, "--out", tmp_path / "report")
+    assert done.exit_code == 0, done.stderr
+    pictures = list(tmp_path.glob("report/pictures/*.png"))
+    assert pictures and all(picture.stat().st_size > 5000 for picture in pictures)
