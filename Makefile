@@ -73,6 +73,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python tools/op_checklist.py
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.h' 'csrc/*.cpp' '*.cu' 'csrc/*.cuh')
 
 # Signatures of the methods for editors and mypy, made from their settings: hashgcn/models/methods.pyi.

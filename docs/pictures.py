@@ -1,7 +1,7 @@
 """Pictures of the pages, each for light and for dark mode: `python docs/pictures.py [RUN]`.
 
-`code-length-*.png` follow from stored results. With the folder of a run, `report-*.png` are taken of
-its report by a headless Chromium, which has to be on the path; the tutorial's run is meant.
+`code-length-*.png` follow from stored results. With the folder of a run, the tutorial's, a headless
+Chromium takes `report-*.png` of its report; it has to be on the path.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def report(page: Path, mode: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         dark = ["--blink-settings=preferredColorScheme=0"] if mode == "dark" else []
         command = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", *dark]
-        command += [f"--user-data-dir={folder}", "--window-size=1100,1000"]
+        command += [f"--user-data-dir={folder}", "--window-size=1100,725"]
         shot = IMAGES / f"report-{mode}.png"
         command += [f"--screenshot={shot}", page.resolve().as_uri()]
         subprocess.run(command, check=True, capture_output=True)

@@ -335,8 +335,8 @@ def speed() -> str:
         for row in (found[1], found[2]):
             times.append(_time(row["median"]))
             others = [b["median"] for b in row["baselines"] if match and match in b["name"]]
-            ratios.append(f"{min(others) / row['median']:.1f}" if others else "")
-        return [title, *times, other, *ratios]
+            ratios.append(f"{min(others) / row['median']:.1f} ×" if others else "")
+        return [title, other, *times, *ratios]
 
     lines = [
         *(
@@ -377,8 +377,8 @@ def speed() -> str:
             *("epochs chosen on a part of train, then a refit", "command line"),
         ),
     ]
-    header = ["case", "1 core", "2 cores", "compared with", "times faster, 1 core", "2 cores"]
-    return table(header, lines)
+    header = ["case", "compared with", "1 core", "2 cores", "faster, 1 core", "faster, 2 cores"]
+    return table(header, lines, right=2)
 
 
 def _time(seconds: float) -> str:

@@ -45,7 +45,7 @@ def main() -> None:
         data = load("gowalla", sys.argv[1])
         model = RecallHash(epochs=2, validation_fraction=0)
         lines += lines_of("Gowalla, `RecallHash`", data, recall_hash(data, model), 400)
-    print(markdown.table(("", *(f"R@{k}" for k in CUTOFFS)), lines))
+    print(markdown.table(("data", "ranking", *(f"R@{k}" for k in CUTOFFS)), lines))
 
 
 def svd(data: Dataset) -> Vectors:
@@ -102,7 +102,7 @@ def lines_of(name: str, data: Dataset, model: Vectors, depth: int) -> list[list[
     lines = []
     for way, ids in found.items():
         values = metrics.evaluate_rankings(ids, np.arange(len(ids)), data.test, CUTOFFS)
-        lines.append([f"{name}: {way}", *(f"{values[f'recall@{k}']:.4f}" for k in CUTOFFS)])
+        lines.append([name, way, *(f"{values[f'recall@{k}']:.4f}" for k in CUTOFFS)])
     return lines
 
 

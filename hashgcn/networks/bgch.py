@@ -39,7 +39,8 @@ class BGCHSettings(PairSettings, PopularitySettings):
         8,
         ge=2,
         le=65536,
-        description="Upper bound of the odd frequencies that the series of the sign's gradient sums over.",
+        description="Upper bound of the odd frequencies that the series of the sign's gradient "
+        "sums over.",
     )
     dispersion: float = Field(
         0.1, ge=0, allow_inf_nan=False, description="Strength of feature dispersion; 0 for none."

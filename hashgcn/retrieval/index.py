@@ -441,8 +441,11 @@ class HammingIndex:
 
     def _mask(self, argument: str, items: ArrayLike | Iterable, ignore_unknown: bool) -> np.ndarray:
         """bool [n], True for the items given as raw ids or as such a mask."""
-        array = np.asarray(items)
-        if array.dtype == bool:
+        is_mask = hasattr(items, "dtype") and np.asarray(items).dtype == bool
+        if isinstance(items, (list, tuple)) and items:
+            is_mask = all(isinstance(x, (bool, np.bool_)) for x in items)
+        if is_mask:
+            array = np.asarray(items)
             if array.shape != (len(self),):
                 raise ValueError(
                     f"{argument}: expected raw ids or bool [{len(self)}], "

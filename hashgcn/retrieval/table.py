@@ -192,6 +192,8 @@ def joined(tables: Sequence[CodeTable]) -> CodeTable:
 def _decoded(ids: np.ndarray) -> np.ndarray:
     if ids.dtype.kind != "S":
         return ids
+    if not ids.size:  # NumPy 1.26 would give floats
+        return np.zeros(ids.shape, dtype=np.str_)
     try:
         return np.char.decode(ids, "utf-8")
     except UnicodeDecodeError as error:

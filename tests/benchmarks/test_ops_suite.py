@@ -16,6 +16,7 @@ from benchmarks.harness import bounds, machine, race, rows
 from benchmarks.harness.race import Case, Contender, Work
 from benchmarks.ops.__main__ import FOLDER
 from benchmarks.ops.__main__ import app as ops_app
+from hashgcn import ops
 
 CEILINGS = {
     "copy": {1 << 20: 8e10, 24 << 20: 4e10, 512 << 20: 2e10},
@@ -101,8 +102,7 @@ def test_stored_rows_are_compact(path, tmp_path):
     copied.write_bytes(path.read_bytes())
     rows.compact(copied)
     assert copied.read_bytes() == path.read_bytes()
-    for row in rows.read([path]):
-        assert (FOLDER / f"bench_{row['op']}.py").is_file(), row["op"]
+    assert {row["op"] for row in rows.read([path])} <= {*ops.__all__, "data", "epoch", "train"}
 
 
 def test_the_report_holds_every_row_and_says_where_ours_is_slower(
@@ -154,12 +154,15 @@ def test_errors_are_one_line(tmp_path, invoke, app, arguments, words):
 def test_the_suite_runs_on_tiny_sizes(tmp_path, invoke):
     pytest.importorskip("pytest_benchmark")
     path = tmp_path / "rows.jsonl"
-    ops = sorted(file.stem.removeprefix("bench_") for file in FOLDER.glob("bench_*.py"))
-    ops = [op for op in ops if op not in ("train", "scaling")]
-    done = invoke(ops_app, *ops, "--quick", "--threads", 1, "--rows", path)
+    files = {file.stem.removeprefix("bench_") for file in FOLDER.glob("bench_*.py")}
+    files -= {"train", "scaling"}
+    done = invoke(ops_app, *sorted(files), "--quick", "--threads", 1, "--rows", path)
     assert done.exit_code == 0
     measured = rows.read([path])
-    assert {row["op"] for row in measured} == set(ops)
+    # fixed_order_mm multiplies small tables of losses: it is timed as a part of them.
+    others = {"TopK", "check_errors", "fixed_order_mm", "unpack_codes"}
+    public = set(ops.__all__) - others
+    assert {row["op"] for row in measured} >= public | {"data", "epoch"}
     for row in measured:
         assert row["bound"] > 0 and row["work"]["formula"]
         # Either a result was compared with ours, or the note says what else it is.

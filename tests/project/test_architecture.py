@@ -25,7 +25,7 @@ INCLUDES = {
 TORCH = re.compile(r"torch/|ATen/|c10/")
 CUDA_RUNTIME = re.compile(r"cuda|cub/")
 
-# The layers of the package, from below: a module imports from its own layer and from those before it.
+# The layers of the package, from below: a module imports from its own layer and those before it.
 # A name stands for itself and for what is below it; the longest name counts.
 LAYERS = (
     ("hashgcn",),

@@ -226,6 +226,8 @@ def test_build_refuses_nan_and_packed_codes():
         ({"queries": np.full((2, 70), np.nan)}, "queries: expected an array without NaN"),
         ({"allow": [7]}, "allow: expected ids of the index, got .*7"),
         ({"allow": np.ones(4, bool)}, r"allow: expected raw ids or bool \[5\], got bool \[4\]"),
+        ({"allow": [[1], [2, 3]]}, "allow: expected integers or strings, got list"),
+        ({"allow": [True, 5]}, "allow: expected integers or strings, got bool and int"),
         ({"deny": np.ones(6, bool)}, r"deny: expected raw ids or bool \[5\], got bool \[6\]"),
         ({"deny": ["a"]}, r"deny: expected ids of the index \(int64\), got .*a"),
         ({"deny": "a"}, "deny: expected a list or an array of ids, got str"),
