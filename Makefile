@@ -123,7 +123,7 @@ wheel: $(VENV)/installed
 	  "from setuptools.build_meta import build_sdist; build_sdist('dist')" >build/sdist.log
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/try_wheel.py dist $(TORCH)
 
-# Registers, shared memory and spills of every CUDA kernel: docs/kernels.md. Needs nvcc.
+# Registers, shared memory and spills of every CUDA kernel: build/kernels.md. Needs nvcc.
 kernels: $(VENV)/installed
 	$(BIN)/python tools/kernels.py
 

@@ -51,7 +51,7 @@ def collect() -> dict[str, Any]:
     except ImportError as error:
         reason = str(error).splitlines()[0]
         return found | {"cpu_kernels": reason, "cuda_kernels": reason}
-    names = [name for name in ops.__all__ if name != "check_errors"]
+    names = [name for name in ops.__all__ if name.islower() and name != "check_errors"]
     live = {
         key: [
             name

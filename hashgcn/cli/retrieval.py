@@ -65,11 +65,11 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="File to create or replace.")],
     users: Annotated[
-        bool, typer.Option("--users", help="The users' codes, the queries, not the items'.")
+        bool, typer.Option("--users", help="Write the codes of the users, which are the queries, instead of the items.")
     ] = False,
-    table: Annotated[str | None, typer.Option(help="Of postgres: the new table's name.")] = None,
+    table: Annotated[str | None, typer.Option(help="Name of the new table, for postgres.")] = None,
 ) -> None:
-    """Codes of a run or an index for another engine.
+    """Write the codes of a run or an index for another engine.
 
     Example: hashgcn export runs/gowalla --to faiss --out items.faiss
     """

@@ -28,6 +28,8 @@ from hashgcn.train.loop import Loop
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from hashgcn.retrieval.lists import ItemLists
+
 # Methods by name, in the order of their definition.
 METHODS: dict[str, type[HashModel]] = {}
 
@@ -226,10 +228,20 @@ class HashModel:
         )
 
     def fold_in(
-        self, items: Iterable[ArrayLike], *, ignore_unknown: bool = False, num_threads: int = 0
+        self,
+        items: ItemLists,
+        *,
+        recent_fraction: float = 0.0,
+        ignore_unknown: bool = False,
+        num_threads: int = 0,
     ) -> np.ndarray:
-        """Codes of new users from lists of raw item ids; see retrieval.Recommender.fold_in."""
-        return self._fitted().fold_in(items, ignore_unknown=ignore_unknown, num_threads=num_threads)
+        """Codes of new users from the items that they like; see retrieval.Recommender.fold_in."""
+        return self._fitted().fold_in(
+            items,
+            recent_fraction=recent_fraction,
+            ignore_unknown=ignore_unknown,
+            num_threads=num_threads,
+        )
 
     def index(self) -> HammingIndex:
         """The items' codes, to be searched, saved or changed: the model keeps its own as it is."""

@@ -20,7 +20,7 @@ def itq(x: Tensor, iterations: int = 50, generator: torch.Generator | None = Non
 
     Args:
         x: float32 or float64 [N, f], finite; gets no gradient.
-        iterations: >= 0, how often both steps are taken.
+        iterations: at least 0, how often both steps are taken.
         generator: a CPU generator that draws the initial rotation; None for torch's default.
 
     Returns:

@@ -176,11 +176,11 @@ def test_topk_of_few_queries_splits_the_items_among_threads():
     queries = np.zeros((2, 32), dtype=np.int64)
     queries[:, 0] = rng.integers(0, 2**20, 2)
     exclude_ptr, exclude_ids = np.array([0, 5, 5]), rng.integers(0, len(items), 5)
-    for extra in ({}, {"exclude_ptr": exclude_ptr, "exclude_ids": exclude_ids}):
-        for k, expected in topk_oracles(queries, items, (1, 300, 150_000), **extra):
-            for threads in (1, 5):
-                got = _numpy.hamming_topk(queries, items, k, 2048, **extra, num_threads=threads)
-                assert_same(got, expected)
+    extra = {"exclude_ptr": exclude_ptr, "exclude_ids": exclude_ids}
+    for k, expected in topk_oracles(queries, items, (1, 300, 150_000), **extra):
+        for threads in (1, 5):
+            got = _numpy.hamming_topk(queries, items, k, 2048, **extra, num_threads=threads)
+            assert_same(got, expected)
 
 
 def test_topk_of_a_block_of_queries_splits_the_items_among_threads():
@@ -189,7 +189,7 @@ def test_topk_of_a_block_of_queries_splits_the_items_among_threads():
     exclude_ptr, exclude_ids = np.arange(0, 701, 10), rng.integers(0, len(items), 700)
     for extra in ({}, {"exclude_ptr": exclude_ptr, "exclude_ids": exclude_ids}):
         for k, expected in topk_oracles(queries, items, (1, 7, 30), **extra):
-            for threads in (1, 2, 3, 5):
+            for threads in (1, 3, 5):
                 got = _numpy.hamming_topk(queries, items, k, 128, **extra, num_threads=threads)
                 assert_same(got, expected)
 
@@ -332,7 +332,7 @@ def test_every_instruction_set_gives_the_same_results(forced):
     code = "from hashgcn import _numpy; print(_numpy.instruction_set())"
     assert run_python(code, HASHGCN_CPU=forced) == forced
     # conftest.py would import torch, which is not needed here.
-    options = "'-q', '--noconftest', '-k', '(topk or pack) and not splits'"
+    options = "'-q', '--noconftest', '-k', '(topk_among or topk_of or pack) and not splits'"
     tests = f"import sys, pytest; sys.exit(pytest.main([FILE, {options}]))"
     run_python(tests.replace("FILE", repr(__file__)), HASHGCN_CPU=forced)
 

@@ -219,7 +219,7 @@ def test_users_held_out_of_training_fare_nearly_as_well():
         rows = model.index.rows(ids.ravel()).reshape(ids.shape)
         return metrics.evaluate_rankings(rows, held, data.test, [20])["recall@20"]
 
-    options = {"epochs": 4, "validation_fraction": 0}
+    options = {"epochs": 3, "validation_fraction": 0, "code_length": 32}
     trained = RecallHash(**options).fit(data, progress=False).recommender
     model = RecallHash(**options).fit(without(data, held), progress=False)
     folded = recall(model.recommender, model.recommender.fold_in(own))
