@@ -9,6 +9,7 @@ import pytest
 import typer
 from command_line import hashgcn, hashgcn_process
 
+from hashgcn import __version__
 from hashgcn.cli.app import app
 from hashgcn.retrieval import Recommender
 
@@ -199,6 +200,18 @@ def test_a_process_ends_as_the_command_here_does(tmp_path):
     words = ("train", "sample", "--out", tmp_path / "run", "--set", "colour=1")
     ends = [run(*words) for run in (hashgcn, hashgcn_process)]
     assert [(x.returncode, x.stdout, x.stderr) for x in ends] == [(1, "", ends[0].stderr)] * 2
+
+
+def test_info_says_what_is_live():
+    done = hashgcn("info", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["version"] == __version__ and found["cuda_kernels"]
+    assert {"hamming_topk", "score_tables", "sign_swish"} <= set(found["cpu_kernels"])
+    assert found["instruction_set"] in found["instruction_sets"]
+    text = hashgcn("info").stdout
+    for words in (__version__, found["instruction_set"], found["torch"]):
+        assert words in text
 
 
 def test_help_fits_a_screen():
