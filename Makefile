@@ -32,7 +32,7 @@ $(VENV)/built: $(VENV)/installed $(SOURCES)
 	  --no-build-isolation --no-deps -e .
 	touch $@
 
-.PHONY: build demo test test-slow test-cuda test-emulate fuzz gpu-check gpu-carry lint format bench bench-report reproduce docs wheel kernels sanitize stubs clean
+.PHONY: build demo test test-slow test-docs test-cuda test-emulate fuzz gpu-check gpu-carry lint format bench bench-report reproduce docs wheel kernels sanitize stubs clean
 
 build: $(VENV)/built
 
@@ -44,6 +44,10 @@ test: build
 
 test-slow: build
 	$(BIN)/python -m pytest -m slow
+
+# The code of the documentation's pages, and what they show as its output.
+test-docs: build
+	$(BIN)/python -m pytest -m docs
 
 test-cuda: build
 	$(BIN)/python -m pytest -m cuda tests/test_cuda.py

@@ -13,6 +13,8 @@ def hamming_topk(
     exclude_ids: np.ndarray | None = None,
     allow: np.ndarray | None = None,
     num_threads: int = 0,
-) -> tuple[np.ndarray, np.ndarray]: ...
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ids int64 [Q, k] and distances int32 [Q, k]."""
+
 def instruction_set() -> str: ...
 def instruction_sets() -> list[str]: ...

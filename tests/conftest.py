@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Read when torch loads OpenMP: threads that wait for one another give way. Spinning took most of
 # the time of tests with several threads where other work is on the machine.
@@ -35,6 +37,17 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def invoke() -> Callable[..., Any]:
+    """invoke(app, *arguments) runs a command of typer in this process, and gives its result."""
+    from typer.testing import CliRunner
+
+    def run(app: Any, *arguments: object) -> Any:
+        return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+
+    return run
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> None:

@@ -65,6 +65,13 @@ def assert_close(op: str, got, want) -> None:
             assert (mine.double() - theirs).abs().max().item() <= bound * scale
 
 
+def assert_is_the_references(case: tuple[str, str, tuple]) -> None:
+    """The op's value on a sample, on the CPU."""
+    op, _, args = case
+    want = expected(op, args if tolerance(op, torch.float64) is None else in_float64(args))
+    assert_close(op, getattr(torch.ops.hashgcn, op)(*args), want)
+
+
 FACTOR = 4  # as many times the CPU's error are right, whose sums have another order
 
 # Codes are the same bits on every device, whatever their gradient.

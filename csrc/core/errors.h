@@ -11,7 +11,7 @@ enum Error : unsigned {
   kNotFinite = 1u << 4,
   kBadOffsets = 1u << 5,
   kBadTail = 1u << 6,
-  kBadExclusion = 1u << 7,
+  kBadLists = 1u << 7,
   kBadGraph = 1u << 8,
   kNotPositive = 1u << 9,
 };
@@ -28,7 +28,7 @@ constexpr const char* kErrorTexts[] = {
     "offsets that rise by each row's number of positives, to at most the number of ranks, got "
     "others",
     "words with zero bits past code_length, got bits of a longer code",
-    "exclude_ptr to rise from 0 to the number of exclude_ids, and exclude_ids that exist, got "
+    "exclude_ptr (ptr) to rise from 0 to the number of exclude_ids (ids), and ids that exist, got "
     "others",
     "user_ptr and item_ptr that do not decrease and lie inside their ids, and ids that exist, got "
     "others",

@@ -1,4 +1,4 @@
-// Qualifiers for inline maths that host and device share.
+// Qualifiers for inline maths that host and device share, and instances of kernel templates.
 #pragma once
 
 #include <cstdint>

@@ -10,6 +10,14 @@ struct Span {
   const int64_t* end;
 };
 
+// Row `row` of lists that hold `num_ids` ids in all. Never reaches outside of them, whatever the
+// values are: a bad row reads as empty.
+HASHGCN_HD Span list_of(const int64_t* ptr, const int64_t* ids, int64_t num_ids, int64_t row) {
+  const int64_t begin = ptr[row], end = ptr[row + 1];
+  if (begin < 0 || end < begin || end > num_ids) return {ids, ids};
+  return {ids + begin, ids + end};
+}
+
 // The users of a batch, their positives (CSR over all users, ids strictly increasing in a row) and,
 // if `candidate_ptr` is not null, a list of candidate items for each row of the batch.
 template <class T>
@@ -24,14 +32,11 @@ struct Rows {
   int64_t num_candidates = 0;
 };
 
-// Never reaches outside the CSR, whatever the values are: a bad row reads as empty.
 template <class T>
 HASHGCN_HD Span positives(const Rows<T>& rows, int64_t row) {
   const int64_t user = rows.users[row];
   if (user < 0 || user >= rows.num_users) return {rows.ids, rows.ids};
-  const int64_t begin = rows.ptr[user], end = rows.ptr[user + 1];
-  if (begin < 0 || end < begin || end > rows.num_pairs) return {rows.ids, rows.ids};
-  return {rows.ids + begin, rows.ids + end};
+  return list_of(rows.ptr, rows.ids, rows.num_pairs, user);
 }
 
 // Positions of a row's candidates, clamped to the list's end.

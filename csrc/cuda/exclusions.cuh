@@ -12,19 +12,18 @@ namespace hashgcn::cuda {
 constexpr int kSortThreads = 64, kBytes = 256;
 constexpr int kChunk = 4096;  // items whose exclusion is marked at a time
 
-// The query's exclusion list, empty if it does not lie inside exclude_ids.
+// The query's exclusion list, whose ids all threads of the block check.
 static __device__ core::Span exclusions(const core::HammingTopk& problem, int64_t num_excluded,
                                         int64_t query, unsigned int* errors) {
-  if (problem.exclude_ptr == nullptr) return {nullptr, nullptr};
-  const int64_t begin = problem.exclude_ptr[query], end = problem.exclude_ptr[query + 1];
+  const int64_t* ptr = problem.exclude_ptr;
+  const int64_t begin = ptr[query], end = ptr[query + 1];
   bool bad = begin < 0 || end < begin || end > num_excluded;
-  const core::Span list = bad ? core::Span{problem.exclude_ids, problem.exclude_ids}
-                              : core::Span{problem.exclude_ids + begin, problem.exclude_ids + end};
   bad |= (query == 0 && begin != 0) || (query == problem.num_queries - 1 && end != num_excluded);
+  const core::Span list = core::list_of(ptr, problem.exclude_ids, num_excluded, query);
   for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += blockDim.x) {
     bad |= *id < 0 || *id >= problem.num_items;
   }
-  if (bad) atomicOr(errors, core::kBadExclusion);
+  if (bad) atomicOr(errors, core::kBadLists);
   return list;
 }
 
@@ -97,14 +96,11 @@ static __global__ void __launch_bounds__(kSortThreads)
   }
 }
 
-// The query's list in a problem whose exclude_ids were sorted; empty if it does not lie inside.
+// The query's list in a problem whose exclude_ids were sorted.
 static __device__ core::Span sorted_list(const core::HammingTopk& problem, int64_t num_excluded,
                                          int64_t query) {
   if (problem.exclude_ptr == nullptr) return {nullptr, nullptr};
-  const int64_t begin = problem.exclude_ptr[query], end = problem.exclude_ptr[query + 1];
-  const bool bad = begin < 0 || end < begin || end > num_excluded;
-  if (bad) return {problem.exclude_ids, problem.exclude_ids};
-  return {problem.exclude_ids + begin, problem.exclude_ids + end};
+  return core::list_of(problem.exclude_ptr, problem.exclude_ids, num_excluded, query);
 }
 
 // Marks the excluded items of [begin, begin + kChunk).

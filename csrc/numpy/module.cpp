@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "../cpu/check_words.h"
+#include "../cpu/check_values.h"
 #include "../cpu/hamming_topk_tasks.h"
 #include "../cpu/pack_codes.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "../core/rows.h"
-#include "../cpu/check_words.h"
+#include "../cpu/check_values.h"
 #include "../cpu/tiles.h"
 #include "checks/tensors.h"
 
@@ -15,28 +15,24 @@ namespace hashgcn {
 // Runs `work(begin, end)` over parts of [0, count) of at least `grain`, on torch's threads, and
 // says whether every part returned true. Kernels report bad input this way: no exception may leave
 // a thread.
-template <class Work>
-bool parallel_all(int64_t count, int64_t grain, const Work& work) {
-  cpu::instruction_set();  // may throw, so not for the first time on another thread
-  std::atomic<bool> good{true};
-  torch::stable::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
-    if (!work(begin, end)) good = false;
-  });
-  return good;
-}
+struct ParallelAll {
+  template <class Work>
+  bool operator()(int64_t count, int64_t grain, const Work& work) const {
+    cpu::instruction_set();  // may throw, so not for the first time on another thread
+    std::atomic<bool> good{true};
+    torch::stable::parallel_for(0, count, grain, [&](int64_t begin, int64_t end) {
+      if (!work(begin, end)) good = false;
+    });
+    return good;
+  }
+};
+constexpr ParallelAll parallel_all;
 
 template <class Work>
 void parallel(int64_t count, int64_t grain, const Work& work) {
   cpu::instruction_set();
   torch::stable::parallel_for(0, count, grain, work);
 }
-
-struct ParallelAll {
-  template <class Work>
-  bool operator()(int64_t count, int64_t grain, const Work& work) const {
-    return parallel_all(count, grain, work);
-  }
-};
 
 // Memory of kernels begins at a cache line: vectors that straddle two take twice the time.
 template <class T>
@@ -106,12 +102,8 @@ void check_row_values(const char* op, const core::Rows<T>& rows) {
           rows.num_pairs, "] and hold strictly increasing items in [0, ", rows.num_items,
           "), got others");
   if (rows.candidate_ptr == nullptr) return;
-  require(rows.candidate_ptr[0] == 0 && rows.candidate_ptr[rows.batch] == rows.num_candidates &&
-              HASHGCN_RUN(non_decreasing(rows.candidate_ptr, 0, rows.batch)),
-          op, "candidate_ptr to rise from 0 to ", rows.num_candidates,
-          " (the number of candidate_ids), got one that does not");
-  require(HASHGCN_RUN(all_in_range(rows.candidate_ids, rows.num_items, 0, rows.num_candidates)), op,
-          "candidate_ids in [0, ", rows.num_items, "), got one outside");
+  cpu::check_lists(op, "candidate_", rows.candidate_ptr, rows.candidate_ids, rows.batch,
+                   rows.num_candidates, rows.num_items);
   if (rows.candidate_weight == nullptr) return;
   require(HASHGCN_RUN(all_finite(rows.candidate_weight, 0, rows.num_candidates)), op,
           "candidate_weight finite, got NaN or infinity");

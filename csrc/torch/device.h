@@ -1,5 +1,5 @@
-// What torch knows of the device that an op runs on. In csrc/emulated the CPU is that device, and a
-// file of its own stands in for this one.
+// What torch knows of the device that an op runs on. In tests/emulated the CPU is that device, and
+// a file of its own stands in for this one.
 #pragma once
 
 #if !defined(HASHGCN_EMULATED)

@@ -15,7 +15,7 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tens
                                                const MaybeTensor& allow) {
   const char* op = "hamming_topk";
   const TopkInput input(op, queries, items, k, code_length, exclude_ptr, exclude_ids, allow);
-  cpu::check_topk_values(op, input.problem, input.num_excluded(), ParallelAll());
+  cpu::check_topk_values(op, input.problem, input.excluded.num_ids, parallel_all);
   Tensor ids = input.new_results(ScalarType::Long), distances = input.new_results(ScalarType::Int);
   cpu::hamming_topk(input.problem, torch::stable::get_num_threads(), mutable_data<int64_t>(ids),
                     mutable_data<int32_t>(distances), RunTasks());

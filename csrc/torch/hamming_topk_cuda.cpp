@@ -25,8 +25,9 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tens
                     device.stream);
   cuda::check_tails(problem.items, problem.num_items, code_length, device.errors, device.stream);
   Tensor ids = input.new_results(ScalarType::Long), distances = input.new_results(ScalarType::Int);
-  const Tensor scratch = device.scratch(cuda::hamming_topk_scratch(problem, input.num_excluded()));
-  cuda::hamming_topk(problem, input.num_excluded(), scratch.mutable_data_ptr(),
+  const Tensor scratch =
+      device.scratch(cuda::hamming_topk_scratch(problem, input.excluded.num_ids));
+  cuda::hamming_topk(problem, input.excluded.num_ids, scratch.mutable_data_ptr(),
                      mutable_data<int64_t>(ids), mutable_data<int32_t>(distances), device.errors,
                      device.stream);
   device.finish();

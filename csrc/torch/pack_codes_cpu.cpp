@@ -31,7 +31,7 @@ static Tensor unpack_codes(const Tensor& words_in, int64_t code_length, ScalarTy
   const Tensor words = check_words({op, words_in}, words_in, "words", code_length);
   const int64_t rows = words.size(0);
   const uint64_t* in = data<uint64_t>(words);
-  cpu::check_tails(op, "words", in, rows, code_length, ParallelAll());
+  cpu::check_tails(op, "words", in, rows, code_length, parallel_all);
   Tensor x = torch::stable::new_empty(words, {rows, code_length}, dtype);
   with_element_type(dtype, op, "dtype", [&](auto zero) {
     using T = decltype(zero);

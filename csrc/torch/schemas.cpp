@@ -3,11 +3,10 @@
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(hashgcn, m) {
+  // The sign, differentiated as something else. scale and beta, which multiply x, are tensors so
+  // that they may change at every step.
   m.def("sign_swish(Tensor x, Tensor beta) -> Tensor");
   m.def("sign_swish_backward(Tensor grad, Tensor x, Tensor beta) -> Tensor");
-
-  // The other estimators of the sign's gradient. scale and beta multiply x; being tensors, they may
-  // change at every step.
   m.def("sign_ste(Tensor x, Tensor scale, float clip) -> Tensor");
   m.def("sign_ste_backward(Tensor grad, Tensor x, Tensor scale, float clip) -> Tensor");
   m.def("sign_fourier(Tensor x, Tensor scale, float omega, int terms) -> Tensor");
@@ -41,9 +40,9 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
       "Tensor offsets, int size, Tensor tau, Tensor? candidate_ptr, Tensor? candidate_ids, "
       "Tensor? candidate_weight, bool exclude_positives) -> Tensor");
   m.def(
-      "smooth_rank_backward(Tensor grad, Tensor user_emb, Tensor item_emb, Tensor users, Tensor "
-      "ptr, "
-      "Tensor ids, Tensor offsets, Tensor tau, Tensor? candidate_ptr, Tensor? candidate_ids, "
+      "smooth_rank_backward(Tensor grad, Tensor user_emb, Tensor item_emb, Tensor users, "
+      "Tensor ptr, Tensor ids, Tensor offsets, Tensor tau, "
+      "Tensor? candidate_ptr, Tensor? candidate_ids, "
       "Tensor? candidate_weight, Tensor? candidate_order, bool exclude_positives) "
       "-> (Tensor, Tensor)");
 
@@ -51,6 +50,7 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
   m.def(
       "hamming_topk(Tensor queries, Tensor items, int k, int code_length, Tensor? exclude_ptr, "
       "Tensor? exclude_ids, Tensor? allow) -> (Tensor, Tensor)");
+
   // x: users' rows, then items'. Mean of layers first to `layers`. Its own backward, since the
   // normalised adjacency is symmetric.
   m.def(

@@ -50,9 +50,10 @@ READING: dict[str, Any] = {
         ),
     ],
     "test_fraction": Annotated[
-        float | None, typer.Option(help="Fraction of test pairs for --split random and time; 0.2.")
+        float | None,
+        typer.Option(help="Fraction of the pairs held out by --split random and time (0.2)."),
     ],
-    "split_seed": Annotated[int | None, typer.Option(help="Seed for --split random; 0.")],
+    "split_seed": Annotated[int | None, typer.Option(help="Seed of --split random (0).")],
     "test_file": Annotated[
         Path | None, typer.Option(help="File of test events, instead of a split.")
     ],
@@ -135,7 +136,10 @@ def list_datasets(
     from hashgcn.data import PUBLISHED
 
     lines = {"sample": "generated, at once: 2,000 users with tastes, 1,500 items"}
-    lines |= {name: f"{entry.about}; data fetch {name}" for name, entry in PUBLISHED.items()}
+    lines |= {
+        name: f"{entry.about} (download: hashgcn data fetch {name})"
+        for name, entry in PUBLISHED.items()
+    }
     if as_json:
         typer.echo(json.dumps(lines, indent=2))
         return

@@ -121,7 +121,7 @@ def as_text(found: dict[str, Any]) -> str:
     lines += [
         ("processor", found["cpu"]),
         ("threads", f"{found['threads']} of {found['processors']} processors"),
-        ("GPU", ", ".join(found["gpus"]) or "none in sight of torch"),
+        ("GPU", ", ".join(found["gpus"]) or "none (torch sees no CUDA device)"),
         ("torch", found["torch"]),
         ("Python", f"{found['python']}, {found['system']}"),
     ]
@@ -129,4 +129,4 @@ def as_text(found: dict[str, Any]) -> str:
 
 
 def _listed(kernels: list[str] | str) -> str:
-    return ", ".join(kernels) if isinstance(kernels, list) else f"not live: {kernels}"
+    return ", ".join(kernels) if isinstance(kernels, list) else f"not loaded: {kernels}"

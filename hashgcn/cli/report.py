@@ -69,7 +69,7 @@ def report(
     test_file: options.MovedTest = None,
     out: Annotated[Path | None, typer.Option(help="The page; by default RUN/report.html.")] = None,
 ) -> None:
-    """Make a page of a run to look at.
+    """Write an HTML report of a run.
 
     It shows curves, quality, codes, distances, popularity and examples, in one HTML file that needs
     no network.

@@ -65,11 +65,16 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="File to create or replace.")],
     users: Annotated[
-        bool, typer.Option("--users", help="Write the codes of the users, which are the queries, instead of the items.")
+        bool,
+        typer.Option(
+            "--users", help="Export the codes of users, which are the queries, not items."
+        ),
     ] = False,
-    table: Annotated[str | None, typer.Option(help="Name of the new table, for postgres.")] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Name of the new table, for --to postgres.")
+    ] = None,
 ) -> None:
-    """Write the codes of a run or an index for another engine.
+    """Export the codes of a run or an index to another engine.
 
     Example: hashgcn export runs/gowalla --to faiss --out items.faiss
     """

@@ -46,7 +46,7 @@ class HashModel:
     Attributes:
         settings: the settings in their groups, see ModelSettings.
         recommender: the codes of a fitted model, None before.
-        metrics: what the last fit came to, see Metrics; None before and after `load`.
+        metrics: the metrics of the last fit, see Metrics; None before it and after `load`.
     """
 
     method: ClassVar[str]

@@ -1,4 +1,4 @@
-"""What a fit came to: the content of a run's metrics.json."""
+"""The metrics of a fitted model, as in a run's metrics.json."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class BGCHSettings(PairSettings, PopularitySettings):
         None,
         gt=0,
         description='Factor of the scores with form "mean"; by default 10 divided by the number of '
-        "taste bits.",
+        "bits that are not popularity bits.",
     )
 
     @model_validator(mode="after")

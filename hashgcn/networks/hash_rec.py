@@ -20,8 +20,8 @@ class HashRecSettings(PairSettings, PopularitySettings):
     alpha: float | None = Field(
         None,
         gt=0,
-        description="Factor of score differences; by default 10 divided by the number of taste "
-        "bits.",
+        description="Factor of score differences; by default 10 divided by the number of bits that "
+        "are not popularity bits.",
     )
 
 

@@ -45,8 +45,8 @@ class LightGCNSettings(PairSettings, UserBatchSettings, LayerSettings, NetworkSe
     temperature: float = Field(
         0.085,
         gt=0,
-        description="Temperature of scores in ranks and in the softmax; 0.1 suits the softmax "
-        "better.",
+        description="Temperature of scores in ranks and in the softmax; 0.1 works better for the "
+        "softmax.",
     )
     train_cutoffs: tuple[int, ...] = Field(
         (20, 50, 100), min_length=1, description="Cutoffs N of the recall loss."

@@ -52,8 +52,8 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
     tau_score: float | None = Field(
         None,
         gt=0,
-        description="Temperature of score differences; by default 0.056 times the number of taste "
-        "bits.",
+        description="Temperature of score differences; by default 0.056 times the number of bits "
+        "that are not popularity bits.",
     )
     tau_rank: float = Field(
         1.0, gt=0, description="Temperature of a rank's distance to the cutoff in the recall loss."

@@ -47,7 +47,7 @@ def real_score_tables(
         item_rows: [n, f] of the same dtype, finite.
         users: int64 [b], the users' rows in `graph`; -1 is padding, whose counts are 0.
         graph: holds n items and the users' positives.
-        bins: at least 2, the number of scores on the grid, so that d = 2 max |p| max |q| / (bins - 1).
+        bins: number of scores on the grid, at least 2: d = 2 max |p| max |q| / (bins - 1).
 
     Returns:
         v_neg, v_pos, neg, pos: each [b, bins] of the rows' dtype. v_neg and v_pos, which hold the

@@ -200,7 +200,7 @@ def sign_guided(x: Tensor, take_sign: Tensor, *, scale: float | Tensor = 1.0) ->
     return ops.sign_guided.default(x, take_sign, scalar_like(scale, "scale", x))
 
 
-def _keep(ctx: Any, x: Tensor, *rest: Any) -> None:
+def _keep(ctx: Any, x: Tensor | None, *rest: Any) -> None:
     """What the op's own backward takes after the gradient, tensors first."""
     tensors = [a for a in rest if isinstance(a, Tensor)]
     ctx.numbers = rest[len(tensors) :]

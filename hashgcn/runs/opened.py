@@ -17,7 +17,7 @@ from hashgcn.runs.folder import Run
 
 @dataclass(frozen=True, eq=False, repr=False)
 class OpenedRun:
-    """What a run's folder holds.
+    """A finished run: its folder, its model with metrics, and its data.
 
     Attributes:
         run: the folder.

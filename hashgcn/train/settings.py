@@ -18,7 +18,9 @@ class TrainSettings(Settings):
         description="Maximum number of epochs; also the length of the learning-rate schedule.",
     )
     learning_rate: float = Field(
-        0.02, gt=0, description="Peak learning rate of Adam for all parameters but popularity."
+        0.02,
+        gt=0,
+        description="Peak learning rate of Adam, for all parameters except item popularity.",
     )
     popularity_learning_rate: float = Field(
         1.0, gt=0, description="Peak learning rate of Adam for the popularity of each item."
@@ -53,7 +55,9 @@ class SelectionSettings(Settings):
         "in time is known.",
     )
     selection_ranking: str | None = Field(
-        None, description="Ranking whose validation metric chooses; by default the method's first."
+        None,
+        description="Ranking whose validation metric picks the epoch; by default the method's "
+        "first.",
     )
     selection_metric: str = Field(
         "recall@50",

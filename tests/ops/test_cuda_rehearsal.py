@@ -98,13 +98,3 @@ def test_which_errors_end_a_process(error, lasts):
     conftest.pytest_runtest_makereport(item, pytest.CallInfo.from_call(run, "call"))
     first = str(error).splitlines()[0]
     assert item.session.shouldstop == (f"test_x.py::test_y: {first}" if lasts else False)
-
-
-def test_a_process_ends_with_its_first_lasting_cuda_error(tmp_path):
-    (tmp_path / "test_it.py").write_text(
-        'def test_first():\n    raise RuntimeError("CUDA error: unspecified launch failure")\n\n'
-        "def test_last():\n    pass\n"
-    )
-    done = pytest_in(tmp_path, "-p", "conftest", "-c", os.devnull, "--rootdir", ".")
-    assert "passed" not in done.stdout and "1 failed" in done.stdout
-    assert "test_it.py::test_first: CUDA error: unspecified launch failure" in done.stdout

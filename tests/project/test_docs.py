@@ -140,6 +140,7 @@ RUN = sorted(
 )
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("page", RUN)
 def test_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -150,6 +151,7 @@ def test_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
             assert block.output is not None or not printed or block.language == "sh", block.code
 
 
+@pytest.mark.docs
 @pytest.mark.parametrize("block", blocks(DOCS / "recipes.md"), ids=str)
 def test_a_recipe_runs_alone(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

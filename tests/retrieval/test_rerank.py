@@ -167,7 +167,7 @@ def test_recall_rises_on_the_sample():
 
 @pytest.mark.slow
 def test_recall_of_a_trained_model_rises(real_data):
-    """The rows of docs/retrieval.md, made again."""
+    """The rows of docs/serving.md, made again."""
     command = [sys.executable, ROOT / "benchmarks" / "quality" / "rerank.py", real_data]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     made, documented = (

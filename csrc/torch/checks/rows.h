@@ -11,6 +11,7 @@ namespace hashgcn {
 struct Batch {
   Tensor users, ptr, ids;
   MaybeTensor candidate_ptr, candidate_ids, candidate_weight;
+  Lists lists = {};  // of candidates
 
   // Makes the tensors contiguous and returns what points into them.
   template <class T>
@@ -19,17 +20,12 @@ struct Batch {
     ptr = check.vector(ptr, "ptr", -1);
     ids = check.vector(ids, "ids", -1);
     require(ptr.size(0) >= 1, check.op, "ptr of shape [users + 1], got ", shape(ptr));
-    require(candidate_ptr.has_value() == candidate_ids.has_value(), check.op,
-            "candidate_ptr and candidate_ids together, got one of them");
-    require(candidate_ids || !candidate_weight, check.op,
+    lists = Lists(check, "candidate_", candidate_ptr, candidate_ids, size);
+    require(lists.ids || !candidate_weight, check.op,
             "candidate_weight with candidate_ids, got it alone");
-    if (candidate_ptr) {
-      candidate_ptr = check.vector(*candidate_ptr, "candidate_ptr", size + 1);
-      candidate_ids = check.vector(*candidate_ids, "candidate_ids", -1);
-    }
-    const int64_t count = candidate_ids ? candidate_ids->size(0) : 0;
     if (candidate_weight) {
-      candidate_weight = check.vector(*candidate_weight, "candidate_weight", count, kFloatType<T>);
+      candidate_weight =
+          check.vector(*candidate_weight, "candidate_weight", lists.num_ids, kFloatType<T>);
     }
     return {size,
             ptr.size(0) - 1,
@@ -38,10 +34,10 @@ struct Batch {
             data<int64_t>(users),
             data<int64_t>(ptr),
             data<int64_t>(ids),
-            data<int64_t>(candidate_ptr),
-            data<int64_t>(candidate_ids),
+            data<int64_t>(lists.ptr),
+            data<int64_t>(lists.ids),
             data<T>(candidate_weight),
-            count};
+            lists.num_ids};
   }
 };
 

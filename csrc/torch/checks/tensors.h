@@ -135,4 +135,22 @@ struct Checker {
   }
 };
 
+// Optional lists of items, one for each of `rows`, contiguous: those of row r are
+// ids[ptr[r]:ptr[r + 1]]. The arguments are called <prefix>ptr and <prefix>ids.
+struct Lists {
+  MaybeTensor ptr, ids;
+  int64_t num_ids = 0;
+
+  Lists() = default;
+  Lists(const Checker& check, const std::string& prefix, const MaybeTensor& ptr_in,
+        const MaybeTensor& ids_in, int64_t rows) {
+    require(ptr_in.has_value() == ids_in.has_value(), check.op, prefix, "ptr and ", prefix,
+            "ids together, got one of them");
+    if (!ptr_in) return;
+    ptr = check.vector(*ptr_in, (prefix + "ptr").c_str(), rows + 1);
+    ids = check.vector(*ids_in, (prefix + "ids").c_str(), -1);
+    num_ids = ids->size(0);
+  }
+};
+
 }  // namespace hashgcn

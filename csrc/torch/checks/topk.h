@@ -21,23 +21,19 @@ inline Tensor check_words(const Checker& check, const Tensor& words, const char*
 // A problem with the tensors that keep its memory alive.
 struct TopkInput {
   Tensor queries, items;
-  MaybeTensor exclude_ptr, exclude_ids, allow;
+  Lists excluded;
+  MaybeTensor allow;
   core::HammingTopk problem;
 
   TopkInput(const char* op, const Tensor& queries_in, const Tensor& items_in, int64_t k,
-            int64_t code_length, const MaybeTensor& exclude_ptr_in,
-            const MaybeTensor& exclude_ids_in, const MaybeTensor& allow_in) {
+            int64_t code_length, const MaybeTensor& exclude_ptr, const MaybeTensor& exclude_ids,
+            const MaybeTensor& allow_in) {
     check_topk_sizes(op, k, code_length);
     const Checker check{op, queries_in};
     queries = check_words(check, queries_in, "queries", code_length);
     items = check_words(check, items_in, "items", code_length);
     const int64_t num_queries = queries.size(0), num_items = items.size(0);
-    require(exclude_ptr_in.has_value() == exclude_ids_in.has_value(), op,
-            "exclude_ptr and exclude_ids together, got one of them");
-    if (exclude_ptr_in) {
-      exclude_ptr = check.vector(*exclude_ptr_in, "exclude_ptr", num_queries + 1);
-      exclude_ids = check.vector(*exclude_ids_in, "exclude_ids", -1);
-    }
+    excluded = Lists(check, "exclude_", exclude_ptr, exclude_ids, num_queries);
     if (allow_in) allow = check.vector(*allow_in, "allow", num_items, ScalarType::Bool);
     problem = {num_queries,
                num_items,
@@ -45,12 +41,11 @@ struct TopkInput {
                k,
                data<uint64_t>(queries),
                data<uint64_t>(items),
-               data<int64_t>(exclude_ptr),
-               data<int64_t>(exclude_ids),
+               data<int64_t>(excluded.ptr),
+               data<int64_t>(excluded.ids),
                data<bool>(allow)};
   }
 
-  int64_t num_excluded() const { return exclude_ids ? exclude_ids->size(0) : 0; }
   Tensor new_results(ScalarType type) const {
     return torch::stable::new_empty(queries, {problem.num_queries, problem.k}, type);
   }

@@ -1,4 +1,4 @@
-// Values of packed codes and of top-N search, checked for both Python faces. `all(count, grain,
+// Values of packed codes and lists of items, checked for both Python faces. `all(count, grain,
 // work)` says whether work(begin, end) is true for every part of [0, count), of `grain` or more.
 #pragma once
 
@@ -22,6 +22,16 @@ void check_tails(const char* op, const char* argument, const uint64_t* words, in
           ", got bits of a longer code");
 }
 
+// Lists of items, one for each of `rows`: <prefix>ptr rises from 0 to num_ids, <prefix>ids exist.
+inline void check_lists(const char* op, const char* prefix, const int64_t* ptr, const int64_t* ids,
+                        int64_t rows, int64_t num_ids, int64_t num_items) {
+  require(ptr[0] == 0 && ptr[rows] == num_ids && HASHGCN_RUN(non_decreasing(ptr, 0, rows)), op,
+          prefix, "ptr to rise from 0 to ", num_ids, " (the number of ", prefix,
+          "ids), got one that does not");
+  require(HASHGCN_RUN(all_in_range(ids, num_items, 0, num_ids)), op, prefix, "ids in [0, ",
+          num_items, "), got one outside");
+}
+
 template <class All>
 void check_topk_values(const char* op, const core::HammingTopk& problem, int64_t num_excluded,
                        const All& all) {
@@ -29,12 +39,8 @@ void check_topk_values(const char* op, const core::HammingTopk& problem, int64_t
   check_tails(op, "queries", problem.queries, problem.num_queries, length, all);
   check_tails(op, "items", problem.items, problem.num_items, length, all);
   if (problem.exclude_ptr == nullptr) return;
-  require(problem.exclude_ptr[0] == 0 && problem.exclude_ptr[problem.num_queries] == num_excluded &&
-              HASHGCN_RUN(non_decreasing(problem.exclude_ptr, 0, problem.num_queries)),
-          op, "exclude_ptr to rise from 0 to ", num_excluded,
-          " (the number of exclude_ids), got one that does not");
-  require(HASHGCN_RUN(all_in_range(problem.exclude_ids, problem.num_items, 0, num_excluded)), op,
-          "exclude_ids in [0, ", problem.num_items, "), got one outside");
+  check_lists(op, "exclude_", problem.exclude_ptr, problem.exclude_ids, problem.num_queries,
+              num_excluded, problem.num_items);
 }
 
 }  // namespace hashgcn::cpu
