@@ -23,7 +23,7 @@ import scipy.sparse
 from hashgcn.data import Dataset, Interactions, read_interactions, write_inter
 from hashgcn.files import load_arrays, save_arrays
 from hashgcn.retrieval import HammingIndex, Recommender
-from hashgcn.retrieval.codes import pack
+from hashgcn.retrieval.codes import pack_codes
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def _search(index: HammingIndex, mapped: bool) -> None:
             assert mapped
     if index.code_length > 10_000:
         return
-    queries = pack(np.ones((1, index.code_length), np.float32))
+    queries = pack_codes(np.ones((1, index.code_length), np.float32))
     found, distances = index.search(queries, 3)
     # The popularity bits of the query are +1, as search sets them.
     apart = np.unpackbits((index.codes ^ queries).view(np.uint8), axis=1).sum(1, dtype=np.int64)
@@ -345,7 +345,7 @@ def _saved() -> dict[str, list[Path]]:
         seen = Interactions(np.array([0, 2, 2, 3]), np.array([0, 3, 4]), 5)
         for path in _FILES["recommender"]:
             index = HammingIndex.build(signs, ids[path.name.removeprefix("codes-")])
-            Recommender(pack(signs[:3]), np.arange(3) * 7, index, seen).save(path)
+            Recommender(pack_codes(signs[:3]), np.arange(3) * 7, index, seen).save(path)
     return _FILES
 
 

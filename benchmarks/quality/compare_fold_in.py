@@ -21,7 +21,7 @@ from hashgcn import metrics
 from hashgcn.data import Interactions, load
 from hashgcn.models import RecallHash
 from hashgcn.ops import propagate
-from hashgcn.retrieval import HammingIndex, Recommender, pack
+from hashgcn.retrieval import HammingIndex, Recommender, pack_codes
 from hashgcn.train.loop import Loop
 
 
@@ -80,7 +80,7 @@ def by_embeddings(loop: Loop, own: Interactions, recent: Interactions | None = N
     if recent is not None:
         items = network.encoder(graph)[1]
         rows += s.recent_scale * layer(recent, items * network.recent.scale[users:, None])
-    return pack(np.concatenate([rows, np.ones((len(rows), s.num_popularity_bits))], axis=1))
+    return pack_codes(np.concatenate([rows, np.ones((len(rows), s.num_popularity_bits))], axis=1))
 
 
 def layer(own: Interactions, items: torch.Tensor) -> np.ndarray:

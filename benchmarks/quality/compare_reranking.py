@@ -22,7 +22,7 @@ from benchmarks.harness.training import make_loop
 from hashgcn import metrics
 from hashgcn.data import Dataset, load
 from hashgcn.models import RecallHash
-from hashgcn.retrieval import HammingIndex, pack, search_reranked
+from hashgcn.retrieval import HammingIndex, pack_codes, search_reranked
 
 CUTOFFS = (20, 50, 100)
 
@@ -56,7 +56,7 @@ def svd(data: Dataset) -> Vectors:
     )
     users, weights, items = svds(matrix, 32, random_state=0)
     users, items = (users * weights).astype(np.float32), items.T.astype(np.float16)
-    return Vectors(HammingIndex.build(items), pack(users), users, items)
+    return Vectors(HammingIndex.build(items), pack_codes(users), users, items)
 
 
 def recall_hash(data: Dataset, model: RecallHash) -> Vectors:

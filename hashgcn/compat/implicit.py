@@ -18,7 +18,13 @@ from numpy.typing import ArrayLike
 from hashgcn.data import Dataset, Interactions
 from hashgcn.errors import NotFittedError
 from hashgcn.files import load_arrays, save_arrays
-from hashgcn.retrieval import Recommender, hamming_topk, pack, popularity_query_bits, unpack
+from hashgcn.retrieval import (
+    Recommender,
+    hamming_topk,
+    pack_codes,
+    popularity_query_bits,
+    unpack_codes,
+)
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array, csr_matrix
@@ -437,13 +443,13 @@ class HashRecommender:
         parts = np.full((2, length), -1, np.float32)
         parts[0, :taste] = 1
         parts[1, taste:] = popularity_query_bits(bits, popularity_weight)
-        mask, wanted = pack(parts)
+        mask, wanted = pack_codes(parts)
         queries, compared = codes[rows] & mask, taste
         if popularity_weight == 0:
             codes, own = codes & mask, np.ones((len(rows), 1), np.float32)
         else:
             queries, compared = queries | wanted, length
-            inner = unpack(queries, length) * unpack(codes[rows], length)
+            inner = unpack_codes(queries, length) * unpack_codes(codes[rows], length)
             own = inner.sum(axis=1, keepdims=True) / np.float32(taste)
         found, distances = hamming_topk(
             queries,

@@ -1,6 +1,6 @@
 """Retrieval with packed codes over NumPy arrays; it works in a process without torch."""
 
-from hashgcn.retrieval.codes import hamming_topk, pack, popularity_query_bits, unpack
+from hashgcn.retrieval.codes import hamming_topk, pack_codes, popularity_query_bits, unpack_codes
 from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.recommender import Recommender
 from hashgcn.retrieval.rerank import search_reranked
@@ -12,8 +12,8 @@ __all__ = [
     "Recommendations",
     "Recommender",
     "hamming_topk",
-    "pack",
+    "pack_codes",
     "popularity_query_bits",
     "search_reranked",
-    "unpack",
+    "unpack_codes",
 ]

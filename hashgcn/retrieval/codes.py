@@ -25,7 +25,7 @@ _NOUNS = {"k": "a number", "code_length": "a number", "num_threads": "a number"}
 _NOUNS["exclude_ids"] = "rows"
 
 
-def pack(x: np.ndarray, *, num_threads: int = 0) -> np.ndarray:
+def pack_codes(x: np.ndarray, *, num_threads: int = 0) -> np.ndarray:
     """Packs the signs of x into 64-bit words.
 
     Bit j of word w is 1 where x[:, 64 w + j] >= 0, so that 0 and -0 count as +1. Bits past the code
@@ -45,11 +45,11 @@ def pack(x: np.ndarray, *, num_threads: int = 0) -> np.ndarray:
 
     Examples:
         >>> import numpy as np
-        >>> from hashgcn.retrieval import pack, unpack
-        >>> words = pack(np.array([[0.5, -2.0, 0.0], [-1.0, -1.0, 1.0]]))
+        >>> from hashgcn.retrieval import pack_codes, unpack_codes
+        >>> words = pack_codes(np.array([[0.5, -2.0, 0.0], [-1.0, -1.0, 1.0]]))
         >>> words.tolist()
         [[5], [4]]
-        >>> unpack(words, code_length=3).tolist()
+        >>> unpack_codes(words, code_length=3).tolist()
         [[1.0, -1.0, 1.0], [-1.0, -1.0, 1.0]]
 
     Note:
@@ -67,7 +67,7 @@ def packed(argument: str, x: np.ndarray, num_threads: int = 0) -> np.ndarray:
         return _numpy.pack_codes(x, num_threads)
 
 
-def unpack(words: np.ndarray, code_length: int, *, num_threads: int = 0) -> np.ndarray:
+def unpack_codes(words: np.ndarray, code_length: int, *, num_threads: int = 0) -> np.ndarray:
     """Unpacks words into codes of +1 and -1: the inverse of pack.
 
     Args:
@@ -105,7 +105,7 @@ def hamming_topk(
     Items at equal distance are ranked by row, the smaller row first.
 
     Args:
-        queries: int64 or uint64 [Q, ceil(f / 64)], packed codes (see pack).
+        queries: int64 or uint64 [Q, ceil(f / 64)], packed codes (see pack_codes).
         items: int64 or uint64 [n, ceil(f / 64)]; a read-only memory map is not copied.
         k: number of results per query, k >= 1; it may exceed n.
         code_length: f >= 1, the number of bits per code.
@@ -126,8 +126,8 @@ def hamming_topk(
 
     Examples:
         >>> import numpy as np
-        >>> from hashgcn.retrieval import hamming_topk, pack
-        >>> items = pack(np.array([[1, 1, 1], [1, 1, -1], [-1, -1, -1]], np.int8))
+        >>> from hashgcn.retrieval import hamming_topk, pack_codes
+        >>> items = pack_codes(np.array([[1, 1, 1], [1, 1, -1], [-1, -1, -1]], np.int8))
         >>> found = hamming_topk(items[:1], items, k=2, code_length=3)
         >>> found.ids.tolist(), found.distances.tolist()
         ([[0, 1]], [[0, 1]])

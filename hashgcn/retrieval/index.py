@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.files import load_arrays, save_arrays, stated_number
-from hashgcn.retrieval.codes import hamming_topk, pack, packed, popularity_query_bits
+from hashgcn.retrieval.codes import hamming_topk, pack_codes, packed, popularity_query_bits
 from hashgcn.retrieval.lists import is_matrix, listed_rows
 from hashgcn.retrieval.results import MISSING_DISTANCE, Neighbours
 from hashgcn.retrieval.table import CodeTable, joined
@@ -32,7 +32,7 @@ class HammingIndex:
     index can be copied and pickled; both copy the codes and the ids.
 
     Args:
-        codes: int64 or uint64 [n, ceil(f / 64)], packed (see pack); not copied if contiguous.
+        codes: int64 or uint64 [n, ceil(f / 64)], packed (see pack_codes); not copied if contiguous.
             Among items at equal distance the one in the smaller row comes first.
         code_length: f >= 1, the number of bits per code.
         ids: int or str [n], unique raw ids. If left out, the id of an item is its row, which needs
@@ -476,7 +476,7 @@ class HammingIndex:
         replaced = np.full((2, length), -1, dtype=np.float32)
         replaced[0, length - bits :] = 1
         replaced[1, length - bits :] = popularity_query_bits(bits, weight)
-        mask, values = pack(replaced, num_threads=1)
+        mask, values = pack_codes(replaced, num_threads=1)
         return (words & ~mask) | values
 
 

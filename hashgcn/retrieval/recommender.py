@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from hashgcn.data.ids import look_up
 from hashgcn.data.interactions import Interactions
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays, stated_number
-from hashgcn.retrieval.codes import pack, unpack
+from hashgcn.retrieval.codes import pack_codes, unpack_codes
 from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.lists import is_matrix, listed_rows
 from hashgcn.retrieval.results import MISSING_DISTANCE, Recommendations, lowest_score
@@ -43,8 +43,8 @@ class Recommender:
     Examples:
         >>> import numpy as np
         >>> from hashgcn.data import Interactions
-        >>> from hashgcn.retrieval import HammingIndex, Recommender, pack
-        >>> users = pack(np.array([[1, 1, 1], [-1, -1, -1]], np.int8))
+        >>> from hashgcn.retrieval import HammingIndex, Recommender, pack_codes
+        >>> users = pack_codes(np.array([[1, 1, 1], [-1, -1, -1]], np.int8))
         >>> items = np.array([[1, 1, -1], [1, 1, 1], [-1, -1, 1]], np.int8)
         >>> index = HammingIndex.build(items, ids=["apple", "pear", "rake"])
         >>> seen = Interactions.from_pairs([0, 1], [1, 2], 2, 3)
@@ -222,10 +222,10 @@ class Recommender:
             end = max(int(end), start + 1)
             first, ptr = liked.ptr[start], liked.ptr[start : end + 1]
             own = slice(first, ptr[-1])
-            codes = unpack(self.index.codes[liked.ids[own]], length, num_threads=num_threads)
+            codes = unpack_codes(self.index.codes[liked.ids[own]], length, num_threads=num_threads)
             sums = np.add.reduceat(codes * weights[own, None], ptr[:-1] - first, axis=0)
             sums[:, taste:] = 1
-            words[start:end] = pack(sums, num_threads=num_threads)
+            words[start:end] = pack_codes(sums, num_threads=num_threads)
             start = end
         return words
 

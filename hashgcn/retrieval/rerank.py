@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hashgcn.retrieval.codes import unpack
+from hashgcn.retrieval.codes import unpack_codes
 from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.results import Recommendations
 
@@ -135,7 +135,7 @@ def search_reranked(
         if not len(index):
             vectors = np.zeros((*found.shape, width), np.float32)
         elif item_vectors is None:
-            codes = unpack(index.codes[found.ravel()], width, num_threads=1)
+            codes = unpack_codes(index.codes[found.ravel()], width, num_threads=1)
             vectors = codes.reshape(*found.shape, width)
         else:
             vectors = item_vectors[found].astype(np.float32, copy=False)

@@ -20,7 +20,7 @@ import pytest
 from command_line import hashgcn
 from indexes import KINDS, assert_same, make_ids, signs
 
-from hashgcn.retrieval import HammingIndex, export, pack
+from hashgcn.retrieval import HammingIndex, export, pack_codes
 
 LENGTHS = [64, 70, 129]
 
@@ -38,7 +38,7 @@ def problem(kind: str, length: int) -> tuple[HammingIndex, np.ndarray]:
     ids = None if kind == "rows" else make_ids(kind, 60)
     if kind == "int":
         ids = ids + 500  # from 0, as usearch needs
-    return HammingIndex.build(codes, ids), pack(signs(4, length, 2))
+    return HammingIndex.build(codes, ids), pack_codes(signs(4, length, 2))
 
 
 def by_id(ids: np.ndarray, distances: np.ndarray) -> dict:
@@ -60,15 +60,15 @@ def assert_finds_the_same(index, queries, distances, ids):
 @pytest.mark.parametrize("length", [1, 7, 8, 63, *LENGTHS])
 def test_bytes_and_bits(length):
     codes = signs(9, length, 0)
-    found = export.code_bytes(pack(codes), length)
+    found = export.code_bytes(pack_codes(codes), length)
     assert found.dtype == np.uint8 and found.shape == (9, (length + 7) // 8)
     bits = np.unpackbits(found, axis=1, count=length, bitorder="little")
     np.testing.assert_array_equal(bits, codes > 0)
     assert not np.unpackbits(found, axis=1, bitorder="little")[:, length:].any()
-    texts = export.bit_strings(pack(codes), length)
+    texts = export.bit_strings(pack_codes(codes), length)
     assert texts == ["".join("01"[int(x > 0)] for x in row) for row in codes]
     with pytest.raises(ValueError, match=r"words: expected int64 \[\*, 4\].*, got int64 \[9, "):
-        export.code_bytes(pack(codes), 200)
+        export.code_bytes(pack_codes(codes), 200)
 
 
 @pytest.mark.parametrize("length", LENGTHS)

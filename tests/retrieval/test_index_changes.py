@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from indexes import KINDS, MAX_DISTANCE, assert_same, make_ids, make_index, oracle, signs
 
-from hashgcn.retrieval import HammingIndex, pack
+from hashgcn.retrieval import HammingIndex, pack_codes
 
 CODES, QUERIES = signs(60, 70, 1), signs(11, 70, 2)
 
@@ -48,7 +48,7 @@ def test_one_query(kind):
     options = {"allow": ids[10:], "radius": 34}
     many = index.search(QUERIES, 7, exclude=[ids[:20].tolist()] * 11, **options)
     for q, query in enumerate(QUERIES):
-        for form in (query, query.astype(np.int8), pack(query[None])[0]):
+        for form in (query, query.astype(np.int8), pack_codes(query[None])[0]):
             for seen in (ids[:20], tuple(ids[:20].tolist()), iter(ids[:20].tolist())):
                 one = index.search(form, 7, exclude=seen, **options)
                 assert_same(one, (many.ids[q], many.distances[q]))
@@ -78,11 +78,11 @@ def test_changes_give_the_index_of_what_is_left(kind):
     given = None if kind == "rows" else ids[:40]
     index = HammingIndex.build(CODES[:40], given, popularity_bits=2)
     index.add(CODES[40:55], None if kind == "rows" else ids[40:55])
-    index.add(pack(CODES[55:]), ids[55:].tolist())
-    assert_same((index.codes, index.ids), (pack(CODES), ids))
+    index.add(pack_codes(CODES[55:]), ids[55:].tolist())
+    assert_same((index.codes, index.ids), (pack_codes(CODES), ids))
     index.remove(ids[[3, 59, 3, 20]])
     kept = np.setdiff1d(np.arange(60), [3, 20, 59])
-    assert_same((index.codes, index.ids), (pack(CODES[kept]), ids[kept]))
+    assert_same((index.codes, index.ids), (pack_codes(CODES[kept]), ids[kept]))
     other = signs(5, 70, 9)
     index.replace(ids[[7, 4, 50, 21, 0]], other.astype(np.int8))
     codes = CODES.copy()
@@ -155,7 +155,7 @@ def test_empty_changes_change_nothing():
         ),
         (lambda i: i.add(CODES[0], [1]), r"codes: expected codes \[\*, 70\].* float32 \[70\]"),
         (
-            lambda i: i.add(-pack(CODES[:1]) - 1, [1]),
+            lambda i: i.add(-pack_codes(CODES[:1]) - 1, [1]),
             "codes: expected zero bits past code_length",
         ),
         (lambda i: i.add(CODES[:2] * np.nan, [1, 2]), "codes: expected .* without NaN"),
@@ -291,4 +291,4 @@ def test_changes_from_several_threads_are_all_kept():
     for thread in threads:
         thread.join()
     assert sorted(index.ids.tolist()) == list(range(60))
-    np.testing.assert_array_equal(index.codes, pack(CODES[index.ids]))
+    np.testing.assert_array_equal(index.codes, pack_codes(CODES[index.ids]))

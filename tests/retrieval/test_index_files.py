@@ -13,7 +13,7 @@ import pytest
 from indexes import KINDS, assert_same, make_ids, make_index, signs
 
 from hashgcn.files import load_arrays, save_arrays
-from hashgcn.retrieval import HammingIndex, pack
+from hashgcn.retrieval import HammingIndex, pack_codes
 
 QUERIES = signs(11, 70, 2)
 MAPPED = pytest.mark.parametrize("mapped", [False, True])
@@ -227,7 +227,7 @@ NAMES = np.frombuffer(b"a b c d e ", np.uint8).reshape(5, 2)
 def test_arrays_that_do_not_fit(arrays, mapped, tmp_path):
     path = tmp_path / "items.hgx"
     metadata = {"format": "hashgcn.index", "code_length": "70", "popularity_bits": "0"}
-    codes = {"codes": pack(signs(5, 70, 0))}
+    codes = {"codes": pack_codes(signs(5, 70, 0))}
     save_arrays(path, {**codes, **arrays}, metadata, version=2)
     with pytest.raises(ValueError, match="items.hgx: expected ids int64 .*, got"):
         HammingIndex.load(path, mmap=mapped)
@@ -266,7 +266,7 @@ def test_any_damaged_byte_is_an_error_or_harmless(kind, tmp_path):
         for mapped in (False, True):
             try:
                 index = HammingIndex.load(path, mmap=mapped)
-                index.search(pack(signs(2, index.code_length, 0)), 9)
+                index.search(pack_codes(signs(2, index.code_length, 0)), 9)
                 index.rows(index.ids)
             except ValueError:
                 refused += 1

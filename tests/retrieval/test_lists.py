@@ -8,7 +8,7 @@ import scipy.sparse
 from indexes import KINDS, assert_same, make_ids, make_index, oracle, signs
 
 from hashgcn.data import Interactions
-from hashgcn.retrieval import HammingIndex, Recommender, pack, search_reranked
+from hashgcn.retrieval import HammingIndex, Recommender, pack_codes, search_reranked
 
 QUERIES = signs(11, 70, 2)
 ROWS = [np.random.default_rng(q).integers(0, 60, 3 * (q % 4) + 1) for q in range(11)]
@@ -143,7 +143,7 @@ def recommender(kind: str) -> Recommender:
     seen = Interactions.from_pairs(rng.integers(0, 9, 300), np.arange(300) % 60, 9, 60)
     ids = None if kind == "rows" else make_ids(kind, 60)
     index = HammingIndex.build(signs(60, 70, 1), ids)
-    return Recommender(pack(signs(9, 70, 3)), np.arange(9), index, seen)
+    return Recommender(pack_codes(signs(9, 70, 3)), np.arange(9), index, seen)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,7 +15,14 @@ from hashgcn.data import Dataset, Interactions, generate_sample
 from hashgcn.errors import NotFittedError
 from hashgcn.files import save_arrays
 from hashgcn.models import METHODS, RecallHash
-from hashgcn.retrieval import HammingIndex, Recommendations, Recommender, pack, recommender, unpack
+from hashgcn.retrieval import (
+    HammingIndex,
+    Recommendations,
+    Recommender,
+    pack_codes,
+    recommender,
+    unpack_codes,
+)
 
 LENGTH, BITS = 70, 6
 
@@ -28,13 +35,13 @@ def example(seed: int = 0, users: int = 40, items: int = 30) -> Recommender:
     codes = [rng.standard_normal((n, LENGTH)).astype(np.float32) for n in (users, items)]
     names = np.array([f"item {i}" for i in range(items)])
     index = HammingIndex.build(codes[1], names, popularity_bits=BITS)
-    return Recommender(pack(codes[0]), np.arange(users), index, seen)
+    return Recommender(pack_codes(codes[0]), np.arange(users), index, seen)
 
 
 def plain(model: Recommender, rows: list[int], recent_fraction: float = 0) -> np.ndarray:
     """Signs by the formula."""
     popularity = model.seen.popularity()
-    codes = unpack(model.index.codes, LENGTH).astype(np.float64)
+    codes = unpack_codes(model.index.codes, LENGTH).astype(np.float64)
     rows = [i for i in dict.fromkeys(rows) if popularity[i]]
     layer = codes[rows] / np.sqrt(popularity[rows])[:, None]
     sums = layer.sum(axis=0) / np.sqrt(len(rows))
@@ -52,7 +59,7 @@ def test_the_formula(fraction):
     codes = model.fold_in([model.index.ids[rows] for rows in lists], recent_fraction=fraction)
     assert codes.dtype == np.int64 and codes.shape == (len(lists), 2)
     np.testing.assert_array_equal(
-        unpack(codes, LENGTH), np.stack([plain(model, rows, fraction) for rows in lists])
+        unpack_codes(codes, LENGTH), np.stack([plain(model, rows, fraction) for rows in lists])
     )
 
 

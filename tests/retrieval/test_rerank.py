@@ -13,7 +13,7 @@ from indexes import KINDS, assert_same, make_ids, make_index, signs
 
 from hashgcn import metrics
 from hashgcn.data import generate_sample
-from hashgcn.retrieval import HammingIndex, Recommendations, pack, search_reranked
+from hashgcn.retrieval import HammingIndex, Recommendations, pack_codes, search_reranked
 
 ROOT = Path(__file__).resolve().parents[2]
 RNG = np.random.default_rng(0)
@@ -45,7 +45,9 @@ def test_order_of_the_candidates(kind, k, depth):
         want = expected(index, REAL, REAL @ CODES.T, k, depth, **given)
         assert_same(search_reranked(index, REAL, k, depth=depth, **given), want)
         packed = {"query_vectors": REAL.astype(np.float64)}
-        assert_same(search_reranked(index, pack(REAL), k, depth=depth, **packed, **given), want)
+        assert_same(
+            search_reranked(index, pack_codes(REAL), k, depth=depth, **packed, **given), want
+        )
         scores = QUERY_VECTORS @ ITEM_VECTORS.T.astype(np.float32)
         want = expected(index, REAL, scores, k, depth, **given)
         for dtype in (np.float16, np.float32, np.float64):
@@ -54,7 +56,7 @@ def test_order_of_the_candidates(kind, k, depth):
             assert_same(got, want)
             got = search_reranked(
                 index,
-                pack(REAL)[0],
+                pack_codes(REAL)[0],
                 k,
                 depth=depth,
                 deny=given.get("deny"),
@@ -106,7 +108,7 @@ def test_an_empty_index():
     [
         ({"k": 0}, "k: expected 1 to depth 0, got 0"),
         ({"k": 5, "depth": 4}, "k: expected 1 to depth 4, got 5"),
-        ({"queries": pack(REAL)}, "queries: expected floats of 2 dimensions, got int64"),
+        ({"queries": pack_codes(REAL)}, "queries: expected floats of 2 dimensions, got int64"),
         ({"query_vectors": REAL[0]}, r"query_vectors: expected floats of 2 dim.* float32 \[70\]"),
         ({"query_vectors": REAL[:3]}, r"query_vectors: expected \[11, 70\], got \[3, 70\]"),
         ({"query_vectors": QUERY_VECTORS}, r"query_vectors: expected \[11, 70\], got \[11, 5\]"),

@@ -16,9 +16,9 @@ from hashgcn.retrieval import (
     Neighbours,
     Recommendations,
     hamming_topk,
-    pack,
+    pack_codes,
     popularity_query_bits,
-    unpack,
+    unpack_codes,
 )
 
 
@@ -32,20 +32,20 @@ def run_python(code: str) -> None:
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.float16, np.float64])
 def test_pack_takes_codes_of_any_signed_dtype(dtype):
     codes = signs(9, 70, 0)
-    words = pack(codes.astype(dtype))
-    np.testing.assert_array_equal(words, pack(codes))
-    np.testing.assert_array_equal(unpack(words, 70), codes)
+    words = pack_codes(codes.astype(dtype))
+    np.testing.assert_array_equal(words, pack_codes(codes))
+    np.testing.assert_array_equal(unpack_codes(words, 70), codes)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
 def test_pack_refuses_words_and_unsigned_dtypes(dtype):
     with pytest.raises(ValueError, match="^x: expected an array of dtype"):
-        pack(np.ones((3, 4), dtype=dtype))
+        pack_codes(np.ones((3, 4), dtype=dtype))
 
 
 def test_topk_of_rows():
     codes, queries = signs(50, 65, 0), signs(7, 65, 1)
-    got = hamming_topk(pack(queries), pack(codes), 50, code_length=65)
+    got = hamming_topk(pack_codes(queries), pack_codes(codes), 50, code_length=65)
     assert_same(got, oracle(codes, queries, 50, np.arange(50)))
 
 
@@ -55,7 +55,7 @@ def test_search(kind, k):
     index, ids = make_index(kind), make_ids(kind, 60)
     codes, queries = signs(60, 70, 1), signs(11, 70, 2)
     expected = oracle(codes, queries, k, ids)
-    words = pack(queries)
+    words = pack_codes(queries)
     for form in (queries, queries.astype(np.int8), words, words.view(np.uint64)):
         assert_same(index.search(form, k), expected)
     for threads in (1, 2, 3):
@@ -156,17 +156,17 @@ def test_looks():
     assert repr(index) == "HammingIndex(5 codes of 70 bits, 3 of them popularity, no ids)"
     assert repr(make_index("int", 1200)) == "HammingIndex(1,200 codes of 70 bits, int ids)"
     assert repr(make_index("str", 0)) == "HammingIndex(0 codes of 70 bits, str ids)"
-    np.testing.assert_array_equal(index.codes, pack(signs(5, 70, 0)))
+    np.testing.assert_array_equal(index.codes, pack_codes(signs(5, 70, 0)))
     np.testing.assert_array_equal(index.ids, np.arange(5))
 
 
 def test_contiguous_codes_are_not_copied():
-    words = pack(signs(5, 70, 0))
+    words = pack_codes(signs(5, 70, 0))
     words.flags.writeable = False
     assert np.shares_memory(HammingIndex(words, code_length=70).codes, words)
 
 
-WORDS = pack(signs(5, 70, 0))
+WORDS = pack_codes(signs(5, 70, 0))
 LONG = WORDS.copy()
 LONG[2, 1] |= np.int64(1 << 6)
 
@@ -221,7 +221,10 @@ def test_build_refuses_nan_and_packed_codes():
             {"queries": np.ones((2, 70), np.int64)},
             r"queries: expected packed int64 .* \[\*, 2\]",
         ),
-        ({"queries": pack(signs(2, 64, 0))}, r"queries: expected packed .*, got int64 \[2, 1"),
+        (
+            {"queries": pack_codes(signs(2, 64, 0))},
+            r"queries: expected packed .*, got int64 \[2, 1",
+        ),
         ({"queries": LONG}, "queries: expected an array with zero bits past code_length 70"),
         ({"queries": np.full((2, 70), np.nan)}, "queries: expected an array without NaN"),
         ({"allow": [7]}, "allow: expected ids of the index, got .*7"),
@@ -381,10 +384,10 @@ def test_search_replaces_the_popularity_bits_of_queries(length, bits):
         replaced = queries.copy()
         replaced[:, length - bits :] = popularity_query_bits(bits, 1.0 if p is None else p)
         expected = oracle(codes, replaced, 10, np.arange(60))
-        words = pack(queries)
+        words = pack_codes(queries)
         for form in (queries, words, words.view(np.uint64)):
             assert_same(index.search(form, 10, popularity_weight=p), expected)
-        np.testing.assert_array_equal(words, pack(queries))
+        np.testing.assert_array_equal(words, pack_codes(queries))
 
 
 def test_a_query_packed_too_long_is_refused_with_popularity_bits():

@@ -16,7 +16,7 @@ from hashgcn import models
 from hashgcn.data import Interactions
 from hashgcn.data.sample import generate_sample
 from hashgcn.retrieval import HammingIndex, Recommender
-from hashgcn.retrieval.codes import pack
+from hashgcn.retrieval.codes import pack_codes
 from hashgcn.runs import report as run_report
 from hashgcn.runs.opened import OpenedRun, open_run
 from hashgcn.runs.report import numbers
@@ -178,7 +178,7 @@ def test_titles_that_cannot_be_read(tmp_path, name, text, columns, words):
 
 def test_bits_of_known_codes():
     codes = np.array([[1, 1, 1, 1], [1, 1, -1, 1], [-1, -1, 1, 1], [-1, -1, -1, 1]], np.float32)
-    found = numbers.bits(pack(codes), 4)
+    found = numbers.bits(pack_codes(codes), 4)
     assert found.share.tolist() == [0.5, 0.5, 0.5, 1.0]
     np.testing.assert_allclose(
         found.correlation, [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
@@ -193,7 +193,7 @@ def test_distances_are_those_of_all_pairs():
     train = Interactions.from_pairs(np.arange(70), rng.integers(0, 15, 70), 70, 31)
     test = Interactions.from_pairs(np.arange(70), rng.integers(15, 31, 70), 70, 31)
     index = HammingIndex.build(items)
-    recommender = Recommender(pack(users), np.arange(70), index, train)
+    recommender = Recommender(pack_codes(users), np.arange(70), index, train)
     found = numbers.distances(recommender, train, test)
     assert found.users == 70
     nearness = users @ items.T

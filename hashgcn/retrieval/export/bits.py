@@ -16,7 +16,7 @@ def code_bytes(words: np.ndarray, code_length: int) -> np.ndarray:
     """Converts packed codes to the bytes that other engines take.
 
     Args:
-        words: int64 [N, ceil(f / 64)], packed (see pack).
+        words: int64 [N, ceil(f / 64)], packed (see pack_codes).
         code_length: f >= 1, the number of bits per code.
 
     Returns:
@@ -28,9 +28,9 @@ def code_bytes(words: np.ndarray, code_length: int) -> np.ndarray:
 
     Examples:
         >>> import numpy as np
-        >>> from hashgcn.retrieval import pack
+        >>> from hashgcn.retrieval import pack_codes
         >>> from hashgcn.retrieval.export import bit_strings, code_bytes
-        >>> words = pack(np.array([[1, 1, -1, -1, -1, -1, -1, -1, 1]], np.int8))
+        >>> words = pack_codes(np.array([[1, 1, -1, -1, -1, -1, -1, -1, 1]], np.int8))
         >>> code_bytes(words, code_length=9).tolist()
         [[3, 1]]
         >>> bit_strings(words, code_length=9)

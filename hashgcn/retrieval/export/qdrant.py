@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hashgcn.files import write_atomic
-from hashgcn.retrieval.codes import unpack
+from hashgcn.retrieval.codes import unpack_codes
 from hashgcn.retrieval.export.bits import CHUNK
 from hashgcn.retrieval.index import HammingIndex
 
@@ -26,7 +26,7 @@ def qdrant_rows(index: HammingIndex) -> Iterator[dict[str, Any]]:
     index = index.snapshot()
     ids = index.ids
     for start in range(0, len(index), CHUNK):
-        signs = unpack(index.codes[start : start + CHUNK], index.code_length)
+        signs = unpack_codes(index.codes[start : start + CHUNK], index.code_length)
         for row, sign in enumerate(signs.tolist(), start):
             yield {"id": row, "vector": sign, "payload": {"id": ids[row].item()}}
 

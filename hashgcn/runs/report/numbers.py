@@ -8,7 +8,7 @@ import numpy as np
 
 from hashgcn.data import Interactions
 from hashgcn.retrieval import Recommender
-from hashgcn.retrieval.codes import unpack
+from hashgcn.retrieval.codes import unpack_codes
 
 # Number of users whose distances are counted.
 _SAMPLE = 2000
@@ -47,7 +47,7 @@ def bits(words: np.ndarray, code_length: int) -> Bits:
     """The balance and correlation of the bits of packed codes, int64 [N, ceil(f / 64)]."""
     share, product = np.zeros(code_length), np.zeros((code_length, code_length))
     for start in range(0, len(words), 4096):
-        codes = unpack(words[start : start + 4096], code_length).astype(np.float64)
+        codes = unpack_codes(words[start : start + 4096], code_length).astype(np.float64)
         share += codes.sum(0)
         product += codes.T @ codes
     mean, product = share / len(words), product / len(words)
@@ -83,11 +83,11 @@ def distances(recommender: Recommender, train: Interactions, test: Interactions)
     places = np.linspace(0, len(with_test) - 1, min(len(with_test), _SAMPLE)).astype(int)
     users = with_test[places]
     length = recommender.index.code_length
-    items, bars = unpack(recommender.index.codes, length), length + 1
+    items, bars = unpack_codes(recommender.index.codes, length), length + 1
     counts = {name: np.zeros(bars, np.int64) for name in ("test", "train", "other")}
     for start in range(0, len(users), 64):
         batch = users[start : start + 64]
-        codes = unpack(recommender.user_codes[batch], length)
+        codes = unpack_codes(recommender.user_codes[batch], length)
         found = ((length - codes @ items.T) / 2).astype(np.int64)
         counts["other"] += np.bincount(found.ravel(), minlength=bars)
         for name, part in (("test", test), ("train", train)):
