@@ -18,6 +18,14 @@ HASHGCN_HD Span list_of(const int64_t* ptr, const int64_t* ids, int64_t num_ids,
   return {ids + begin, ids + end};
 }
 
+// Whether row `row` of `rows` lists lies where it must: the first begins at 0, the last ends at
+// `num_ids`.
+HASHGCN_HD bool list_fits(const int64_t* ptr, int64_t num_ids, int64_t row, int64_t rows) {
+  const int64_t begin = ptr[row], end = ptr[row + 1];
+  return begin >= 0 && begin <= end && end <= num_ids && (row > 0 || begin == 0) &&
+         (row < rows - 1 || end == num_ids);
+}
+
 // The users of a batch, their positives (CSR over all users, ids strictly increasing in a row) and,
 // if `candidate_ptr` is not null, a list of candidate items for each row of the batch.
 template <class T>

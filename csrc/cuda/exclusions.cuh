@@ -16,9 +16,7 @@ constexpr int kChunk = 4096;  // items whose exclusion is marked at a time
 static __device__ core::Span exclusions(const core::HammingTopk& problem, int64_t num_excluded,
                                         int64_t query, unsigned int* errors) {
   const int64_t* ptr = problem.exclude_ptr;
-  const int64_t begin = ptr[query], end = ptr[query + 1];
-  bool bad = begin < 0 || end < begin || end > num_excluded;
-  bad |= (query == 0 && begin != 0) || (query == problem.num_queries - 1 && end != num_excluded);
+  bool bad = !core::list_fits(ptr, num_excluded, query, problem.num_queries);
   const core::Span list = core::list_of(ptr, problem.exclude_ids, num_excluded, query);
   for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += blockDim.x) {
     bad |= *id < 0 || *id >= problem.num_items;
