@@ -46,7 +46,7 @@ assert items.shape == (1, 3)
 found = model.evaluate(data)
 assert found.test == model.metrics.test
 assert found.test["recall@20"] > 2 * found.popularity["recall@20"]
-assert (package / "py.typed").is_file()
+assert (package / "py.typed").is_file() and (package / "models" / "methods.pyi").is_file()
 print("installed, trained and recommended")
 """
 
