@@ -553,8 +553,8 @@ def test_training_learns():
 
     data = generate_sample(num_users=300, num_items=300, mean_degree=20.0)
     model = RecallHash(code_length=32, epochs=6).fit(data, device=DEVICE, progress=False)
-    popularity = model.metrics["popularity_ranking"]
-    assert model.metrics["test"]["recall@20"] > 1.5 * popularity["recall@20"]
+    popularity = model.metrics.popularity_ranking
+    assert model.metrics.test["recall@20"] > 1.5 * popularity["recall@20"]
 
 
 # Streams, graphs and errors
