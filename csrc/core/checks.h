@@ -25,9 +25,8 @@ inline void check_code_length(const char* op, int64_t code_length) {
           core::kMaxCodeLength, "], got ", code_length);
 }
 
-inline void check_topk_sizes(const char* op, int64_t k, int64_t code_length) {
+inline void check_k(const char* op, int64_t k) {
   require(k >= 1 && k <= core::kMaxTopk, op, "k in [1, ", core::kMaxTopk, "], got ", k);
-  check_code_length(op, code_length);
 }
 
 }  // namespace hashgcn

@@ -6,6 +6,15 @@
 
 namespace hashgcn::core {
 
+constexpr int64_t kMaxCodeLength = INT32_MAX - 1;  // of 32-bit distances one is above all
+
+// Packed codes of queries and of items, rows of words_per_code(code_length).
+struct Codes {
+  int64_t num_queries, num_items, code_length;
+  const uint64_t* queries;
+  const uint64_t* items;
+};
+
 HASHGCN_HD int64_t words_per_code(int64_t code_length) { return (code_length + 63) / 64; }
 
 // The bits of a row's last word that belong to the code.

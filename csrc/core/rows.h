@@ -10,20 +10,27 @@ struct Span {
   const int64_t* end;
 };
 
-// Row `row` of lists that hold `num_ids` ids in all. Never reaches outside of them, whatever the
-// values are: a bad row reads as empty.
-HASHGCN_HD Span list_of(const int64_t* ptr, const int64_t* ids, int64_t num_ids, int64_t row) {
-  const int64_t begin = ptr[row], end = ptr[row + 1];
-  if (begin < 0 || end < begin || end > num_ids) return {ids, ids};
-  return {ids + begin, ids + end};
+// Lists of ids, one for each row; none if `ptr` is null.
+struct Lists {
+  const int64_t* ptr;  // [rows + 1]
+  const int64_t* ids;  // [num_ids]
+  int64_t num_ids;
+};
+
+// A row's list. Never reaches outside of the ids, whatever the values are: a bad row reads as
+// empty.
+HASHGCN_HD Span list_of(const Lists& lists, int64_t row) {
+  const int64_t begin = lists.ptr[row], end = lists.ptr[row + 1];
+  if (begin < 0 || end < begin || end > lists.num_ids) return {lists.ids, lists.ids};
+  return {lists.ids + begin, lists.ids + end};
 }
 
-// Whether row `row` of `rows` lists lies where it must: the first begins at 0, the last ends at
-// `num_ids`.
-HASHGCN_HD bool list_fits(const int64_t* ptr, int64_t num_ids, int64_t row, int64_t rows) {
-  const int64_t begin = ptr[row], end = ptr[row + 1];
-  return begin >= 0 && begin <= end && end <= num_ids && (row > 0 || begin == 0) &&
-         (row < rows - 1 || end == num_ids);
+// Whether a row's list lies where it must: the first of `rows` lists begins at 0, the last ends at
+// num_ids.
+HASHGCN_HD bool list_fits(const Lists& lists, int64_t row, int64_t rows) {
+  const int64_t begin = lists.ptr[row], end = lists.ptr[row + 1];
+  return begin >= 0 && begin <= end && end <= lists.num_ids && (row > 0 || begin == 0) &&
+         (row < rows - 1 || end == lists.num_ids);
 }
 
 // The users of a batch, their positives (CSR over all users, ids strictly increasing in a row) and,
@@ -44,7 +51,7 @@ template <class T>
 HASHGCN_HD Span positives(const Rows<T>& rows, int64_t row) {
   const int64_t user = rows.users[row];
   if (user < 0 || user >= rows.num_users) return {rows.ids, rows.ids};
-  return list_of(rows.ptr, rows.ids, rows.num_pairs, user);
+  return list_of({rows.ptr, rows.ids, rows.num_pairs}, user);
 }
 
 // Positions of a row's candidates, clamped to the list's end.

@@ -22,25 +22,23 @@ void check_tails(const char* op, const char* argument, const uint64_t* words, in
           ", got bits of a longer code");
 }
 
-// Lists of items, one for each of `rows`: <prefix>ptr rises from 0 to num_ids, <prefix>ids exist.
-inline void check_lists(const char* op, const char* prefix, const int64_t* ptr, const int64_t* ids,
-                        int64_t rows, int64_t num_ids, int64_t num_items) {
-  require(ptr[0] == 0 && ptr[rows] == num_ids && HASHGCN_RUN(non_decreasing(ptr, 0, rows)), op,
-          prefix, "ptr to rise from 0 to ", num_ids, " (the number of ", prefix,
-          "ids), got one that does not");
-  require(HASHGCN_RUN(all_in_range(ids, num_items, 0, num_ids)), op, prefix, "ids in [0, ",
-          num_items, "), got one outside");
+template <class All>
+void check_codes(const char* op, const core::Codes& codes, const All& all) {
+  check_tails(op, "queries", codes.queries, codes.num_queries, codes.code_length, all);
+  check_tails(op, "items", codes.items, codes.num_items, codes.code_length, all);
 }
 
-template <class All>
-void check_topk_values(const char* op, const core::HammingTopk& problem, int64_t num_excluded,
-                       const All& all) {
-  const int64_t length = problem.code_length;
-  check_tails(op, "queries", problem.queries, problem.num_queries, length, all);
-  check_tails(op, "items", problem.items, problem.num_items, length, all);
-  if (problem.exclude_ptr == nullptr) return;
-  check_lists(op, "exclude_", problem.exclude_ptr, problem.exclude_ids, problem.num_queries,
-              num_excluded, problem.num_items);
+// Lists of items, one for each of `rows`, if there are any: <prefix>ptr rises from 0 to num_ids,
+// <prefix>ids exist.
+inline void check_lists(const char* op, const char* prefix, const core::Lists& lists, int64_t rows,
+                        int64_t num_items) {
+  if (lists.ptr == nullptr) return;
+  require(lists.ptr[0] == 0 && lists.ptr[rows] == lists.num_ids &&
+              HASHGCN_RUN(non_decreasing(lists.ptr, 0, rows)),
+          op, prefix, "ptr to rise from 0 to ", lists.num_ids, " (the number of ", prefix,
+          "ids), got one that does not");
+  require(HASHGCN_RUN(all_in_range(lists.ids, num_items, 0, lists.num_ids)), op, prefix,
+          "ids in [0, ", num_items, "), got one outside");
 }
 
 }  // namespace hashgcn::cpu

@@ -23,9 +23,10 @@ static int compare_rows(const void* a, const void* b) {
 // longest_unsorted(problem), for those that do not come sorted.
 static inline Exclusions exclusions(const core::HammingTopk& problem, int64_t item_begin,
                                     int64_t item_end, int64_t query, int64_t* room) {
-  if (problem.exclude_ptr == nullptr) return {nullptr, 0};
-  const int64_t* list = problem.exclude_ids + problem.exclude_ptr[query];
-  const int64_t count = problem.exclude_ptr[query + 1] - problem.exclude_ptr[query];
+  if (problem.excluded.ptr == nullptr) return {nullptr, 0};
+  const core::Span span = core::list_of(problem.excluded, query);
+  const int64_t* list = span.begin;
+  const int64_t count = span.end - span.begin;
   if (!in_order(list, count)) {
     for (int64_t e = 0; e < count; ++e) room[e] = list[e];
     std::qsort(room, size_t(count), sizeof(int64_t), compare_rows);

@@ -62,10 +62,10 @@ HASHGCN_HD bool in_order(const int64_t* ids, int64_t count) {
 // The most exclusions of a query whose exclusions have to be sorted.
 HASHGCN_HD int64_t longest_unsorted(const core::HammingTopk& problem) {
   int64_t longest = 0;
-  for (int64_t q = 0; problem.exclude_ptr != nullptr && q < problem.num_queries; ++q) {
-    const int64_t* list = problem.exclude_ids + problem.exclude_ptr[q];
-    const int64_t count = problem.exclude_ptr[q + 1] - problem.exclude_ptr[q];
-    if (count > longest && !in_order(list, count)) longest = count;
+  for (int64_t q = 0; problem.excluded.ptr != nullptr && q < problem.num_queries; ++q) {
+    const core::Span list = core::list_of(problem.excluded, q);
+    const int64_t count = list.end - list.begin;
+    if (count > longest && !in_order(list.begin, count)) longest = count;
   }
   return longest;
 }

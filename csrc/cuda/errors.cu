@@ -81,6 +81,11 @@ void check_tails(const uint64_t* words, int64_t rows, int64_t code_length, unsig
   check_launch();
 }
 
+void check_codes(const core::Codes& codes, unsigned int* errors, cudaStream_t stream) {
+  check_tails(codes.queries, codes.num_queries, codes.code_length, errors, stream);
+  check_tails(codes.items, codes.num_items, codes.code_length, errors, stream);
+}
+
 template <class T>
 static __global__ void check_rows_kernel(core::Rows<T> rows, unsigned int* errors) {
   for (int64_t row = blockIdx.x; row < rows.batch; row += gridDim.x) {

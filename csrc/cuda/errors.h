@@ -6,9 +6,14 @@
 
 #include <cuda_runtime.h>
 
+#include "../core/codes.h"
 #include "../core/rows.h"
 
 namespace hashgcn::cuda {
+
+// Where a block counts a query's distances in shared memory, in 32 bits.
+constexpr int64_t kMaxCountedLength = 8192;
+constexpr int64_t kMaxCountedItems = UINT32_MAX;
 
 // The flag of the current device.
 unsigned int* error_flag();
@@ -26,6 +31,9 @@ void check_positive(const T* number, unsigned int* errors, cudaStream_t stream);
 // No bit is set past `code_length` in rows of packed codes.
 void check_tails(const uint64_t* words, int64_t rows, int64_t code_length, unsigned int* errors,
                  cudaStream_t stream);
+
+// Of both sides.
+void check_codes(const core::Codes& codes, unsigned int* errors, cudaStream_t stream);
 
 // Users, their part of the CSR, and the candidate lists. `candidate_order` may be null.
 template <class T>

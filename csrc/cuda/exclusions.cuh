@@ -13,11 +13,10 @@ constexpr int kSortThreads = 64, kBytes = 256;
 constexpr int kChunk = 4096;  // items whose exclusion is marked at a time
 
 // The query's exclusion list, whose ids all threads of the block check.
-static __device__ core::Span exclusions(const core::HammingTopk& problem, int64_t num_excluded,
-                                        int64_t query, unsigned int* errors) {
-  const int64_t* ptr = problem.exclude_ptr;
-  bool bad = !core::list_fits(ptr, num_excluded, query, problem.num_queries);
-  const core::Span list = core::list_of(ptr, problem.exclude_ids, num_excluded, query);
+static __device__ core::Span exclusions(const core::HammingTopk& problem, int64_t query,
+                                        unsigned int* errors) {
+  bool bad = !core::list_fits(problem.excluded, query, problem.num_queries);
+  const core::Span list = core::list_of(problem.excluded, query);
   for (const int64_t* id = list.begin + threadIdx.x; id < list.end; id += blockDim.x) {
     bad |= *id < 0 || *id >= problem.num_items;
   }
@@ -65,15 +64,15 @@ static __device__ void sort_by_byte(const int64_t* from, int64_t* to, int64_t co
 // by byte from the lowest, as many bytes as the items' ids have: linear in the list's length.
 // `spare` is scratch of the size of `sorted`.
 static __global__ void __launch_bounds__(kSortThreads)
-    sort_exclusions(core::HammingTopk problem, int64_t num_excluded, int64_t* sorted,
-                    int64_t* spare, unsigned int* errors) {
+    sort_exclusions(core::HammingTopk problem, int64_t* sorted, int64_t* spare,
+                    unsigned int* errors) {
   __shared__ unsigned long long next[kBytes];
   __shared__ int tile[kSortThreads];
   int bytes = 1;
   while (bytes < 8 && (problem.num_items - 1) >> (8 * bytes) > 0) ++bytes;
   for (int64_t query = blockIdx.x; query < problem.num_queries; query += gridDim.x) {
-    const core::Span list = exclusions(problem, num_excluded, query, errors);
-    const int64_t offset = list.begin - problem.exclude_ids, count = list.end - list.begin;
+    const core::Span list = exclusions(problem, query, errors);
+    const int64_t offset = list.begin - problem.excluded.ids, count = list.end - list.begin;
     bool rises = true;
     for (int64_t i = threadIdx.x; i < count; i += kSortThreads) {
       rises &= i == 0 || list.begin[i - 1] <= list.begin[i];
@@ -94,11 +93,10 @@ static __global__ void __launch_bounds__(kSortThreads)
   }
 }
 
-// The query's list in a problem whose exclude_ids were sorted.
-static __device__ core::Span sorted_list(const core::HammingTopk& problem, int64_t num_excluded,
-                                         int64_t query) {
-  if (problem.exclude_ptr == nullptr) return {nullptr, nullptr};
-  return core::list_of(problem.exclude_ptr, problem.exclude_ids, num_excluded, query);
+// The query's list in a problem whose lists were sorted.
+static __device__ core::Span sorted_list(const core::HammingTopk& problem, int64_t query) {
+  if (problem.excluded.ptr == nullptr) return {nullptr, nullptr};
+  return core::list_of(problem.excluded, query);
 }
 
 // Marks the excluded items of [begin, begin + kChunk).

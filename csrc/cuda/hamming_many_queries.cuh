@@ -18,8 +18,7 @@ constexpr int kManyWarps = kWords == 1   ? 4
 
 template <int kWords>
 static __global__ void __launch_bounds__(kWarp* kManyWarps<kWords>)
-    topk_many_queries(core::HammingTopk problem, int64_t num_excluded, int64_t* ids,
-                      int32_t* distances) {
+    topk_many_queries(core::HammingTopk problem, int64_t* ids, int32_t* distances) {
   constexpr int kWarps = kManyWarps<kWords>, kBins = 64 * kWords + 1;
   __shared__ unsigned int next[kBins][kWarps * kWarp];  // counts, then next ranks; by thread
   alignas(16) __shared__ uint64_t tiles[kWarps][kWarp][kWords];
@@ -33,7 +32,7 @@ static __global__ void __launch_bounds__(kWarp* kManyWarps<kWords>)
   const int64_t first_query = int64_t(blockIdx.x) * kWarp, query = first_query + lane;
   const bool exists = query < problem.num_queries;
   const Code<kWords> code(problem.queries, query, exists);
-  const core::Span list = exists ? sorted_list(problem, num_excluded, query) : core::Span{};
+  const core::Span list = exists ? sorted_list(problem, query) : core::Span{};
 
   // Calls count(item, distance) for the warp's items that the lane's query may get, in row order.
   const auto visit = [&](const auto& count) {
@@ -85,16 +84,16 @@ static __global__ void __launch_bounds__(kWarp* kManyWarps<kWords>)
 }
 
 template <int kWords = kMaxManyWords>
-static void many_queries(const core::HammingTopk& problem, int64_t num_excluded, int64_t* ids,
-                         int32_t* distances, cudaStream_t stream) {
+static void many_queries(const core::HammingTopk& problem, int64_t* ids, int32_t* distances,
+                         cudaStream_t stream) {
   if constexpr (kWords > 1) {
     if (core::words_per_code(problem.code_length) < kWords) {
-      return many_queries<kWords - 1>(problem, num_excluded, ids, distances, stream);
+      return many_queries<kWords - 1>(problem, ids, distances, stream);
     }
   }
   const unsigned blocks = unsigned((problem.num_queries + kWarp - 1) / kWarp);
   const auto kernel = topk_many_queries<kWords>;
-  kernel<<<blocks, kWarp * kManyWarps<kWords>, 0, stream>>>(problem, num_excluded, ids, distances);
+  kernel<<<blocks, kWarp * kManyWarps<kWords>, 0, stream>>>(problem, ids, distances);
   check_launch();
 }
 

@@ -38,10 +38,10 @@ struct Split {
 // chunk's excluded items marked, or null if there are none. By all threads.
 template <class Wanted, class Take>
 static __device__ __forceinline__ void for_each_chunk(const core::HammingTopk& problem,
-                                                      int64_t num_excluded, const Split& split,
-                                                      int64_t query, unsigned int* excluded,
-                                                      const Wanted& wanted, const Take& take) {
-  const core::Span list = sorted_list(problem, num_excluded, query);
+                                                      const Split& split, int64_t query,
+                                                      unsigned int* excluded, const Wanted& wanted,
+                                                      const Take& take) {
+  const core::Span list = sorted_list(problem, query);
   const int64_t first = blockIdx.x * split.chunks_per_slice;
   for (int64_t chunk = first; chunk < first + split.chunks_per_slice; ++chunk) {
     if (chunk >= split.chunks || !wanted(chunk)) continue;
@@ -65,7 +65,7 @@ static __device__ __forceinline__ ulonglong2 two_items(const uint64_t* items, in
 }
 
 static __global__ void __launch_bounds__(kThreads)
-    count_slices(core::HammingTopk problem, int64_t num_excluded, Split split) {
+    count_slices(core::HammingTopk problem, Split split) {
   extern __shared__ unsigned int counts[];  // [bins][copies]
   __shared__ unsigned int excluded[kChunk / 32];
   __shared__ unsigned int nearest;
@@ -101,7 +101,7 @@ static __global__ void __launch_bounds__(kThreads)
     __syncthreads();
     if (threadIdx.x == 0) split.nearest[query * split.chunks + chunk] = int(nearest);
   };
-  for_each_chunk(problem, num_excluded, split, query, excluded, every, take);
+  for_each_chunk(problem, split, query, excluded, every, take);
   __syncthreads();
   for (int d = threadIdx.x; d < split.bins; d += kThreads) {
     unsigned int sum = 0;
@@ -147,8 +147,8 @@ static __global__ void __launch_bounds__(kRankThreads) rank_slices(int64_t k, Sp
   }
 }
 
-static __global__ void place_slices(core::HammingTopk problem, int64_t num_excluded, Split split,
-                                    int64_t* ids, int32_t* distances) {
+static __global__ void place_slices(core::HammingTopk problem, Split split, int64_t* ids,
+                                    int32_t* distances) {
   extern __shared__ unsigned int next[];
   __shared__ unsigned int excluded[kChunk / 32];
   __shared__ int tile[kThreads];
@@ -164,7 +164,7 @@ static __global__ void place_slices(core::HammingTopk problem, int64_t num_exclu
   const auto take = [&](int64_t, int64_t begin, int64_t end, const unsigned int* marks) {
     place_chunk(problem, query, begin, end, marks, last, next, tile, ids, distances);
   };
-  for_each_chunk(problem, num_excluded, split, query, excluded, has_ranks, take);
+  for_each_chunk(problem, split, query, excluded, has_ranks, take);
   if (blockIdx.x == 0) fill_rest(problem, query, split.found[query], ids, distances);
 }
 
@@ -179,8 +179,8 @@ inline Split::Split(const core::HammingTopk& problem) {
   slices = tiles_of(chunks, chunks_per_slice);
 }
 
-static void split_items(core::HammingTopk problem, int64_t num_excluded, void* scratch,
-                        int64_t* ids, int32_t* distances, cudaStream_t stream) {
+static void split_items(core::HammingTopk problem, void* scratch, int64_t* ids, int32_t* distances,
+                        cudaStream_t stream) {
   Split split(problem);
   split.use(scratch);
   const int64_t words = core::words_per_code(problem.code_length);
@@ -189,14 +189,14 @@ static void split_items(core::HammingTopk problem, int64_t num_excluded, void* s
   for (int64_t left = problem.num_queries; left > 0; left -= split.batch) {
     problem.num_queries = left < split.batch ? left : split.batch;
     const dim3 grid(unsigned(split.slices), unsigned(problem.num_queries));
-    count_slices<<<grid, kThreads, split.shared_counts(), stream>>>(problem, num_excluded, split);
+    count_slices<<<grid, kThreads, split.shared_counts(), stream>>>(problem, split);
     check_launch();
     rank_slices<<<grid.y, rank_threads, shared, stream>>>(problem.k, split);
     check_launch();
-    place_slices<<<grid, kThreads, shared, stream>>>(problem, num_excluded, split, ids, distances);
+    place_slices<<<grid, kThreads, shared, stream>>>(problem, split, ids, distances);
     check_launch();
     problem.queries += split.batch * words;
-    if (problem.exclude_ptr != nullptr) problem.exclude_ptr += split.batch;
+    if (problem.excluded.ptr != nullptr) problem.excluded.ptr += split.batch;
     distances += split.batch * problem.k;
     ids += split.batch * problem.k;
   }

@@ -11,27 +11,27 @@ static bool is_many_queries(const core::HammingTopk& problem) {
          problem.num_queries >= 24 * multiprocessors();
 }
 
-int64_t hamming_topk_scratch(const core::HammingTopk& problem, int64_t num_excluded) {
+int64_t hamming_topk_scratch(const core::HammingTopk& problem) {
   if (problem.num_queries == 0) return 0;
-  const int64_t sorted = 2 * num_excluded * int64_t(sizeof(int64_t));
+  const int64_t sorted = 2 * problem.excluded.num_ids * int64_t(sizeof(int64_t));
   return sorted + (is_many_queries(problem) ? 0 : Split(problem).scratch_bytes());
 }
 
-void hamming_topk(core::HammingTopk problem, int64_t num_excluded, void* scratch, int64_t* ids,
-                  int32_t* distances, unsigned int* errors, cudaStream_t stream) {
+void hamming_topk(core::HammingTopk problem, void* scratch, int64_t* ids, int32_t* distances,
+                  unsigned int* errors, cudaStream_t stream) {
   if (problem.num_queries == 0) return;
   int64_t* sorted = static_cast<int64_t*>(scratch);
-  int64_t* spare = sorted + num_excluded;
-  if (problem.exclude_ptr != nullptr) {
-    sort_exclusions<<<row_grid(problem.num_queries), kSortThreads, 0, stream>>>(
-        problem, num_excluded, sorted, spare, errors);
+  int64_t* spare = sorted + problem.excluded.num_ids;
+  if (problem.excluded.ptr != nullptr) {
+    sort_exclusions<<<row_grid(problem.num_queries), kSortThreads, 0, stream>>>(problem, sorted,
+                                                                                spare, errors);
     check_launch();
-    problem.exclude_ids = sorted;
+    problem.excluded.ids = sorted;
   }
   if (is_many_queries(problem)) {
-    many_queries(problem, num_excluded, ids, distances, stream);
+    many_queries(problem, ids, distances, stream);
   } else {
-    split_items(problem, num_excluded, spare + num_excluded, ids, distances, stream);
+    split_items(problem, spare + problem.excluded.num_ids, ids, distances, stream);
   }
 }
 

@@ -180,7 +180,8 @@ std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
                                              const py::object& allow_in, int64_t num_threads) {
   const char* op = "hamming_topk";
   const Threads threads(op, num_threads);
-  check_topk_sizes(op, k, code_length);
+  check_k(op, k);
+  check_code_length(op, code_length);
   const py::array queries = words(op, "queries", queries_in, code_length);
   const py::array items = words(op, "items", items_in, code_length);
   const int64_t num_queries = queries.shape(0), num_items = items.shape(0);
@@ -192,25 +193,22 @@ std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
     exclude_ids = vector<int64_t>(op, "exclude_ids", "int64", exclude_ids_in, -1);
   }
   if (!allow_in.is_none()) allow = vector<bool>(op, "allow", "bool", allow_in, num_items);
+  const core::Lists excluded = {exclude_ptr ? data<int64_t>(*exclude_ptr) : nullptr,
+                                exclude_ids ? data<int64_t>(*exclude_ids) : nullptr,
+                                exclude_ids ? exclude_ids->shape(0) : 0};
   const core::HammingTopk problem = {
-      num_queries,
-      num_items,
-      code_length,
+      {num_queries, num_items, code_length, data<uint64_t>(queries), data<uint64_t>(items)},
       k,
-      data<uint64_t>(queries),
-      data<uint64_t>(items),
-      exclude_ptr ? data<int64_t>(*exclude_ptr) : nullptr,
-      exclude_ids ? data<int64_t>(*exclude_ids) : nullptr,
-      allow ? data<bool>(*allow) : nullptr,
-  };
-  const int64_t num_excluded = exclude_ids ? exclude_ids->shape(0) : 0;
+      excluded,
+      allow ? data<bool>(*allow) : nullptr};
   py::array_t<int64_t> ids({num_queries, k});
   py::array_t<int32_t> distances({num_queries, k});
   int64_t* id_out = ids.mutable_data();
   int32_t* distance_out = distances.mutable_data();
   {
     py::gil_scoped_release release;
-    cpu::check_topk_values(op, problem, num_excluded, threads);
+    cpu::check_codes(op, problem, threads);
+    cpu::check_lists(op, "exclude_", excluded, num_queries, num_items);
     cpu::hamming_topk(problem, threads.count(), id_out, distance_out,
                       [&](int64_t count, const auto& task) {
                         threads(count, 1, [&](int64_t begin, int64_t end) {

@@ -102,8 +102,8 @@ void check_row_values(const char* op, const core::Rows<T>& rows) {
           rows.num_pairs, "] and hold strictly increasing items in [0, ", rows.num_items,
           "), got others");
   if (rows.candidate_ptr == nullptr) return;
-  cpu::check_lists(op, "candidate_", rows.candidate_ptr, rows.candidate_ids, rows.batch,
-                   rows.num_candidates, rows.num_items);
+  cpu::check_lists(op, "candidate_", {rows.candidate_ptr, rows.candidate_ids, rows.num_candidates},
+                   rows.batch, rows.num_items);
   if (rows.candidate_weight == nullptr) return;
   require(HASHGCN_RUN(all_finite(rows.candidate_weight, 0, rows.num_candidates)), op,
           "candidate_weight finite, got NaN or infinity");

@@ -44,6 +44,15 @@ class Device {
   const cudaStream_t stream;
 };
 
+// Codes whose distances a block counts; their values are checked on the device.
+inline void check_codes(const Device& device, const char* op, const core::Codes& codes) {
+  require(codes.code_length <= cuda::kMaxCountedLength, op, "code_length up to ",
+          cuda::kMaxCountedLength, " on CUDA, got ", codes.code_length);
+  require(codes.num_items <= cuda::kMaxCountedItems, op, "up to ", cuda::kMaxCountedItems,
+          " items on CUDA, got ", codes.num_items);
+  cuda::check_codes(codes, device.errors, device.stream);
+}
+
 // The order of candidates by item, which gradients of candidate lists need.
 inline MaybeTensor check_order(const Checker& check, const MaybeTensor& candidate_ids,
                                const MaybeTensor& candidate_order) {

@@ -1,5 +1,3 @@
-#include <torch/csrc/stable/library.h>
-
 #include <cstdlib>
 
 #include "../core/errors.h"

@@ -1,5 +1,3 @@
-#include <torch/csrc/stable/library.h>
-
 #include "../cpu/fixed_order_mm.h"
 #include "cpu.h"
 

@@ -1,5 +1,3 @@
-#include <torch/csrc/stable/library.h>
-
 #include "../cuda/fixed_order_mm.h"
 #include "cuda.h"
 

@@ -1,5 +1,3 @@
-#include <torch/csrc/stable/library.h>
-
 #include <tuple>
 
 #include "../cpu/hamming_topk_tasks.h"
@@ -13,11 +11,13 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tens
                                                const MaybeTensor& exclude_ptr,
                                                const MaybeTensor& exclude_ids,
                                                const MaybeTensor& allow) {
-  const char* op = "hamming_topk";
-  const TopkInput input(op, queries, items, k, code_length, exclude_ptr, exclude_ids, allow);
-  cpu::check_topk_values(op, input.problem, input.excluded.num_ids, parallel_all);
+  const Checker check{"hamming_topk", queries};
+  const TopkInput input(check, queries, items, k, code_length, exclude_ptr, exclude_ids, allow);
+  const core::HammingTopk& problem = input.problem;
+  cpu::check_codes(check.op, problem, parallel_all);
+  cpu::check_lists(check.op, "exclude_", problem.excluded, problem.num_queries, problem.num_items);
   Tensor ids = input.new_results(ScalarType::Long), distances = input.new_results(ScalarType::Int);
-  cpu::hamming_topk(input.problem, torch::stable::get_num_threads(), mutable_data<int64_t>(ids),
+  cpu::hamming_topk(problem, torch::stable::get_num_threads(), mutable_data<int64_t>(ids),
                     mutable_data<int32_t>(distances), RunTasks());
   return {ids, distances};
 }

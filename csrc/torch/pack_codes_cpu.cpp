@@ -1,5 +1,3 @@
-#include <torch/csrc/stable/library.h>
-
 #include "../cpu/pack_codes.h"
 #include "checks/topk.h"
 #include "cpu.h"

@@ -1,5 +1,3 @@
-#include <torch/csrc/stable/library.h>
-
 #include "../cuda/pack_codes.h"
 #include "checks/topk.h"
 #include "cuda.h"

@@ -1,5 +1,3 @@
-#include <torch/csrc/stable/library.h>
-
 #include "../cuda/propagate.h"
 #include "checks/rows.h"
 #include "cuda.h"

@@ -2,8 +2,6 @@
 // returns has x's shape and dtype. `factor` is the 0-d tensor of a slope (core/slopes.h).
 #pragma once
 
-#include <torch/csrc/stable/library.h>
-
 #include "../core/slopes.h"
 #include "checks/tensors.h"
 

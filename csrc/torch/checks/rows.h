@@ -11,7 +11,7 @@ namespace hashgcn {
 struct Batch {
   Tensor users, ptr, ids;
   MaybeTensor candidate_ptr, candidate_ids, candidate_weight;
-  Lists lists = {};  // of candidates
+  ListTensors lists = {};  // of candidates
 
   // Makes the tensors contiguous and returns what points into them.
   template <class T>
@@ -20,13 +20,14 @@ struct Batch {
     ptr = check.vector(ptr, "ptr", -1);
     ids = check.vector(ids, "ids", -1);
     require(ptr.size(0) >= 1, check.op, "ptr of shape [users + 1], got ", shape(ptr));
-    lists = Lists(check, "candidate_", candidate_ptr, candidate_ids, size);
+    lists = ListTensors(check, "candidate_", candidate_ptr, candidate_ids, size);
     require(lists.ids || !candidate_weight, check.op,
             "candidate_weight with candidate_ids, got it alone");
     if (candidate_weight) {
       candidate_weight =
-          check.vector(*candidate_weight, "candidate_weight", lists.num_ids, kFloatType<T>);
+          check.vector(*candidate_weight, "candidate_weight", lists.ids->size(0), kFloatType<T>);
     }
+    const core::Lists candidates = lists.lists();
     return {size,
             ptr.size(0) - 1,
             num_items,
@@ -34,10 +35,10 @@ struct Batch {
             data<int64_t>(users),
             data<int64_t>(ptr),
             data<int64_t>(ids),
-            data<int64_t>(lists.ptr),
-            data<int64_t>(lists.ids),
+            candidates.ptr,
+            candidates.ids,
             data<T>(candidate_weight),
-            lists.num_ids};
+            candidates.num_ids};
   }
 };
 

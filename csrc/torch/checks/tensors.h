@@ -3,6 +3,7 @@
 #pragma once
 
 #include <torch/csrc/stable/device.h>
+#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
@@ -12,6 +13,7 @@
 #include <type_traits>
 
 #include "../../core/checks.h"
+#include "../../core/rows.h"
 #include "../../core/scalar.h"
 
 namespace hashgcn {
@@ -135,21 +137,23 @@ struct Checker {
   }
 };
 
-// Optional lists of items, one for each of `rows`, contiguous: those of row r are
-// ids[ptr[r]:ptr[r + 1]]. The arguments are called <prefix>ptr and <prefix>ids.
-struct Lists {
+// Optional lists, one for each of `rows`, contiguous. The arguments are called <prefix>ptr and
+// <prefix>ids.
+struct ListTensors {
   MaybeTensor ptr, ids;
-  int64_t num_ids = 0;
 
-  Lists() = default;
-  Lists(const Checker& check, const std::string& prefix, const MaybeTensor& ptr_in,
-        const MaybeTensor& ids_in, int64_t rows) {
+  ListTensors() = default;
+  ListTensors(const Checker& check, const std::string& prefix, const MaybeTensor& ptr_in,
+              const MaybeTensor& ids_in, int64_t rows) {
     require(ptr_in.has_value() == ids_in.has_value(), check.op, prefix, "ptr and ", prefix,
             "ids together, got one of them");
     if (!ptr_in) return;
     ptr = check.vector(*ptr_in, (prefix + "ptr").c_str(), rows + 1);
     ids = check.vector(*ids_in, (prefix + "ids").c_str(), -1);
-    num_ids = ids->size(0);
+  }
+
+  core::Lists lists() const {
+    return {data<int64_t>(ptr), data<int64_t>(ids), ids ? ids->size(0) : 0};
   }
 };
 

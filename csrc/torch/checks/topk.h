@@ -12,38 +12,40 @@ inline Tensor check_packable(const char* op, const Tensor& x) {
   return torch::stable::contiguous(x);
 }
 
-// Codes of the checker's op, contiguous; `code_length` has been checked.
+// Packed codes of one side, contiguous; `code_length` has been checked.
 inline Tensor check_words(const Checker& check, const Tensor& words, const char* argument,
                           int64_t code_length) {
   return check.matrix(words, argument, ScalarType::Long, -1, core::words_per_code(code_length));
 }
 
-// A problem with the tensors that keep its memory alive.
-struct TopkInput {
+// Codes of queries and items, with the tensors that keep their memory alive.
+struct CodesInput {
   Tensor queries, items;
-  Lists excluded;
+  core::Codes codes;
+
+  CodesInput(const Checker& check, const Tensor& queries_in, const Tensor& items_in,
+             int64_t code_length) {
+    check_code_length(check.op, code_length);
+    queries = check_words(check, queries_in, "queries", code_length);
+    items = check_words(check, items_in, "items", code_length);
+    codes = {queries.size(0), items.size(0), code_length, data<uint64_t>(queries),
+             data<uint64_t>(items)};
+  }
+};
+
+struct TopkInput : CodesInput {
+  ListTensors excluded;
   MaybeTensor allow;
   core::HammingTopk problem;
 
-  TopkInput(const char* op, const Tensor& queries_in, const Tensor& items_in, int64_t k,
+  TopkInput(const Checker& check, const Tensor& queries_in, const Tensor& items_in, int64_t k,
             int64_t code_length, const MaybeTensor& exclude_ptr, const MaybeTensor& exclude_ids,
-            const MaybeTensor& allow_in) {
-    check_topk_sizes(op, k, code_length);
-    const Checker check{op, queries_in};
-    queries = check_words(check, queries_in, "queries", code_length);
-    items = check_words(check, items_in, "items", code_length);
-    const int64_t num_queries = queries.size(0), num_items = items.size(0);
-    excluded = Lists(check, "exclude_", exclude_ptr, exclude_ids, num_queries);
-    if (allow_in) allow = check.vector(*allow_in, "allow", num_items, ScalarType::Bool);
-    problem = {num_queries,
-               num_items,
-               code_length,
-               k,
-               data<uint64_t>(queries),
-               data<uint64_t>(items),
-               data<int64_t>(excluded.ptr),
-               data<int64_t>(excluded.ids),
-               data<bool>(allow)};
+            const MaybeTensor& allow_in)
+      : CodesInput(check, queries_in, items_in, code_length),
+        excluded(check, "exclude_", exclude_ptr, exclude_ids, codes.num_queries) {
+    check_k(check.op, k);
+    if (allow_in) allow = check.vector(*allow_in, "allow", codes.num_items, ScalarType::Bool);
+    problem = {codes, k, excluded.lists(), data<bool>(allow)};
   }
 
   Tensor new_results(ScalarType type) const {
