@@ -331,6 +331,14 @@ def _(g):
     yield "no items", (words[0], words[1][:0], 5, 64, None, None, None)
 
 
+@samples_of("hamming_histogram")
+def _(g):
+    for name, (queries, items, _, length, *lists_of_items, _) in SAMPLES["hamming_topk"]():
+        yield name, (queries, items, length, *lists_of_items)
+    words = [torch.ops.hashgcn.pack_codes(normal(g, rows, 64)) for rows in (2, 9000)]
+    yield "several slices", (*words, 64, *lists(g, 2, 9000, 9000))
+
+
 def graph_inputs(g, users, items):
     ptr, ids = csr(g, users, items, 6)
     order = torch.argsort(ids, stable=True)

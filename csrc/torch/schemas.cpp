@@ -50,6 +50,10 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
   m.def(
       "hamming_topk(Tensor queries, Tensor items, int k, int code_length, Tensor? exclude_ptr, "
       "Tensor? exclude_ids, Tensor? allow) -> (Tensor, Tensor)");
+  // Of the items of each query's list, or of all.
+  m.def(
+      "hamming_histogram(Tensor queries, Tensor items, int code_length, Tensor? ptr, Tensor? ids) "
+      "-> Tensor");
 
   // x: users' rows, then items'. Mean of layers first to `layers`. Its own backward, since the
   // normalised adjacency is symmetric.

@@ -2,6 +2,7 @@
 
 from hashgcn.ops._library import check_errors
 from hashgcn.ops.fixed_order_mm import fixed_order_mm
+from hashgcn.ops.hamming_histogram import hamming_histogram
 from hashgcn.ops.hamming_topk import TopK, hamming_topk
 from hashgcn.ops.pack_codes import pack_codes, unpack_codes
 from hashgcn.ops.propagate import propagate
@@ -13,6 +14,7 @@ __all__ = [
     "TopK",
     "check_errors",
     "fixed_order_mm",
+    "hamming_histogram",
     "hamming_topk",
     "pack_codes",
     "propagate",

@@ -177,6 +177,22 @@ def hamming_topk(
     return ids.masked_fill(distances == nothing, -1)[:, :k], distances[:, :k]
 
 
+def hamming_histogram(
+    queries: Tensor,
+    items: Tensor,
+    code_length: int,
+    ptr: Tensor | None = None,
+    ids: Tensor | None = None,
+) -> Tensor:
+    """Counts from all distances."""
+    q, d = (unpack_codes(words, code_length) for words in (queries, items))
+    distances = ((code_length - q @ d.T) / 2).round().long()
+    rows = torch.arange(len(queries))
+    times = candidate_weights(rows, len(items), torch.float64, ptr, ids).long()
+    counts = torch.zeros(len(queries), code_length + 1, dtype=torch.int64)
+    return counts.scatter_add(1, distances, times)
+
+
 def propagate(
     x: Tensor, user_ptr: Tensor, user_items: Tensor, layers: int, first: int = 0
 ) -> Tensor:
