@@ -121,7 +121,27 @@ def topk(queries=WORDS, items=WORDS, k=3, code_length=8, **options):
     return ops.hamming_topk(queries, items, k, code_length=code_length, **options)
 
 
+def histogram(queries=WORDS, items=WORDS, code_length=8, **lists):
+    return ops.hamming_histogram(queries, items, code_length=code_length, **lists)
+
+
+PTR = torch.arange(len(WORDS) + 1)
+
 OTHERS = {
+    "histogram with ptr alone": (lambda: histogram(ptr=PTR), "ptr ids together one of them"),
+    "histogram of lists for other queries": (
+        lambda: histogram(ptr=PTR[:2], ids=torch.zeros(1).long()),
+        f"ptr [{len(PTR)}] [2]",
+    ),
+    "histogram whose ptr does not end with ids": (
+        lambda: histogram(ptr=PTR, ids=torch.zeros(len(WORDS) + 2).long()),
+        f"ptr rise {len(WORDS) + 2}",
+    ),
+    "histogram of an item that is not there": (
+        lambda: histogram(ptr=PTR, ids=torch.full((len(WORDS),), len(WORDS))),
+        f"ids [0, {len(WORDS)})",
+    ),
+    "histogram of longer codes": (lambda: histogram(code_length=4), "queries 4 longer"),
     "sign_swish of NaN": (lambda: ops.sign_swish(torch.tensor([NAN]), 1.0), "x NaN"),
     "sign_swish of int": (lambda: ops.sign_swish(torch.tensor([1]), 1.0), "x float32 int64"),
     "beta is zero": (lambda: ops.sign_swish(torch.ones(1), 0.0), "beta positive 0.0"),
