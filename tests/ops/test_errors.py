@@ -125,20 +125,20 @@ def histogram(queries=WORDS, items=WORDS, code_length=8, **lists):
     return ops.hamming_histogram(queries, items, code_length=code_length, **lists)
 
 
-PTR = torch.arange(len(WORDS) + 1)
+ONE_EACH = torch.arange(len(WORDS) + 1)
 
 OTHERS = {
-    "histogram with ptr alone": (lambda: histogram(ptr=PTR), "ptr ids together one of them"),
+    "histogram with ptr alone": (lambda: histogram(ptr=ONE_EACH), "ptr ids together one of them"),
     "histogram of lists for other queries": (
-        lambda: histogram(ptr=PTR[:2], ids=torch.zeros(1).long()),
-        f"ptr [{len(PTR)}] [2]",
+        lambda: histogram(ptr=ONE_EACH[:2], ids=torch.zeros(1).long()),
+        f"ptr [{len(ONE_EACH)}] [2]",
     ),
     "histogram whose ptr does not end with ids": (
-        lambda: histogram(ptr=PTR, ids=torch.zeros(len(WORDS) + 2).long()),
+        lambda: histogram(ptr=ONE_EACH, ids=torch.zeros(len(WORDS) + 2).long()),
         f"ptr rise {len(WORDS) + 2}",
     ),
     "histogram of an item that is not there": (
-        lambda: histogram(ptr=PTR, ids=torch.full((len(WORDS),), len(WORDS))),
+        lambda: histogram(ptr=ONE_EACH, ids=torch.full((len(WORDS),), len(WORDS))),
         f"ids [0, {len(WORDS)})",
     ),
     "histogram of longer codes": (lambda: histogram(code_length=4), "queries 4 longer"),
