@@ -323,7 +323,7 @@ def _recommender(folder: Path, content: bytes) -> None:
         found, scores = recommender.recommend(users, 3)
         assert found.shape == scores.shape == (len(users), 3)
         for user, row in enumerate(found.tolist()):
-            seen = items[recommender.seen.rows(np.array([user]))[1]].tolist()
+            seen = items[recommender.seen.of_users(np.array([user])).ids].tolist()
             missing = "" if items.dtype.kind == "U" else -1
             assert all(raw in items and raw not in seen for raw in row if raw != missing)
     recommender.save(folder / "again")

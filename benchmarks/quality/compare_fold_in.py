@@ -37,7 +37,7 @@ def main() -> None:
     others = train.where(~np.isin(train.users(), held))
     model = RecallHash(epochs=options.epochs, validation_fraction=0)
     network = model.settings.network
-    own = Interactions(*train.rows(held), train.num_items)
+    own = train.of_users(held)
 
     def trained(part: Interactions) -> tuple[Loop, Recommender]:
         loop = start(model, part, "refit")

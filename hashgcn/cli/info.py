@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -76,28 +75,6 @@ def cpu() -> str:
         lines = []
     models = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
     return models[0].strip() if models else platform.processor()
-
-
-def checkout() -> dict[str, Any] | None:
-    """Commit of the checkout that the package is imported from, and whether its code differs.
-
-    Returns:
-        {"commit": 40 hexadecimal digits, "dirty": bool}; None for an installed package.
-    """
-    package = Path(__file__).resolve().parents[1]
-    try:
-        _git(
-            package, "ls-files", "--error-unmatch", "__init__.py"
-        )  # not just below someone's checkout
-        changed = _git(package, "status", "--porcelain", "--", ".", "../csrc")
-        return {"commit": _git(package, "rev-parse", "HEAD"), "dirty": bool(changed)}
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _why_no_cuda() -> str:

@@ -195,7 +195,7 @@ class HashRecommender:
             liked = self._own(user_items, len(users))
         if recalculate_user and liked is not None:
             known = liked.where(fitted.trained_items[liked.ids]).degrees() > 0
-            of_known = Interactions(*liked.rows(np.flatnonzero(known)), liked.num_items)
+            of_known = liked.of_users(np.flatnonzero(known))
             codes = np.zeros((len(users), fitted.index.codes.shape[1]), np.int64)
             codes[known] = fitted.fold_in(of_known, num_threads=self.num_threads)
         else:
@@ -393,15 +393,15 @@ class HashRecommender:
         others = np.flatnonzero(~known)
         if len(others):
             # Rows of the index are in order of popularity, and so are results at equal distance.
-            ptr, own = (None, None) if exclude is None else exclude.rows(others)
+            own = None if exclude is None else exclude.of_users(others)
             queries, equal = (np.zeros((n, 1), np.int64) for n in (len(others), len(allow)))
             rows, _ = hamming_topk(
                 queries,
                 equal,
                 count,
                 code_length=64,
-                exclude_ptr=ptr,
-                exclude_ids=own,
+                exclude_ptr=None if own is None else own.ptr,
+                exclude_ids=None if own is None else own.ids,
                 allow=allow,
                 num_threads=self.num_threads,
             )

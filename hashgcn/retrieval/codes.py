@@ -60,7 +60,7 @@ def pack_codes(x: np.ndarray, *, num_threads: int = 0) -> np.ndarray:
 
 
 def packed(argument: str, x: np.ndarray, num_threads: int = 0) -> np.ndarray:
-    """As pack; errors call x by the name of the caller's argument."""
+    """As pack_codes; errors call x by the name of the caller's argument."""
     if isinstance(x, np.ndarray) and x.dtype.kind == "i" and x.dtype.itemsize < 8:
         x = x.astype(np.float32)
     with _errors_of_callers(x=argument):
@@ -68,7 +68,7 @@ def packed(argument: str, x: np.ndarray, num_threads: int = 0) -> np.ndarray:
 
 
 def unpack_codes(words: np.ndarray, code_length: int, *, num_threads: int = 0) -> np.ndarray:
-    """Unpacks words into codes of +1 and -1: the inverse of pack.
+    """Unpacks words into codes of +1 and -1: the inverse of pack_codes.
 
     Args:
         words: int64 or uint64 [N, ceil(f / 64)].

@@ -104,7 +104,7 @@ class HammingIndex:
             popularity_bits: see HammingIndex.
 
         Raises:
-            ValueError: see HammingIndex and pack.
+            ValueError: see HammingIndex and pack_codes.
         """
         words = packed("codes", codes)
         return cls(words, code_length=codes.shape[1], ids=ids, popularity_bits=popularity_bits)

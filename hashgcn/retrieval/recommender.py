@@ -100,11 +100,10 @@ class Recommender:
             Deterministic. Cost: Q n counts of f bits.
         """
         rows = self.user_rows(users)
-        seen = Interactions(*self.seen.rows(rows), self.seen.num_items) if exclude_seen else None
         return self.search(
             self.user_codes[rows],
             k,
-            exclude=seen,
+            exclude=self.seen.of_users(rows) if exclude_seen else None,
             popularity_weight=popularity_weight,
             num_threads=num_threads,
         )

@@ -97,7 +97,7 @@ def test_known_users_are_recommended_what_a_search_of_their_codes_finds():
     model = example()
     found = model.recommend([4, 0], k=40)
     assert isinstance(found, Recommendations) and found.scores.dtype == np.int32
-    seen = [[f"item {i}" for i in model.seen.rows(np.array([u]))[1]] for u in (4, 0)]
+    seen = [[f"item {i}" for i in model.seen.of_users(np.array([u])).ids] for u in (4, 0)]
     again = model.search(model.user_codes[[4, 0]], 40, exclude=seen)
     np.testing.assert_array_equal(found.ids, again.ids)
     np.testing.assert_array_equal(found.scores, again.scores)
@@ -219,7 +219,7 @@ def without(data: Dataset, users: np.ndarray) -> Dataset:
 def test_users_held_out_of_training_fare_nearly_as_well():
     data = generate_sample(num_users=300, num_items=200, mean_degree=25.0)
     held = np.arange(0, 300, 5)
-    own = Interactions(*data.train.rows(held), data.train.num_items)
+    own = data.train.of_users(held)
 
     def recall(model: Recommender, codes: np.ndarray) -> float:
         ids = model.search(codes, 20, exclude=own).ids
@@ -231,7 +231,7 @@ def test_users_held_out_of_training_fare_nearly_as_well():
     model = RecallHash(**options).fit(without(data, held), progress=False)
     folded = recall(model.recommender, model.recommender.fold_in(own))
     assert folded > 0.9 * recall(trained, trained.user_codes[held])
-    lists = [data.item_ids[data.train.rows(held[[u]])[1]] for u in range(3)]
+    lists = [data.item_ids[data.train.of_users(held[[u]]).ids] for u in range(3)]
     np.testing.assert_array_equal(model.fold_in(lists), model.recommender.fold_in(own)[:3])
 
 

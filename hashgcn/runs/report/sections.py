@@ -44,10 +44,11 @@ def write(run: OpenedRun, path: Path, titles: np.ndarray | None = None) -> None:
         titles = np.array([str(raw) for raw in run.data.item_ids.tolist()])
     longest = min(max(_cutoffs(run)), run.data.train.num_items)
     ranked = rank(ranking_of(_recommender(run)), run.data.train, longest)
+    popular = evaluate_popularity(run.data, sorted({*_cutoffs(run), *_CUTOFFS}))
     parts = [
-        _head(run),
+        _head(run, popular),
         _training(run),
-        _quality(run, ranked),
+        _quality(run, ranked, popular),
         _codes(run),
         _distances(run),
         _popularity(run, ranked),
@@ -70,10 +71,9 @@ def _title(run: OpenedRun) -> str:
     return f"{type(run.model).__name__} on {run.data.name}"
 
 
-def _head(run: OpenedRun) -> str:
+def _head(run: OpenedRun, popular: dict[str, float]) -> str:
     data, found, cutoffs = run.data, run.metrics, sorted(_cutoffs(run))
     cutoff = cutoffs[len(cutoffs) // 2]
-    popular = evaluate_popularity(data, [cutoff])
     tiles = []
     for measure, name in (("recall", "Recall"), ("ndcg", "NDCG")):
         value, base = (x[f"{measure}@{cutoff}"] for x in (found.test, popular))
@@ -112,21 +112,23 @@ def _training(run: OpenedRun) -> str:
     return _section("Training", text, drawn)
 
 
-def _quality(run: OpenedRun, ranked: np.ndarray) -> str:
+def _quality(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> str:
     longest = ranked.shape[1]
     cutoffs = [k for k in sorted({*_cutoffs(run), *_CUTOFFS}) if k <= longest]
+    users = np.arange(len(ranked))
+    found = metrics.evaluate_rankings(ranked, users, run.data.test, cutoffs)
     lines = {
-        "codes": metrics.evaluate_rankings(ranked, np.arange(len(ranked)), run.data.test, cutoffs),
-        "popularity": evaluate_popularity(run.data, cutoffs),
+        "codes": found,
+        "popularity": {key: popular[key] for key in found},
         **run.metrics.rankings,
     }
     ties = evaluate_ties(ranking_of(_recommender(run)), run.data, cutoffs)
     columns = dict(lines)
     for end, name in (("expected", "ties: expected"), ("lower", "worst"), ("upper", "best")):
-        columns[name] = {key: found[end] for key, found in ties.items()}
+        columns[name] = {key: bounds[end] for key, bounds in ties.items()}
     rows = [
-        (key, *(f"{found[key]:.4f}" if key in found else "" for found in columns.values()))
-        for key in lines["codes"]
+        (key, *(f"{column[key]:.4f}" if key in column else "" for column in columns.values()))
+        for key in found
     ]
     text = (
         "Means over all users with test items. All items but a user's train items are ranked. "
