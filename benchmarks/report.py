@@ -40,8 +40,17 @@ def main(
         typer.Argument(metavar="FILE", help="Files of rows. Default: benchmarks/results."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("build/report"),
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B", help="Print how times differ between two files of rows, or two commits."
+        ),
+    ] = None,
 ) -> None:
     """Write the report of the rows that `python -m benchmarks.ops` measured."""
+    if compare is not None:
+        typer.echo(comparison(*map(rows_of, compare)))
+        return
     found = files or sorted(machine.RESULTS.glob("ops-*.jsonl"))
     typer.echo(f"saved {write(rows.read(found), out)}")
 
@@ -59,6 +68,40 @@ def write(measured: Sequence[Row], folder: Path) -> Path:
     target = folder / "benchmarks.md"
     target.write_text("\n\n".join(page.parts) + "\n", encoding="utf-8")
     return target
+
+
+def rows_of(name: str) -> list[Row]:
+    """The rows of a file, or of the results that a commit holds."""
+    return rows.read([Path(name)]) if Path(name).exists() else rows.parse(machine.stored(name))
+
+
+# The machine too is the caller's choice.
+SAME = tuple(field for field in KEY if field != "machine")
+
+
+def comparison(before: Sequence[Row], after: Sequence[Row]) -> str:
+    """A table of the cases that both have, those that have become slower most first.
+
+    A difference counts where the ranges from the 20th to the 80th percentile do not meet.
+    """
+    earlier = {json.dumps([row[key] for key in SAME]): row for row in before}
+    pairs = [
+        (earlier[key], row)
+        for row in after
+        if (key := json.dumps([row[field] for field in SAME])) in earlier
+    ]
+    if not pairs:
+        raise ValueError("--compare: expected cases that both have, got none")
+    pairs.sort(key=lambda pair: pair[0]["median"] / pair[1]["median"])
+    lines = []
+    for a, b in pairs:
+        apart = "slower" if b["p20"] > a["p80"] else "faster" if b["p80"] < a["p20"] else ""
+        case = f"{b['op']}: {b['name']} ({b['mode']}), {label(b)}"
+        factor = f"{a['median'] / b['median']:.2f}×"
+        lines.append((case, seconds(a["median"]), seconds(b["median"]), factor, apart))
+    alone = len(before) + len(after) - 2 * len(pairs)
+    table = markdown.table(("case", "A", "B", "A / B", ""), lines)
+    return f"{table}\n\n{len(pairs)} cases; {alone} that one of them lacks."
 
 
 class Page:

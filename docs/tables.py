@@ -336,7 +336,7 @@ def speed() -> str:
             times.append(_time(row["median"]))
             others = [b["median"] for b in row["baselines"] if match and match in b["name"]]
             ratios.append(f"{min(others) / row['median']:.1f} ×" if others else "")
-        return [title, other, *times, *ratios]
+        return [title, other, *times, *ratios, f"`make bench OP={op}`"]
 
     lines = [
         *(
@@ -378,6 +378,7 @@ def speed() -> str:
         ),
     ]
     header = ["case", "compared with", "1 core", "2 cores", "faster, 1 core", "faster, 2 cores"]
+    header.append("command")
     return table(header, lines, right=2)
 
 

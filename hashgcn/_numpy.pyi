@@ -16,5 +16,16 @@ def hamming_topk(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ids int64 [Q, k] and distances int32 [Q, k]."""
 
+def find_texts(
+    text: np.ndarray,
+    offsets: np.ndarray,
+    order: np.ndarray,
+    wanted_text: np.ndarray,
+    wanted_offsets: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places int64 [m], the number of known texts below each; rows int64 [m], -1 if unknown."""
+
 def instruction_set() -> str: ...
 def instruction_sets() -> list[str]: ...
+def processors(root: str = "") -> int:
+    """Those that this process may use; `root` is where /proc and /sys lie."""

@@ -50,8 +50,31 @@ class BipartiteGraph:
             user_ptr, user_items, recency: as the attributes; on one device.
             num_items: n.
 
-        The content is trusted: data.Interactions checks it. Cost O(pairs log pairs).
+        Raises:
+            ValueError: no tensor, another dtype or shape; user_ptr does not rise from 0 to the
+                number of user_items; an item out of range.
+
+        That items increase inside a row is checked by the ops. Cost O(pairs log pairs).
         """
+        for name, x in (("user_ptr", user_ptr), ("user_items", user_items)):
+            if not isinstance(x, Tensor) or x.dtype != torch.int64 or x.dim() != 1:
+                got = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+                raise ValueError(
+                    f"{name}: expected a torch.Tensor, int64 of one dimension, got {got}"
+                )
+        if user_items.device != user_ptr.device:
+            raise ValueError(
+                f"user_items: expected on {user_ptr.device} like user_ptr, got {user_items.device}"
+            )
+        pairs = len(user_items)
+        if len(user_ptr) == 0 or user_ptr[0] != 0 or user_ptr[-1] != pairs:
+            raise ValueError(f"user_ptr: expected to rise from 0 to {pairs}, got one that does not")
+        if (user_ptr.diff() < 0).any():
+            user = int((user_ptr.diff() < 0).nonzero()[0])
+            raise ValueError(f"user_ptr: expected to rise, got one that falls after user {user}")
+        if pairs and not 0 <= user_items.min() <= user_items.max() < num_items:
+            bad = user_items[(user_items < 0) | (user_items >= num_items)][0]
+            raise ValueError(f"user_items: expected items in [0, {num_items}), got {int(bad)}")
         degrees = user_ptr.diff()
         users = torch.arange(len(degrees), device=user_ptr.device).repeat_interleave(degrees)
         item_degrees = torch.bincount(user_items, minlength=num_items)

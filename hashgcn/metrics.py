@@ -28,7 +28,7 @@ def hits(ids: np.ndarray, users: np.ndarray, relevant: Interactions) -> np.ndarr
         bool [Q, k]; False for padding.
 
     Raises:
-        ValueError: shapes that do not fit together, an id or user out of range.
+        ValueError: shapes that do not fit together, an id or user out of range, an item twice.
 
     Examples:
         >>> import numpy as np
@@ -56,6 +56,7 @@ def hits(ids: np.ndarray, users: np.ndarray, relevant: Interactions) -> np.ndarr
     marks = np.zeros((min(_BLOCK, len(ids)), relevant.num_items + 1), dtype=bool)
     for start in range(0, len(ids), _BLOCK):
         block = slice(start, start + _BLOCK)
+        _check_unique(ids[block], start)
         begins, ends = relevant.ptr[users[block]], relevant.ptr[users[block] + 1]
         counts = ends - begins
         rows = np.repeat(np.arange(len(counts)), counts)
@@ -143,7 +144,13 @@ class TieBounds(NamedTuple):
     ndcg: Bounds
 
 
-def tie_expected(candidates: np.ndarray, relevant: np.ndarray, cutoff: int) -> TieBounds:
+def tie_expected(
+    candidates: np.ndarray,
+    relevant: np.ndarray,
+    cutoff: int,
+    *,
+    unranked: np.ndarray | None = None,
+) -> TieBounds:
     """Recall@K and NDCG@K if equal scores are in random order, with the bounds over all orders.
 
     For a score level with c candidates above it and t candidates on it, h of which are relevant,
@@ -159,6 +166,8 @@ def tie_expected(candidates: np.ndarray, relevant: np.ndarray, cutoff: int) -> T
             ones included; levels are in rising order of score.
         relevant: whole numbers [Q, levels], the number of the user's relevant items per level.
         cutoff: K >= 1.
+        unranked: int [Q], the number of the user's relevant items that are on no level, and never
+            found; None for none.
 
     Returns:
         TieBounds; NaN for a user without relevant items.
@@ -194,6 +203,14 @@ def tie_expected(candidates: np.ndarray, relevant: np.ndarray, cutoff: int) -> T
         raise ValueError(f"cutoff: expected K >= 1, got {cutoff}")
 
     num_relevant = wanted.sum(axis=1)
+    if unranked is not None:
+        more = np.asarray(unranked)
+        if more.shape != num_relevant.shape or more.dtype.kind not in "iu" or (more < 0).any():
+            raise ValueError(
+                f"unranked: expected whole numbers >= 0 [{len(num_relevant)}], one per row of "
+                f"candidates, got {more.dtype} of shape {more.shape}"
+            )
+        num_relevant = num_relevant + more
     last = np.cumsum(tied, axis=1)
     first = last - tied
     # Levels past the cutoff of every user add nothing, and in most tables most levels are.
@@ -298,6 +315,17 @@ def _check_range(argument: str, rows: np.ndarray, low: int, high: int) -> None:
     outside = (rows < low) | (rows >= high)
     if outside.any():
         raise ValueError(f"{argument}: expected rows in [{low}, {high}), got {rows[outside][0]}")
+
+
+def _check_unique(ids: np.ndarray, start: int) -> None:
+    ordered = np.sort(ids, axis=1)
+    repeated = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    if repeated.any():
+        row, column = np.argwhere(repeated)[0]
+        raise ValueError(
+            f"ids: expected no item twice in a row, got {ordered[row, column]} twice in row "
+            f"{start + row}"
+        )
 
 
 def _check_hits(

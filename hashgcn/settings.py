@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 
@@ -13,6 +13,15 @@ class Settings(BaseModel):
     """Settings by name. Values given as text are converted; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @field_validator("*")
+    @classmethod
+    def _fits(cls, value: Any) -> Any:
+        # Larger ones are no sizes of a machine, and the libraries below cannot hold all of them.
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, int) and number >= 2**32 for number in numbers):
+            raise ValueError("expected a number less than 4294967296")
+        return value
 
     def resolved(self) -> dict[str, Any]:
         """Every setting as JSON holds it, with the value of those that follow from others."""
@@ -57,3 +66,22 @@ def differences(
         for name in made
         if name not in wanted or made[name] != wanted[name]
     ]
+
+
+def described(error: ValidationError, most: int = 3) -> str:
+    """What is wrong with values, on one line: the first `most` of the errors."""
+    found = error.errors()
+    more = f"; and {len(found) - most} more" if len(found) > most else ""
+    return "; ".join(map(_described, found[:most])) + more
+
+
+def _described(error: Any) -> str:
+    """What is wrong with one value, or with several together."""
+    message, name = error["msg"].removeprefix("Value error, "), ".".join(map(str, error["loc"]))
+    if not name:
+        return message
+    message = message.replace("Input should be ", "expected ")
+    message = message.replace("expected greater", "expected a number greater")
+    message = message.replace("expected less", "expected a number less")
+    found = repr(error["input"])
+    return f"{name}: {message}, got {found if len(found) <= 80 else found[:80] + '...'}"

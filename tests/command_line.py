@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import signal
 import subprocess
 import sys
 from unittest import mock
@@ -11,12 +12,14 @@ from unittest import mock
 import torch
 
 from hashgcn import cli
+from hashgcn.cli.signals import ENDING
 
 
 def hashgcn(*arguments: object) -> subprocess.CompletedProcess:
     """A command in this process, without what its own processes print."""
     out, error, threads = io.StringIO(), io.StringIO(), torch.get_num_threads()
     words, status = ["hashgcn", *map(str, arguments)], 0
+    handlers = [(number, signal.getsignal(number)) for number in ENDING]
     try:
         with (
             mock.patch.object(sys, "argv", words),
@@ -24,12 +27,12 @@ def hashgcn(*arguments: object) -> subprocess.CompletedProcess:
             contextlib.redirect_stderr(error),
         ):
             cli.main()
-    except SystemExit as end:  # as the interpreter ends: a text is printed and counts as 1
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        if isinstance(end.code, str):
-            error.write(f"{end.code}\n")
+    except SystemExit as end:
+        status = end.code
     finally:
         torch.set_num_threads(threads)
+        for number, handler in handlers:
+            signal.signal(number, handler)
     return subprocess.CompletedProcess(words, status, out.getvalue(), error.getvalue())
 
 

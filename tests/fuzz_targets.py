@@ -13,6 +13,7 @@ import random
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse
 
+from hashgcn.compat.implicit import HashRecommender
 from hashgcn.data import Dataset, Interactions, read_interactions, write_inter
 from hashgcn.files import load_arrays, save_arrays
 from hashgcn.retrieval import HammingIndex, Recommender
@@ -197,6 +199,62 @@ def _event_seeds() -> dict[str, list[bytes]]:
     }
 
 
+# Damage: a file is refused, or read as it was.
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    """A file with what disks, memory and copies do to it; most of the time a single bit."""
+    what, at = rng.randrange(8), rng.randrange(len(content))
+    changed = bytearray(content)
+    if what < 4:
+        changed[at] ^= 1 << rng.randrange(8)
+    elif what == 4:
+        changed[at] = rng.randrange(256)
+    elif what == 5:
+        del changed[at:]
+    elif what == 6:  # a block that was never written
+        changed[at : at + 512] = bytes(len(changed[at : at + 512]))
+    else:  # bytes of another place
+        other = rng.randrange(len(content))
+        length = min(rng.randint(1, 64), len(content) - max(at, other))
+        changed[at : at + length] = content[other : other + length]
+    return bytes(changed)
+
+
+def read_in_full() -> dict[str, tuple[bytes, Callable[[Path], Any]]]:
+    """By name a saved file, and a reader that gives all that it took from one."""
+
+    def plain(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> tuple:
+        return {k: (x.dtype.str, x.shape, x.tobytes()) for k, x in arrays.items()}, metadata
+
+    def index(path: Path, **options: bool) -> tuple:
+        found = HammingIndex.load(path, **options)
+        numbers = (found.code_length, found.popularity_bits)
+        return *numbers, found.codes.tolist(), found.ids.tolist(), found.rows(found.ids).tolist()
+
+    def recommender(path: Path) -> tuple:
+        found, metadata = Recommender.load_with_metadata(path)
+        return *plain(*found.encode()), metadata
+
+    def estimator(path: Path) -> tuple:
+        found = HashRecommender.load(path)
+        rest = {name: value for name, value in vars(found).items() if name != "recommender"}
+        return *plain(*found.recommender.encode()), rest
+
+    def checkpoint(path: Path) -> tuple:
+        return plain(*load_arrays(path, "hashgcn.checkpoint"))
+
+    files = {path.name: path for path in _saved()["index"]}
+    files |= {path.stem: path for path in GOLDEN.iterdir()}
+    found = {name: (files[name].read_bytes(), index) for name in files if "index" in name}
+    mapped = partial(index, mmap=True, verify=True)
+    found |= {f"{name}, mapped": (content, mapped) for name, (content, _) in found.items()}
+    others = {"recommender": recommender, "estimator": estimator, "checkpoint": checkpoint}
+    return found | {name: (files[name].read_bytes(), read) for name, read in others.items()}
+
+
 # Saved codes: the bytes of a file, or edits of its arrays, which get past the check of its header.
 
 
@@ -255,7 +313,7 @@ def _file(content: bytes, path: Path, saved: list[Path]) -> None:
         path.write_bytes(content[1:])
         return
     source = saved[content[0] // 4 % len(saved)]
-    name, version = ("index", 2) if "index" in source.name else ("recommender", 1)
+    name, version = ("index", 3) if "index" in source.name else ("recommender", 2)
     arrays, metadata = load_arrays(source, f"hashgcn.{name}", version=version)
     arrays, metadata, version = _edited(content[1:], arrays, metadata)
     save_arrays(path, arrays, metadata, version=version)
@@ -324,7 +382,7 @@ def _recommender(folder: Path, content: bytes) -> None:
         assert found.shape == scores.shape == (len(users), 3)
         for user, row in enumerate(found.tolist()):
             seen = items[recommender.seen.of_users(np.array([user])).ids].tolist()
-            missing = "" if items.dtype.kind == "U" else -1
+            missing = "" if items.dtype.kind == "T" else -1
             assert all(raw in items and raw not in seen for raw in row if raw != missing)
     recommender.save(folder / "again")
     again = Recommender.load(folder / "again")

@@ -20,7 +20,7 @@ def make_ids(kind: str, count: int) -> np.ndarray:
     return {
         "rows": np.arange(count),
         "int": order * 1_000_003 - 500,
-        "str": np.array([f"item {'ü' * (i % 3)}{i}" for i in order], dtype=np.str_),
+        "str": np.array([f"item {'ü' * (i % 3)}{i}" for i in order], dtype=np.dtypes.StringDType()),
     }[kind]
 
 
@@ -34,7 +34,7 @@ def oracle(codes, queries, k, ids, kept=None):
     distance = ((codes.shape[1] - queries @ codes.T) / 2).astype(np.int32)
     shape = (len(queries), k)
     distances = np.full(shape, MAX_DISTANCE, dtype=np.int32)
-    found = np.full(shape, "" if ids.dtype.kind == "U" else -1, dtype=ids.dtype)
+    found = np.full(shape, "" if ids.dtype.kind == "T" else -1, dtype=ids.dtype)
     for q in range(len(queries)):
         rows = np.arange(len(codes)) if kept is None else np.flatnonzero(kept[q])
         best = rows[np.lexsort((rows, distance[q, rows]))][:k]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import pickle
+import random
+import signal
 import stat
 import subprocess
 import sys
+import time
+import zlib
 from pathlib import Path
 from unittest import mock
 
@@ -17,6 +22,7 @@ import pytest
 
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays, write_atomic
 
+TEXT = np.dtypes.StringDType()
 ARRAYS = {
     "codes": np.arange(12, dtype=np.int64).reshape(3, 4) - 5,
     "transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
@@ -27,6 +33,37 @@ ARRAYS = {
     "flags": np.array([True, False, True]),
 }
 METADATA = {"format": "test-codes", "note": "größe 64"}
+
+
+SAVING = """
+import sys, numpy as np
+from hashgcn.files import save_arrays
+number = 0
+while True:
+    number += 1
+    save_arrays(sys.argv[1], {"x": np.full(200_000, number)}, {"format": "killed"})
+    print(number, flush=True)
+"""
+
+
+def killed_saves(folder: Path, count: int) -> int:
+    """Kills processes that save, at random moments; the number of files that the kills left."""
+    path, rng, leftovers = folder / "file", random.Random(0), 0
+    for _ in range(count):
+        command = [sys.executable, "-c", SAVING, path]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            process.stdout.readline()  # one is saved
+            time.sleep(rng.random() * 0.05)
+        finally:
+            process.send_signal(signal.SIGKILL)
+        last = [1, *map(int, process.communicate()[0].split())][-1]
+        arrays, _ = load_arrays(path, "killed")
+        assert len(np.unique(arrays["x"])) == 1 and arrays["x"][0] >= last
+        leftovers += len(os.listdir(folder)) - 1
+        save_arrays(path, arrays, {"format": "killed"})
+        assert os.listdir(folder) == ["file"]
+    return leftovers
 
 
 class TestWriteAtomic:
@@ -98,6 +135,113 @@ class TestWriteAtomic:
             os.umask(old)
         assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
+    def test_a_file_keeps_its_permissions(self, tmp_path):
+        path = tmp_path / "file"
+        for mode in (0o600, 0o640, 0o664, 0o444):
+            path.write_text("old")
+            path.chmod(mode)
+            seen = []
+
+            def write(temporary: Path, seen=seen) -> None:
+                seen.append(stat.S_IMODE(temporary.stat().st_mode))
+                temporary.write_text("new")
+
+            write_atomic(path, write)
+            assert path.read_text() == "new"
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+            assert seen == [0o600]  # nobody else reads what is not in its place yet
+            path.unlink()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    def test_a_file_keeps_its_owner(self, tmp_path):
+        path = tmp_path / "file"
+        path.write_text("old")
+        os.chown(path, 1234, 5678)
+        write_atomic(path, lambda temporary: temporary.write_text("new"))
+        assert (path.stat().st_uid, path.stat().st_gid) == (1234, 5678)
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_a_link_stays_and_its_file_is_replaced(self, tmp_path, there):
+        (tmp_path / "elsewhere").mkdir()
+        file, first, second = (tmp_path / x for x in ("elsewhere/file", "first", "second"))
+        if there:
+            file.write_text("old")
+            file.chmod(0o640)
+        second.symlink_to("elsewhere/file")
+        first.symlink_to(second)
+        write_atomic(first, lambda temporary: temporary.write_text("new"))
+        assert file.read_text() == "new" and first.is_symlink() and second.is_symlink()
+        assert not there or stat.S_IMODE(file.stat().st_mode) == 0o640
+        assert os.listdir(tmp_path / "elsewhere") == ["file"]
+
+    def test_what_is_no_file_stays(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "loop").symlink_to("loop")
+        (tmp_path / "nowhere").symlink_to("no folder/file")
+        before = sorted(os.listdir(tmp_path))
+        for name in ("pipe", "folder", "loop", "nowhere"):
+            with pytest.raises(OSError, match=name):
+                write_atomic(tmp_path / name, lambda temporary: temporary.write_text("new"))
+        assert sorted(os.listdir(tmp_path)) == before
+        assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+    @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+    def test_a_file_system_that_cannot_sync_folders(self, tmp_path, monkeypatch, number):
+        fsync = os.fsync
+
+        def refuse(descriptor: int) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(number, os.strerror(number))
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        write_atomic(tmp_path / "file", lambda temporary: temporary.write_text("new"))
+        assert (tmp_path / "file").read_text() == "new"
+
+    def test_a_folder_that_fails_to_sync_is_an_error(self, tmp_path, monkeypatch):
+        def fail(descriptor: int) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="Input/output error: '.*/file'"):
+            write_atomic(tmp_path / "file", lambda temporary: temporary.write_text("new"))
+
+    def test_leftovers_of_the_same_file_go_unless_their_writer_lives(self, tmp_path):
+        path = tmp_path / "a [1].hgx"
+        dead, living = (tmp_path / f".{path.name}.{digit * 32}.tmp" for digit in "0f")
+        others = [
+            tmp_path / name
+            for name in (f".b.hgx.{'0' * 32}.tmp", f".{path.name}.{'0' * 31}.tmp", "a [1].hgx.tmp")
+        ]
+        for one in (dead, living, *others):
+            one.write_text("half")
+        with open(living, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            write_atomic(path, lambda temporary: temporary.write_text("new"))
+            assert not dead.exists()
+            assert sorted(tmp_path.iterdir()) == sorted([living, *others, path])
+        write_atomic(path, lambda temporary: temporary.write_text("new"))
+        assert sorted(tmp_path.iterdir()) == sorted([*others, path])
+
+    def test_saves_at_one_time_leave_each_others_files(self, tmp_path):
+        path, seen = tmp_path / "file", []
+
+        def write(temporary: Path) -> None:
+            write_atomic(path, lambda inner: inner.write_text("inner"))
+            seen.append(path.read_text())
+            temporary.write_text("outer")
+
+        write_atomic(path, write)
+        assert seen == ["inner"] and path.read_text() == "outer"
+        assert os.listdir(tmp_path) == ["file"]
+
+    def test_killed_saves_lose_nothing_and_leave_nothing(self, tmp_path):
+        """Ten kills; `python tests/test_files.py FOLDER 200` tries more."""
+        leftovers = killed_saves(tmp_path, 10)
+        assert leftovers > 0
+
     def test_no_folder(self, tmp_path):
         with pytest.raises(FileNotFoundError, match="no such folder"):
             write_atomic(tmp_path / "nowhere" / "file", lambda temporary: None)
@@ -107,7 +251,7 @@ class TestArrays:
     def test_round_trip(self, tmp_path):
         save_arrays(tmp_path / "file", ARRAYS, METADATA)
         arrays, metadata = load_arrays(tmp_path / "file", "test-codes")
-        assert metadata == {**METADATA, "version": "1"}
+        assert metadata == {**METADATA, "version": "2"}
         assert arrays.keys() == ARRAYS.keys()
         for name, expected in ARRAYS.items():
             assert arrays[name].dtype == expected.dtype.newbyteorder("=")
@@ -118,7 +262,7 @@ class TestArrays:
     def test_mapped_arrays_are_read_only_views(self, tmp_path):
         save_arrays(tmp_path / "file", ARRAYS, METADATA)
         arrays, metadata = load_arrays(tmp_path / "file", "test-codes", map_file=True)
-        assert metadata == {**METADATA, "version": "1"}
+        assert metadata == {**METADATA, "version": "2"}
         for name, expected in ARRAYS.items():
             assert arrays[name].dtype == expected.dtype.newbyteorder("=")
             assert np.array_equal(arrays[name], expected)
@@ -133,6 +277,51 @@ class TestArrays:
         save_arrays(tmp_path / "file", ARRAYS, METADATA)
         for name, array in safetensors_numpy.load_file(tmp_path / "file").items():
             assert np.array_equal(array, ARRAYS[name])
+
+    def test_checksums_are_as_documented(self, tmp_path):
+        save_arrays(tmp_path / "file", ARRAYS, METADATA)
+        content = (tmp_path / "file").read_bytes()
+        start = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:start])
+        metadata = header["__metadata__"]
+        stated = metadata.pop("crc32")
+        canonical = json.dumps(header, sort_keys=True, separators=(",", ":"))
+        assert stated == f"{zlib.crc32(canonical.encode('ascii')):08x}"
+        for name in ARRAYS:
+            begin, end = header[name]["data_offsets"]
+            own = zlib.crc32(content[start + begin : start + end])
+            assert metadata.pop(f"crc32.{name}") == f"{own:08x}"
+        assert metadata == {**METADATA, "version": "2"}
+
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_no_flipped_bit_passes(self, tmp_path, mapped):
+        arrays = {"x": np.arange(3), "y": np.array([7], np.uint8)}
+        save_arrays(tmp_path / "file", arrays, {"format": "test-codes", "n": "1"})
+        content = (tmp_path / "file").read_bytes()
+        for bit in range(8 * len(content)):
+            damaged = bytearray(content)
+            damaged[bit // 8] ^= 1 << bit % 8
+            (tmp_path / "damaged").write_bytes(damaged)
+            with pytest.raises(ValueError, match="/damaged: "):
+                load_arrays(tmp_path / "damaged", "test-codes", map_file=mapped, verify=mapped)
+
+    def test_a_mapped_file_is_verified_on_demand(self, tmp_path):
+        save_arrays(tmp_path / "file", {"x": np.arange(3)}, METADATA)
+        content = bytearray((tmp_path / "file").read_bytes())
+        content[-1] ^= 1
+        (tmp_path / "file").write_bytes(content)
+        arrays, _ = load_arrays(tmp_path / "file", "test-codes", map_file=True)
+        assert arrays["x"].tolist() != [0, 1, 2]
+        for options in ({}, {"map_file": True, "verify": True}):
+            with pytest.raises(ValueError, match="file: expected array 'x' with checksum .*, got"):
+                load_arrays(tmp_path / "file", "test-codes", **options)
+
+    def test_an_array_of_several_checked_parts(self, tmp_path, monkeypatch):
+        save_arrays(tmp_path / "file", ARRAYS, METADATA)
+        monkeypatch.setattr("hashgcn.files._CHECKED_AT_ONCE", 5)
+        save_arrays(tmp_path / "parts", ARRAYS, METADATA)
+        assert (tmp_path / "parts").read_bytes() == (tmp_path / "file").read_bytes()
+        assert load_arrays(tmp_path / "file", "test-codes")[0].keys() == ARRAYS.keys()
 
     def test_arrays_are_aligned(self, tmp_path):
         save_arrays(tmp_path / "file", ARRAYS, METADATA)
@@ -205,12 +394,12 @@ class TestArrays:
                 "expected a version number, got version: expected a number of at most 18 digits",
             ),
             (
-                {"__metadata__": {"format": "test-codes", "version": "2"}},
-                "expected version 1, got 2",
+                {"__metadata__": {"format": "test-codes", "version": "1"}},
+                "expected version 2 of test-codes, got 1, which another release",
             ),
             (
                 {
-                    "__metadata__": {"format": "test-codes", "version": "1"},
+                    "__metadata__": {"format": "test-codes", "version": "2"},
                     "x": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]},
                 },
                 "for array 'x', got BF16",
@@ -247,7 +436,7 @@ class TestArrays:
         ],
     )
     def test_arrays_that_lie(self, tmp_path, entry, mapped):
-        header = {"__metadata__": {**METADATA, "version": "1"}, "x": entry}
+        header = {"__metadata__": {**METADATA, "version": "2"}, "x": entry}
         encoded = json.dumps(header).encode()
         size = 0 if isinstance(entry, dict) and entry.get("data_offsets") == [0, 0] else 16
         (tmp_path / "file").write_bytes(len(encoded).to_bytes(8, "little") + encoded + bytes(size))
@@ -270,7 +459,12 @@ class TestArrays:
         ("arrays", "metadata", "message"),
         [
             ({}, {}, "metadata: expected 'format'"),
-            ({}, {"format": "x", "version": "1"}, "metadata: expected 'format' and no 'version'"),
+            (
+                {},
+                {"format": "x", "version": "2"},
+                "metadata: .* no name that is added here, 'version' or",
+            ),
+            ({}, {"format": "x", "crc32.y": ""}, "metadata: .*, got .'crc32.y', 'format'."),
             ({}, {"format": "x", "epochs": 3}, "metadata: expected text for 'epochs', got int"),
             ({"a": np.array(["b"])}, {"format": "x"}, "arrays: .* for 'a', got <U1"),
             ({"a": np.array([None])}, {"format": "x"}, "arrays: .* for 'a', got object"),
@@ -290,9 +484,9 @@ class TestIds:
         [
             np.array([5, -3, 2**63 - 1]),
             np.array([], dtype=np.int64),
-            np.array(["user-1", "", "zoë", "日本語", "🎷", ""]),
-            np.array([""]),
-            np.array([], dtype=str),
+            np.array(["user-1", "", "zoë", "日本語", "🎷", "", "x" * 1000, "nul\0"], TEXT),
+            np.array([""], TEXT),
+            np.array([], TEXT),
         ],
     )
     def test_round_trip_through_a_file(self, tmp_path, ids):
@@ -337,3 +531,7 @@ class TestIds:
     def test_other_arrays(self, arrays):
         with pytest.raises(ValueError, match="arrays: expected"):
             decode_ids(arrays)
+
+
+if __name__ == "__main__":
+    print(killed_saves(Path(sys.argv[1]), int(sys.argv[2])), "files left by kills, none kept")

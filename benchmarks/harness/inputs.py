@@ -102,7 +102,7 @@ class Inputs:
     def _trained(self, bits: int) -> tuple[Tensor, Tensor]:
         """Codes of RecallHash on the data set; trained once and kept in CACHE."""
         source = self.name.split(",")[0]
-        path = CACHE / f"{source}-{self.shape.users}-{bits}-bits-{EPOCHS}-epochs.safetensors"
+        path = CACHE / f"{source}-{self.shape.users}-{bits}-bits-{EPOCHS}-epochs.v3.safetensors"
         if not path.exists():
             # Models need pydantic, which the ops and their benchmarks do without.
             from hashgcn.models import RecallHash

@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from hashgcn import __version__
+from hashgcn import __version__, _numpy
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -20,11 +20,12 @@ LIBRARIES = ("torch", "numpy", "scipy", "faiss-cpu", "usearch", "pytest-benchmar
 
 @cache
 def describe() -> dict[str, str | int]:
-    """Processor, cores, caches and memory."""
+    """Processor, its best instruction set, cores, caches and memory."""
     memory = next(iter(_lines("/proc/meminfo", r"MemTotal:\s*(\d+)")), "0")
     models = _lines("/proc/cpuinfo", r"model name\s*: (.*)")
     found: dict[str, str | int] = {
         "cpu": models[0].strip() if models else platform.processor(),
+        "instructions": _numpy.instruction_sets()[0],
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(int(memory) / 2**20),
         "system": f"{platform.system()} {platform.machine()}",
@@ -41,7 +42,8 @@ def describe() -> dict[str, str | int]:
 class Others:
     """Context whose `share` is the fraction of the processors' time that others took inside it.
 
-    Others are processes and, where the kernel reports it, virtual machines. None outside Linux.
+    Others are processes that this one did not start and, where the kernel reports it, virtual
+    machines. A child counts as this process once it has been waited for. None outside Linux.
     """
 
     share: float | None = None
@@ -57,20 +59,21 @@ class Others:
 
     @staticmethod
     def _now() -> tuple[float, float, float]:
-        """Seconds that the processors were busy, seconds in all, and those of this process."""
+        """Seconds that the processors were busy, in all, and for this process and its children."""
         found = _lines("/proc/stat", r"(?m)^cpu +(.*)$")
         times = os.times()
         if not found:
             return 0.0, 0.0, 0.0
         # user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
         ticks = [int(n) / os.sysconf("SC_CLK_TCK") for n in found[0].split()[:8]]
-        return sum(ticks) - ticks[3] - ticks[4], sum(ticks), times.user + times.system
+        # All but the last, which is the time on the clock.
+        return sum(ticks) - ticks[3] - ticks[4], sum(ticks), sum(times[:4])
 
 
 def slug() -> str:
     """The machine's name in the names of files."""
     found = describe()
-    text = f"{found['cpu']} {found['cores']} cores"
+    text = f"{found['cpu']} {found['cores']} cores {found['instructions']}"
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
@@ -100,6 +103,23 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("+" if changed else "")
+
+
+def stored(reference: str) -> dict[str, str]:
+    """The texts of the files of results of the ops at a commit, by name.
+
+    Raises:
+        ValueError: no such commit, or none with such files.
+    """
+    folder = RESULTS.relative_to(ROOT).as_posix()
+    try:
+        names = _git("ls-tree", "--name-only", reference, f"{folder}/").splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        raise ValueError(f"expected a file or a commit, got {reference!r}") from None
+    names = [name for name in names if re.search(r"/ops-[^/]*\.jsonl$", name)]
+    if not names:
+        raise ValueError(f"expected a commit with {folder}/ops-*.jsonl, got {reference!r}")
+    return {f"{reference}:{name}": _git("show", f"{reference}:{name}") for name in names}
 
 
 def today() -> str:

@@ -68,12 +68,20 @@ def read(files: Iterable[Path]) -> list[Row]:
         FileNotFoundError: no such file.
         ValueError: a line that is not a row, which the message names, or no row at all.
     """
-    latest: dict[str, Row] = {}
+    found = {}
     for path in files:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
+        found[str(path)] = path.read_text(encoding="utf-8")
+    return parse(found)
+
+
+def parse(texts: dict[str, str]) -> list[Row]:
+    """The same of the texts of files, by name."""
+    latest: dict[str, Row] = {}
+    for path, text in texts.items():
         conditions: dict[str, Row] = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(text.splitlines(), 1):
             try:
                 content = json.loads(line)
                 if "conditions" in content:

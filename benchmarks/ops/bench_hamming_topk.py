@@ -21,8 +21,8 @@ ITEMS, QUERIES = 1_000_000, 128
 def work(queries: int, items: int, bits: int, k: int) -> Work:
     words = (bits + 63) // 64
     return Work(
-        "42 full adders for each of Q n/64 ceil(f/64) words; codes read once, 12 bytes a result "
-        "written",
+        "42 full adders for each of Q n/64 ceil(f/64) words; codes read once, 12 bytes written "
+        "per result",
         bytes=8 * words * (queries + items) + 12 * queries * k,
         full_adders=queries * items * words * 42 // 64,
     )
@@ -150,7 +150,7 @@ def test_one_query_at_a_time(race, inputs, size, threads, bits, codes):
                 popcounts=q * n * words,
                 working_set=8 * n * words,
             ),
-            mode="one query a call",
+            mode="one query per call",
             dtype="int64 words",
             input=codes,
         ),

@@ -100,7 +100,7 @@ def test_sign_swish_backward(race, quick, size, threads, allocation):
             "sign_swish",
             "sign with SignSwish's gradient",
             {"elements": count},
-            Work("3 numbers of 4 bytes read or written for each element", 12 * count),
+            Work("3 numbers of 4 bytes read or written per element", 12 * count),
             mode="backward",
             note=allocation,
         ),

@@ -144,8 +144,9 @@ def _show(config: pytest.Config, row: dict[str, Any]) -> None:
     sizes = " ".join(f"{name}={value}" for name, value in row["shape"].items())
     percent = row["percent_of_bound"]
     bound = "" if percent is None else f"  {percent:5.1f}% of the bound"
+    words = ", ".join(filter(None, [row["name"], row["mode"], row["input"], row["note"]]))
     lines = [
-        f"{row['op']}: {row['name']}, {row['mode']}, {row['input']}, {sizes}, "
+        f"{row['op']}: {words}, {row['dtype']}, {sizes}, "
         f"{row['threads']} threads, {row['instruction_set']}",
         f"    {1e3 * row['median']:12.3f} ms{bound}",
         *(

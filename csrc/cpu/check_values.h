@@ -2,6 +2,8 @@
 // work)` says whether work(begin, end) is true for every part of [0, count), of `grain` or more.
 #pragma once
 
+#include <string>
+
 #include "../core/checks.h"
 #include "checks.h"
 
@@ -28,6 +30,14 @@ void check_codes(const char* op, const core::Codes& codes, const All& all) {
   check_tails(op, "items", codes.items, codes.num_items, codes.code_length, all);
 }
 
+inline void check_ids(const char* op, const std::string& argument, const int64_t* ids,
+                      int64_t bound, int64_t count) {
+  if (HASHGCN_RUN(all_in_range(ids, bound, 0, count))) return;
+  int64_t at = 0;
+  while (uint64_t(ids[at]) < uint64_t(bound)) ++at;
+  require(false, op, argument, " in [0, ", bound, "), got one outside, ", ids[at], " at ", at);
+}
+
 // Lists of items, one for each of `rows`, if there are any: <prefix>ptr rises from 0 to num_ids,
 // <prefix>ids exist.
 inline void check_lists(const char* op, const char* prefix, const core::Lists& lists, int64_t rows,
@@ -37,8 +47,7 @@ inline void check_lists(const char* op, const char* prefix, const core::Lists& l
               HASHGCN_RUN(non_decreasing(lists.ptr, 0, rows)),
           op, prefix, "ptr to rise from 0 to ", lists.num_ids, " (the number of ", prefix,
           "ids), got one that does not");
-  require(HASHGCN_RUN(all_in_range(lists.ids, num_items, 0, lists.num_ids)), op, prefix,
-          "ids in [0, ", num_items, "), got one outside");
+  check_ids(op, std::string(prefix) + "ids", lists.ids, num_items, lists.num_ids);
 }
 
 }  // namespace hashgcn::cpu

@@ -91,16 +91,19 @@ static __global__ void check_rows_kernel(core::Rows<T> rows, unsigned int* error
   for (int64_t row = blockIdx.x; row < rows.batch; row += gridDim.x) {
     const int64_t user = rows.users[row];
     if (user == -1) continue;
-    bool bad = user < 0 || user >= rows.num_users;
-    if (!bad) {
+    unsigned int bad = 0;
+    if (user < 0 || user >= rows.num_users) {
+      bad = core::kBadUsers;
+    } else {
       const int64_t begin = rows.ptr[user], end = rows.ptr[user + 1];
-      bad = begin < 0 || end < begin || end > rows.num_pairs;
+      if (begin < 0 || end < begin || end > rows.num_pairs) bad = core::kBadPtr;
     }
     const core::Span liked = core::positives(rows, row);
     for (const int64_t* id = liked.begin + threadIdx.x; id < liked.end; id += kRowThreads) {
-      bad |= *id < 0 || *id >= rows.num_items || (id > liked.begin && id[-1] >= *id);
+      if (*id < 0 || *id >= rows.num_items) bad |= core::kBadIds;
+      if (id > liked.begin && id[-1] >= *id) bad |= core::kNotIncreasing;
     }
-    if (bad) atomicOr(errors, core::kBadRows);
+    if (bad) atomicOr(errors, bad);
   }
 }
 

@@ -17,6 +17,8 @@
 #include "../cpu/check_values.h"
 #include "../cpu/hamming_topk_tasks.h"
 #include "../cpu/pack_codes.h"
+#include "../cpu/processors.h"
+#include "find_texts.h"
 
 namespace py = pybind11;
 
@@ -43,6 +45,17 @@ py::array as_array(const char* op, const char* argument, const py::object& objec
 }
 
 std::string dtype(const py::array& array) { return py::str(array.dtype()); }
+
+int64_t integer(const char* op, const char* argument, const py::object& object) {
+  require(PyIndex_Check(object.ptr()), op, argument, " that is an int, got ",
+          std::string(py::str(py::type::of(object).attr("__name__"))));
+  const py::object number = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+  if (!number) throw py::error_already_set();
+  int overflow = 0;
+  const int64_t value = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+  require(overflow == 0, op, argument, " that is an int of 64 bits, got a larger one");
+  return value;
+}
 
 // The array itself where a kernel can read it, else a copy of it.
 py::array contiguous(const py::array& array) {
@@ -83,11 +96,12 @@ py::array vector(const char* op, const char* argument, const char* type, const p
 // last part, and any for which the system gives no thread, runs here.
 class Threads {
  public:
-  Threads(const char* op, int64_t num_threads) {
+  Threads(const char* op, const py::object& threads) {
+    const int64_t num_threads = integer(op, "num_threads", threads);
     require(num_threads >= 0, op, "num_threads >= 0, got ", num_threads);
     // An unknown instruction set throws: here, since no exception may leave a thread.
     cpu::instruction_set();
-    count_ = num_threads > 0 ? num_threads : std::max(1u, std::thread::hardware_concurrency());
+    count_ = cpu::num_threads(num_threads);
   }
 
   int64_t count() const { return count_; }
@@ -139,7 +153,7 @@ py::array pack_as(const char* op, const py::array& x, const Threads& threads) {
   return result;
 }
 
-py::array pack_codes(const py::object& x_in, int64_t num_threads) {
+py::array pack_codes(const py::object& x_in, const py::object& num_threads) {
   const char* op = "pack_codes";
   const Threads threads(op, num_threads);
   const py::array given = as_array(op, "x", x_in);
@@ -153,8 +167,10 @@ py::array pack_codes(const py::object& x_in, int64_t num_threads) {
   return has_dtype<float>(x) ? pack_as<float>(op, x, threads) : pack_as<double>(op, x, threads);
 }
 
-py::array unpack_codes(const py::object& words_in, int64_t code_length, int64_t num_threads) {
+py::array unpack_codes(const py::object& words_in, const py::object& code_length_in,
+                       const py::object& num_threads) {
   const char* op = "unpack_codes";
+  const int64_t code_length = integer(op, "code_length", code_length_in);
   const Threads threads(op, num_threads);
   check_code_length(op, code_length);
   const py::array checked = words(op, "words", words_in, code_length);
@@ -173,13 +189,14 @@ py::array unpack_codes(const py::object& words_in, int64_t code_length, int64_t 
   return x;
 }
 
-std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
-                                             const py::object& items_in, int64_t k,
-                                             int64_t code_length, const py::object& exclude_ptr_in,
-                                             const py::object& exclude_ids_in,
-                                             const py::object& allow_in, int64_t num_threads) {
+std::pair<py::array, py::array> hamming_topk(
+    const py::object& queries_in, const py::object& items_in, const py::object& k_in,
+    const py::object& code_length_in, const py::object& exclude_ptr_in,
+    const py::object& exclude_ids_in, const py::object& allow_in, const py::object& num_threads) {
   const char* op = "hamming_topk";
   const Threads threads(op, num_threads);
+  const int64_t k = integer(op, "k", k_in);
+  const int64_t code_length = integer(op, "code_length", code_length_in);
   check_k(op, k);
   check_code_length(op, code_length);
   const py::array queries = words(op, "queries", queries_in, code_length);
@@ -220,6 +237,36 @@ std::pair<py::array, py::array> hamming_topk(const py::object& queries_in,
   return {ids, distances};
 }
 
+// Texts as uint8 bytes and int64 offsets [n + 1].
+Texts texts(const py::array& bytes, const py::array& offsets) {
+  return {data<char>(bytes), bytes.shape(0), data<int64_t>(offsets), offsets.shape(0) - 1};
+}
+
+std::pair<py::array, py::array> find_texts(const py::object& text_in, const py::object& offsets_in,
+                                           const py::object& order_in,
+                                           const py::object& wanted_text_in,
+                                           const py::object& wanted_offsets_in) {
+  const char* op = "find_texts";
+  const py::array text = vector<uint8_t>(op, "text", "uint8", text_in, -1);
+  const py::array offsets = vector<int64_t>(op, "offsets", "int64", offsets_in, -1);
+  const py::array wanted_text = vector<uint8_t>(op, "wanted_text", "uint8", wanted_text_in, -1);
+  const py::array wanted_offsets =
+      vector<int64_t>(op, "wanted_offsets", "int64", wanted_offsets_in, -1);
+  require(offsets.shape(0) >= 1 && wanted_offsets.shape(0) >= 1, op,
+          "offsets and wanted_offsets not to be empty, got an empty one");
+  const Texts known = texts(text, offsets), wanted = texts(wanted_text, wanted_offsets);
+  const py::array order = vector<int64_t>(op, "order", "int64", order_in, known.count);
+  py::array_t<int64_t> places(wanted.count), rows(wanted.count);
+  const int64_t* sorted = data<int64_t>(order);
+  int64_t* place_out = places.mutable_data();
+  int64_t* row_out = rows.mutable_data();
+  {
+    py::gil_scoped_release release;
+    search_texts(known, sorted, wanted, place_out, row_out);
+  }
+  return {places, rows};
+}
+
 const char* instruction_set() { return cpu::name(cpu::instruction_set()); }
 
 py::list instruction_sets() {
@@ -242,8 +289,12 @@ PYBIND11_MODULE(_numpy, m) {
         py::arg("code_length"), py::arg("exclude_ptr") = py::none(),
         py::arg("exclude_ids") = py::none(), py::arg("allow") = py::none(),
         py::arg("num_threads") = 0);
+  m.def("find_texts", &hashgcn::find_texts, py::arg("text"), py::arg("offsets"), py::arg("order"),
+        py::arg("wanted_text"), py::arg("wanted_offsets"));
   m.def("instruction_set", &hashgcn::instruction_set,
         "The instruction set in use: the best one, or the one that HASHGCN_CPU names.");
+  m.def("processors", &hashgcn::cpu::processors, py::arg("root") = "",
+        "Those that this process may use; `root` is where /proc and /sys lie.");
   m.def("instruction_sets", &hashgcn::instruction_sets,
         "Those that this processor has, best first.");
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdlib>
 #include <new>
 #include <vector>
 
@@ -91,16 +92,36 @@ Buffer<T> padded_copy(const T* x, int64_t batch, int64_t width) {
   return copy;
 }
 
+// Says which of the rows is not valid, and why.
+template <class T>
+void raise_bad_row(const char* op, const core::Rows<T>& rows) {
+  for (int64_t row = 0; row < rows.batch; ++row) {
+    const int64_t user = rows.users[row];
+    if (user == -1) continue;
+    require(user >= 0 && user < rows.num_users, op, "users in [0, ", rows.num_users,
+            ") or -1, got ", user, " in row ", row);
+    const int64_t first = rows.ptr[user], last = rows.ptr[user + 1];
+    require(first >= 0 && first <= last && last <= rows.num_pairs, op,
+            "ptr (graph.user_ptr) to rise inside of the ", rows.num_pairs, " ids, got ", first,
+            " and ", last, " for user ", user);
+    for (int64_t p = first; p < last; ++p) {
+      require(rows.ids[p] >= 0 && rows.ids[p] < rows.num_items, op,
+              "ids (graph.user_items) in [0, ", rows.num_items, "), got ", rows.ids[p],
+              " for user ", user);
+      require(p == first || rows.ids[p - 1] < rows.ids[p], op,
+              "ids (graph.user_items) strictly increasing in a row, got ", rows.ids[p - 1],
+              " before ", rows.ids[p], " for user ", user);
+    }
+  }
+}
+
 template <class T>
 void check_row_values(const char* op, const core::Rows<T>& rows) {
-  require(parallel_all(rows.batch, 256,
-                       [&](int64_t begin, int64_t end) {
-                         return HASHGCN_RUN(rows_are_valid(rows, begin, end));
-                       }),
-          op, "users in [0, ", rows.num_users,
-          ") or -1, with rows of ptr and ids that do not decrease, ", "lie inside ids [",
-          rows.num_pairs, "] and hold strictly increasing items in [0, ", rows.num_items,
-          "), got others");
+  if (!parallel_all(rows.batch, 256, [&](int64_t begin, int64_t end) {
+        return HASHGCN_RUN(rows_are_valid(rows, begin, end));
+      })) {
+    raise_bad_row(op, rows);
+  }
   if (rows.candidate_ptr == nullptr) return;
   cpu::check_lists(op, "candidate_", {rows.candidate_ptr, rows.candidate_ids, rows.num_candidates},
                    rows.batch, rows.num_items);
@@ -109,12 +130,25 @@ void check_row_values(const char* op, const core::Rows<T>& rows) {
           "candidate_weight finite, got NaN or infinity");
 }
 
+// Throws at the first of the numbers of a matrix for which good(number) is false.
+template <class T, class Good>
+[[noreturn]] void raise_bad_number(const char* op, const char* argument, const char* wanted,
+                                   const T* x, int64_t width, const Good& good) {
+  int64_t at = 0;
+  while (good(x[at])) ++at;
+  require(false, op, argument, wanted, ", got ", double(x[at]), " in row ", at / width);
+  std::abort();
+}
+
 template <class T>
-void check_finite(const char* op, const char* argument, const T* x, int64_t count) {
-  require(parallel_all(
-              count, cpu::kElementGrain,
-              [&](int64_t begin, int64_t end) { return HASHGCN_RUN(all_finite(x, begin, end)); }),
-          op, argument, " finite, got NaN or infinity");
+void check_finite(const char* op, const char* argument, const T* x, int64_t rows, int64_t width) {
+  if (parallel_all(rows * width, cpu::kElementGrain, [&](int64_t begin, int64_t end) {
+        return HASHGCN_RUN(all_finite(x, begin, end));
+      })) {
+    return;
+  }
+  raise_bad_number(op, argument, " finite, without NaN or infinity", x, width,
+                   [](T number) { return number - number == 0; });
 }
 
 // Runs task(0), ..., task(count - 1) on torch's threads.

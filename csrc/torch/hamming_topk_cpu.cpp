@@ -1,6 +1,7 @@
 #include <tuple>
 
 #include "../cpu/hamming_topk_tasks.h"
+#include "../cpu/processors.h"
 #include "checks/topk.h"
 #include "cpu.h"
 
@@ -17,8 +18,8 @@ static std::tuple<Tensor, Tensor> hamming_topk(const Tensor& queries, const Tens
   cpu::check_codes(check.op, problem, parallel_all);
   cpu::check_lists(check.op, "exclude_", problem.excluded, problem.num_queries, problem.num_items);
   Tensor ids = input.new_results(ScalarType::Long), distances = input.new_results(ScalarType::Int);
-  cpu::hamming_topk(problem, torch::stable::get_num_threads(), mutable_data<int64_t>(ids),
-                    mutable_data<int32_t>(distances), RunTasks());
+  cpu::hamming_topk(problem, cpu::num_threads(torch::stable::get_num_threads()),
+                    mutable_data<int64_t>(ids), mutable_data<int32_t>(distances), RunTasks());
   return {ids, distances};
 }
 

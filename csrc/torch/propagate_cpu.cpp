@@ -31,11 +31,12 @@ static Tensor narrow(const char* op, const char* argument, const Tensor& ids, in
   const int64_t count = ids.size(0);
   Tensor narrowed = torch::stable::new_empty(ids, {count + cpu::kPropagateAhead}, ScalarType::Int);
   int32_t* out = mutable_data<int32_t>(narrowed);
-  require(parallel_all(count, cpu::kElementGrain,
-                       [&](int64_t begin, int64_t end) {
-                         return HASHGCN_RUN(narrow_ids(data<int64_t>(ids), bound, out, begin, end));
-                       }),
-          op, argument, " in [0, ", bound, "), got one outside");
+  const int64_t* in = data<int64_t>(ids);
+  if (!parallel_all(count, cpu::kElementGrain, [&](int64_t begin, int64_t end) {
+        return HASHGCN_RUN(narrow_ids(in, bound, out, begin, end));
+      })) {
+    cpu::check_ids(op, argument, in, bound, count);
+  }
   std::fill_n(out + count, cpu::kPropagateAhead, 0);
   return narrowed;
 }
@@ -53,10 +54,10 @@ static Tensor run(const PropagateInput& input, int64_t first, int64_t layers) {
   const int64_t m = input.num_users, n = input.num_items, width = input.width;
   const T *x = data<T>(input.x), *scale = data<T>(input.scale);
   if (layers == 0) {
-    check_finite(op, "x", x, (m + n) * width);
+    check_finite(op, "x", x, m + n, width);
     return torch::stable::clone(input.x);
   }
-  check_finite(op, "scale", scale, m + n);
+  check_finite(op, "scale", scale, m + n, 1);
   require(m < INT32_MAX && n < INT32_MAX, op, "fewer than 2^31 - 1 users and items, got ", m,
           " and ", n);
   const Tensor user_items = narrow(op, "user_items", input.user_items, n);
@@ -67,8 +68,8 @@ static Tensor run(const PropagateInput& input, int64_t first, int64_t layers) {
   for (const Side& side : sides) {
     require(side.ptr[0] >= 0 && side.ptr[side.rows] <= num_pairs &&
                 HASHGCN_RUN(non_decreasing(side.ptr, 0, side.rows)),
-            op, "user_ptr and item_ptr that do not decrease and stay in [0, ", num_pairs,
-            "], got one that does not");
+            op, side.first_row == 0 ? "user_ptr" : "item_ptr",
+            " that does not decrease and stays in [0, ", num_pairs, "], got one that does not");
   }
 
   constexpr int64_t kColumns = cpu::kPropagateColumns<T>;
@@ -93,7 +94,7 @@ static Tensor run(const PropagateInput& input, int64_t first, int64_t layers) {
                                  scale_rows(x + first_row * width + column, scale + first_row,
                                             y + first_row * kColumns, width, columns, begin, end));
                            }),
-              op, "x finite, got NaN or infinity");
+              op, "x finite, without NaN or infinity, got others");
       for (int64_t layer = 1; layer <= layers; ++layer) {
         const int64_t to = (start + layer) % 2;
         const Side &side = sides[to], &source = sides[1 - to];

@@ -37,7 +37,7 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
   // offsets [b + 1]: where each row's positives stand among the `size` ranks.
   m.def(
       "smooth_rank(Tensor user_emb, Tensor item_emb, Tensor users, Tensor ptr, Tensor ids, "
-      "Tensor offsets, int size, Tensor tau, Tensor? candidate_ptr, Tensor? candidate_ids, "
+      "Tensor offsets, SymInt size, Tensor tau, Tensor? candidate_ptr, Tensor? candidate_ids, "
       "Tensor? candidate_weight, bool exclude_positives) -> Tensor");
   m.def(
       "smooth_rank_backward(Tensor grad, Tensor user_emb, Tensor item_emb, Tensor users, "

@@ -12,13 +12,14 @@ static Buffer<uint64_t> pack_checked(const char* op, const char* argument, const
   const int64_t rows = codes.size(0), code_length = codes.size(1);
   const T* x = data<T>(codes);
   Buffer<uint64_t> words(size_t(rows * core::words_per_code(code_length)));
-  require(parallel_all(rows, 1 + cpu::kElementGrain / code_length,
-                       [&](int64_t begin, int64_t end) {
-                         HASHGCN_RUN(pack_codes(x, words.data(), code_length, begin, end));
-                         return HASHGCN_RUN(
-                             all_plus_minus_one(x, begin * code_length, end * code_length));
-                       }),
-          op, argument, " to hold only +1 and -1, got another value");
+  const auto pack = [&](int64_t begin, int64_t end) {
+    HASHGCN_RUN(pack_codes(x, words.data(), code_length, begin, end));
+    return HASHGCN_RUN(all_plus_minus_one(x, begin * code_length, end * code_length));
+  };
+  if (!parallel_all(rows, 1 + cpu::kElementGrain / code_length, pack)) {
+    raise_bad_number(op, argument, " to hold only +1 and -1", x, code_length,
+                     [](T number) { return number == 1 || number == -1; });
+  }
   return words;
 }
 

@@ -21,8 +21,8 @@ struct CheckedRanks : RankInput<T> {
     require(temperature > 0 && temperature - temperature == 0, check.op,
             "tau finite and positive, got ", temperature);
     check_row_values(check.op, rows);
-    check_finite(check.op, "user_emb", data<T>(this->user_emb), this->user_emb.numel());
-    check_finite(check.op, "item_emb", data<T>(this->item_emb), this->item_emb.numel());
+    check_finite(check.op, "user_emb", data<T>(this->user_emb), rows.batch, problem.width);
+    check_finite(check.op, "item_emb", data<T>(this->item_emb), rows.num_items, problem.width);
     const int64_t* at = problem.offsets;
     bool offsets_fit = at[0] == 0 && at[rows.batch] <= problem.size;
     for (int64_t row = 0; row < rows.batch; ++row) {

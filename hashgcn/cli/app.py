@@ -1,8 +1,7 @@
-"""The command line: what the commands are, and how errors end it."""
+"""What the commands are."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -32,11 +31,3 @@ def _main(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-
-
-def main() -> None:
-    """Entry point: an error that the user can mend is one line on stderr, not a traceback."""
-    try:
-        app()
-    except (ValueError, OSError) as error:
-        sys.exit(f"hashgcn: {error}")

@@ -29,6 +29,10 @@ READING: dict[str, Any] = {
     "time_column": Annotated[
         str | None, typer.Option(help="Column of times: numbers, dates or ISO 8601 text.")
     ],
+    "time_format": Annotated[
+        str | None,
+        typer.Option(help="How times are written as text, in strptime's notation: %d/%m/%Y."),
+    ],
     "weight_column": Annotated[
         str | None, typer.Option(help="Column of weights, for --min-weight.")
     ],
@@ -66,6 +70,12 @@ READING: dict[str, Any] = {
     ],
     "separator": Annotated[
         str | None, typer.Option(help="Separator between columns of csv and tsv.")
+    ],
+    "quote": Annotated[
+        str | None,
+        typer.Option(
+            help="Quote character of csv and tsv, empty for none (csv: a double quote, tsv: none)."
+        ),
     ],
     "no_header": Annotated[
         bool,
@@ -213,6 +223,7 @@ def info(
         typer.echo(json.dumps({"name": loaded.name, **found}, indent=2))
         return
     typer.echo(summary(loaded))
+    typer.echo(f"events: {found['events']:,}")
     typer.echo(f"density {found['density']:.3g}")
     known = "known" if found["order_in_time_known"] else "not known"
     typer.echo(f"order of a user's items in time: {known}")
@@ -241,7 +252,8 @@ def _plot_degrees(users: np.ndarray, items: np.ndarray, title: str, path: Path) 
     for degrees, name, colour in ((users, "users", OURS), (items, "items", COLOURS[0])):
         ordered = sorted(degrees[degrees > 0].tolist(), reverse=True)
         axes.plot(range(1, len(ordered) + 1), ordered, color=colour, label=name)
-    axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="train pairs", title=title)
+    axes.set(xscale="log", yscale="log", xlabel="rank", ylabel="train pairs")
+    axes.set_title(title, parse_math=False)  # a name may have a $, which would begin a formula
     axes.legend()
     clean(axes)
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))

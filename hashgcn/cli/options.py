@@ -9,7 +9,7 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
-Threads = Annotated[int, typer.Option(help="Number of CPU threads; 0 for torch's default.")]
+Threads = Annotated[int, typer.Option(min=0, help="Number of CPU threads; 0 for torch's default.")]
 MovedData = Annotated[
     Path | None, typer.Option("--data", help="Where the run's data is now, if it has moved.")
 ]

@@ -30,7 +30,7 @@ def evaluate(
 
     import torch
 
-    from hashgcn.cli.tables import metrics_table, ties_table
+    from hashgcn.cli.tables import cold_line, metrics_table, ties_table
     from hashgcn.runs.opened import open_run
 
     if threads:
@@ -46,6 +46,8 @@ def evaluate(
     columns = {"popularity": found.popularity, "codes": found.test}
     columns |= {"original order": found.original_order, **ties_table(found.ties)}
     typer.echo(metrics_table(columns))
+    if line := cold_line(found.cold_test_users, found.cold_test_items):
+        typer.echo(line)
     users = int((interactions.test.degrees() > 0).sum())
     typer.echo(
         f"{users:,} users and {interactions.test.num_items:,} items, evaluated in {seconds:.2f} s "

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from hashgcn.cli import options
+from hashgcn.cli.tables import counted, printable
 from hashgcn.runs.folder import Run
 
 
@@ -24,9 +25,20 @@ def recommend(
     keep_seen: Annotated[
         bool, typer.Option(help="Recommend items that the user already has, too.")
     ] = False,
+    cold_users: Annotated[
+        Literal["popular", "error"],
+        typer.Option(help="What users get who are unknown or have no items in train."),
+    ] = "popular",
+    untrained_items: Annotated[
+        bool,
+        typer.Option("--untrained-items", help="Rank the items, too, that nobody has in train."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Print the best items of users, from a run's codes.
+
+    Each item comes with its score; for users who are unknown or have no items in train, with its
+    number of users.
 
     Example: hashgcn recommend runs/gowalla --user 0 7 -k 20
     """
@@ -41,15 +53,24 @@ def recommend(
             except ValueError:
                 raise ValueError(f"--user: expected an integer id, got {text!r}") from None
     found = recommender.recommend(
-        wanted, k, exclude_seen=not keep_seen, popularity_weight=popularity_weight
+        wanted,
+        k,
+        exclude_seen=not keep_seen,
+        cold_users=cold_users,
+        untrained_items=untrained_items,
+        popularity_weight=popularity_weight,
     )
-    for raw, ids, scores, count in zip(wanted, *found, found.counts, strict=True):
+    cold = recommender.is_cold(wanted).tolist()
+    for raw, is_cold, ids, scores, count in zip(wanted, cold, *found, found.counts, strict=True):
         items, values = ids[:count].tolist(), scores[:count].tolist()
         if as_json:
-            typer.echo(json.dumps({"user": raw, "items": items, "scores": values}))
-        else:
-            listed = (f"{item} ({score:+d})" for item, score in zip(items, values, strict=True))
-            typer.echo(f"{raw}: " + "  ".join(listed))
+            line = {"user": raw, "items": items, "scores": values, "cold": is_cold}
+            typer.echo(json.dumps(line))
+            continue
+        shown = [counted(x, "user") if is_cold else f"{x:+d}" for x in values]
+        listed = (f"{printable(x)} ({value})" for x, value in zip(items, shown, strict=True))
+        title = f"{printable(raw)}, the most popular" if is_cold else printable(raw)
+        typer.echo(f"{title}: " + "  ".join(listed))
 
 
 def export(
@@ -94,7 +115,7 @@ def export(
     elif users:
         raise ValueError(f"--users: expected the folder of a run with it, got {run}")
     else:
-        index = HammingIndex.load(run, mmap=True)
+        index = HammingIndex.load(run, mmap=True, verify=True)
     try:
         if table is None:
             export.WRITERS[to](index, out)

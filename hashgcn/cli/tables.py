@@ -1,4 +1,4 @@
-"""Tables as aligned text."""
+"""Text for people: aligned tables, and ids that cannot change what a terminal does."""
 
 from __future__ import annotations
 
@@ -19,3 +19,25 @@ def ties_table(ties: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]
     """Columns of metrics_table for the expected value under ties and its bounds."""
     fields = next(iter(ties.values()))
     return {f"ties {field}": {name: ties[name][field] for name in ties} for field in fields}
+
+
+def cold_line(users: int, items: int) -> str:
+    """One line about cold users and items of test; empty if there are none."""
+    if not users and not items:
+        return ""
+    return (
+        f"cold in test: {counted(users, 'user')} without train pairs, who get the most popular "
+        f"items, and {counted(items, 'item')}, which are never found"
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, such as "1 user" or "2 users"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def printable(text: object) -> str:
+    """The text with escapes in place of all that does not print, such as a terminal's commands."""
+    return "".join(
+        x if x.isprintable() else x.encode("unicode_escape").decode("ascii") for x in str(text)
+    )

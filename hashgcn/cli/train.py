@@ -10,8 +10,10 @@ import typer
 
 from hashgcn.cli import data as cli_data
 from hashgcn.cli import options
+from hashgcn.cli.signals import Ended
 from hashgcn.runs.folder import Run
 from hashgcn.settings import from_text
+from hashgcn.train.processes import check_alone
 
 
 @cli_data.with_reading
@@ -41,7 +43,12 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated."),
     ] = None,
     threads: options.Threads = 0,
-    resume: Annotated[bool, typer.Option(help="Continue from the run's checkpoint.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Begin the run, or continue it, or print the metrics of its end."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="Show no progress bar.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -52,12 +59,15 @@ def train(
 
     Example: hashgcn train plays.csv --user-column user --item-column track --out runs/plays
     """
+    check_alone()
+    run = Run(out)
+    run.check_is_free()
     if not resume:
-        Run(out).check_is_new()
+        run.check_is_new()
 
     import torch
 
-    from hashgcn.cli.tables import metrics_table
+    from hashgcn.cli.tables import cold_line, metrics_table
     from hashgcn.data.catalogue import is_file_of_events, load
     from hashgcn.evaluate import evaluate_popularity
     from hashgcn.models import METHODS, fields
@@ -71,22 +81,27 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     check_device(device)
-    interactions = load(dataset, data, **reading)
-    if is_file_of_events(dataset):
-        typer.echo(cli_data.summary(interactions), err=as_json)
     try:
+        interactions = load(dataset, data, **reading)
+        if is_file_of_events(dataset):
+            typer.echo(cli_data.summary(interactions), err=as_json)
+        finished = run.is_finished()
         model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
-    except KeyboardInterrupt:
+    except Ended as end:
         typer.echo("hashgcn: interrupted; continue with --resume", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + end.number) from None
     metrics = model.metrics
     assert metrics is not None  # as it is fitted
+    if finished:
+        typer.echo(f"hashgcn: {out} held the finished run; these are its metrics", err=True)
     if as_json:
         typer.echo(json.dumps(metrics.to_json(), indent=2))
         return
     if metrics.test:
         popularity = evaluate_popularity(interactions, model.settings.selection.cutoffs)
         typer.echo(metrics_table({"popularity": popularity, **metrics.columns()}))
+        if line := cold_line(metrics.cold_test_users, metrics.cold_test_items):
+            typer.echo(line)
     else:
         typer.echo(f"no test metrics: {interactions.name} has no test pairs")
     typer.echo(
@@ -101,7 +116,7 @@ def check_device(name: str) -> None:
     import torch
 
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).item()
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise ValueError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -162,8 +163,10 @@ class HashRecommender:
             N: number of results per user, N >= 1.
             filter_already_liked_items: leave out the items of user_items.
             filter_items: ids that no user gets.
-            recalculate_user: make the codes of users from user_items (Recommender.fold_in) instead
-                of taking those of training; userid may then name new users.
+            recalculate_user: take the codes of users from user_items; userid may then name new
+                users. Exactly the items of a user of `fit` give the code of that user, of the one
+                asked for if several have them, else of the first; other items give the code that
+                Recommender.fold_in makes of them.
             items: the only ids that are ranked, at most N of them; not with filter_items. All of
                 them are returned, a user's own at the end.
             popularity_weight: p in [-1, 1], the weight of popularity relative to training; None
@@ -171,10 +174,11 @@ class HashRecommender:
 
         Returns:
             ids int32 and scores float32 `<b_u, d_i>`, [N] or [Q, N], best first. A user without
-            items (in fit, or in user_items if recalculated) gets the most popular ones, with score
-            0. Items without users in fit are ranked only if `items` names them. If fewer than N
-            items are left, [Q, N] ends with id -1 and the lowest finite float32, and [N] is
-            shorter. A user's own among `items` have that lowest score.
+            items (in fit, or in user_items if recalculated) gets the most popular ones, whose
+            scores are their numbers of users in fit. Items without users in fit are ranked only if
+            `items` names them. If fewer than N items are left, [Q, N] ends with id -1 and the
+            lowest finite float32, and [N] is shorter. A user's own among `items` have that lowest
+            score.
 
         Raises:
             ValueError: user_items that are not CSR or not [Q, n], or with entries that are NaN,
@@ -188,29 +192,39 @@ class HashRecommender:
             f bits.
         """
         fitted = self._fitted()
+        items, filter_items = _listed_once(items), _listed_once(filter_items)
         single, users = _ids("userid", userid, None if recalculate_user else fitted.seen.num_users)
-        count = _count(N, items)
+        count, index = _count(N, items), fitted.index
         liked = None
         if filter_already_liked_items or recalculate_user:
             liked = self._own(user_items, len(users))
         if recalculate_user and liked is not None:
-            known = liked.where(fitted.trained_items[liked.ids]).degrees() > 0
-            of_known = liked.of_users(np.flatnonzero(known))
-            codes = np.zeros((len(users), fitted.index.codes.shape[1]), np.int64)
-            codes[known] = fitted.fold_in(of_known, num_threads=self.num_threads)
+            cold = liked.where(fitted.trained_items[liked.ids]).degrees() == 0
+            rows = _with_the_same_items(fitted.seen, users, liked)
+            new = np.flatnonzero(~cold & (rows < 0))
+            codes = np.zeros((len(users), index.codes.shape[1]), np.int64)
+            codes[rows >= 0] = fitted.user_codes[rows[rows >= 0]]
+            codes[new] = fitted.fold_in(liked.of_users(new), num_threads=self.num_threads)
         else:
-            known = fitted.seen.degrees()[users] > 0
-            codes = fitted.user_codes[users]
-        names, index = ("items", "filter_items"), fitted.index
-        _, allow = _listed(names, items, filter_items, index.ids, fitted.trained_items)
-        exclude = liked if filter_already_liked_items else None
-        if items is None or exclude is None:
-            found = self._best(codes, known, count, exclude, allow, popularity_weight)
-            return _results(single, *found)
-        # All of them are returned, so that nothing is excluded: a user's own go to the end.
-        every = int(np.count_nonzero(allow))
-        ids, scores = self._best(codes, known, every, None, allow, popularity_weight)
-        own = _contains(exclude, index.rows(ids.ravel()).reshape(ids.shape))
+            cold, codes = fitted.is_cold(users), fitted.user_codes[users]
+        _, allow = _listed(
+            ("items", "filter_items"), items, filter_items, index.ids, fitted.trained_items
+        )
+        # Where items are named, all of them are returned: a user's own go to the end.
+        named = items is not None and filter_already_liked_items
+        ids, scores = fitted.search(
+            codes,
+            int(np.count_nonzero(allow)) if named else count,
+            cold=cold,
+            exclude=liked if filter_already_liked_items and not named else None,
+            allow=allow,
+            untrained_items=True,  # `allow` has those that are asked for
+            popularity_weight=popularity_weight,
+            num_threads=self.num_threads,
+        )
+        if not named or liked is None:
+            return _results(single, ids, scores)
+        own = _contains(liked, index.rows(ids.ravel()).reshape(ids.shape))
         order = np.argsort(own, axis=1, kind="stable")[:, :count]
         ids, scores, own = (np.take_along_axis(x, order, 1) for x in (ids, scores, own))
         return _results(single, ids, np.where(own, _LOWEST, scores))
@@ -255,6 +269,7 @@ class HashRecommender:
         """
         if recalculate_item:
             raise NotImplementedError("recalculate_item: codes of items come from training alone")
+        items, filter_items = _listed_once(items), _listed_once(filter_items)
         index, trained = self._fitted().index, self._fitted().trained_items
         single, asked = _ids("itemid", itemid, index.num_items)
         rows, count = index.rows(asked), _count(N, items)
@@ -294,6 +309,7 @@ class HashRecommender:
             Deterministic. Cost: Q m counts of f bits.
         """
         fitted = self._fitted()
+        users, filter_users = _listed_once(users), _listed_once(filter_users)
         single, rows = _ids("userid", userid, fitted.seen.num_users)
         count, known = _count(N, users), fitted.seen.degrees() > 0
         names, ids = ("users", "filter_users"), np.arange(len(known))
@@ -359,6 +375,8 @@ class HashRecommender:
     def _own(self, user_items: Any, count: int) -> Interactions:
         """The items of the users asked for, as rows of the index."""
         index = self._fitted().index
+        if hasattr(user_items, "tocsr") and user_items.ndim == 1:  # a row of a csr_array
+            user_items = user_items.reshape(1, -1).tocsr()
         if getattr(user_items, "format", None) != "csr":
             raise ValueError(
                 f"user_items: expected a CSR sparse matrix, got {type(user_items).__name__}"
@@ -370,43 +388,6 @@ class HashRecommender:
             )
         liked = _entries(user_items)
         return Interactions.from_pairs(liked.users(), index.rows(liked.ids), count, index.num_items)
-
-    def _best(
-        self,
-        codes: np.ndarray,
-        known: np.ndarray,
-        count: int,
-        exclude: Interactions | None,
-        allow: np.ndarray,
-        popularity_weight: float | None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Raw ids and scores of the best items; users that are not known get the most popular."""
-        fitted = self._fitted()
-        ids, scores = fitted.search(
-            codes,
-            count,
-            exclude=exclude,
-            allow=allow,
-            popularity_weight=popularity_weight,
-            num_threads=self.num_threads,
-        )
-        others = np.flatnonzero(~known)
-        if len(others):
-            # Rows of the index are in order of popularity, and so are results at equal distance.
-            own = None if exclude is None else exclude.of_users(others)
-            queries, equal = (np.zeros((n, 1), np.int64) for n in (len(others), len(allow)))
-            rows, _ = hamming_topk(
-                queries,
-                equal,
-                count,
-                code_length=64,
-                exclude_ptr=None if own is None else own.ptr,
-                exclude_ids=None if own is None else own.ids,
-                allow=allow,
-                num_threads=self.num_threads,
-            )
-            ids[others], scores[others] = fitted.index.ids_of(rows), 0
-        return ids, scores
 
     def _nearest(
         self,
@@ -475,10 +456,19 @@ def _as_csr(user_items: Any) -> Any:
         raise ValueError(
             f"user_items: expected a SciPy sparse matrix, got {type(user_items).__name__}"
         )
+    if user_items.ndim != 2:
+        raise ValueError(f"user_items: expected a matrix [m, n], got shape {user_items.shape}")
     if kind == "csr":
         return user_items
-    warnings.warn(f"user_items: expected CSR, converted from {kind.upper()}", stacklevel=3)
+    text = f"user_items: expected CSR, converted from {kind.upper()}"
+    warnings.warn(text, _warning(), stacklevel=3)
     return user_items.tocsr()
+
+
+def _warning() -> type[Warning]:
+    """UserWarning, and implicit's own where implicit is loaded: filters of either one hold."""
+    theirs = getattr(sys.modules.get("implicit.utils"), "ParameterWarning", None)
+    return UserWarning if theirs is None else type("ParameterWarning", (theirs, UserWarning), {})
 
 
 def _entries(user_items: Any) -> Interactions:
@@ -490,6 +480,32 @@ def _entries(user_items: Any) -> Interactions:
     users = np.repeat(np.arange(user_items.shape[0]), np.diff(user_items.indptr))
     some = data != 0
     return Interactions.from_pairs(users[some], user_items.indices[some], *user_items.shape)
+
+
+def _listed_once(ids: Any) -> Any:
+    """Ids in a set or any other iterable as a list; arrays, and what is none of these, as it is."""
+    is_array = ids is None or hasattr(ids, "__array__") or isinstance(ids, (str, bytes, Mapping))
+    return ids if is_array or not isinstance(ids, Iterable) else list(ids)
+
+
+def _with_the_same_items(seen: Interactions, users: np.ndarray, liked: Interactions) -> np.ndarray:
+    """The row of a user of `seen` with exactly the items of each of `liked`, int64 [Q], or -1.
+
+    That is the user asked for, if they have these items; else the first who has them.
+    """
+
+    def items(part: Interactions, user: int) -> bytes:
+        return part.ids[part.ptr[user] : part.ptr[user + 1]].tobytes()
+
+    found, sizes = np.full(len(users), -1), liked.degrees()
+    for size in np.unique(sizes[sizes > 0]):
+        alike = np.flatnonzero(seen.degrees() == size).tolist()
+        first = {items(seen, row): row for row in reversed(alike)}
+        for at in np.flatnonzero(sizes == size).tolist():
+            own, user = items(liked, at), int(users[at])
+            is_own = 0 <= user < seen.num_users and items(seen, user) == own
+            found[at] = user if is_own else first.get(own, -1)
+    return found
 
 
 def _ids(argument: str, ids: Any, size: int | None) -> tuple[bool, np.ndarray]:

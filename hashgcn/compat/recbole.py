@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from hashgcn.data import Interactions
+from hashgcn.data.cold import ColdRule
+from hashgcn.data.ids import raw_ids
 from hashgcn.models.settings import ModelSettings, fields
 from hashgcn.networks.base import Step
 from hashgcn.networks.recall_hash import RecallHashNetwork, RecallHashSettings
@@ -40,7 +42,10 @@ class RecallHash(GeneralRecommender):
 
         score of u and i = <b_u, d_i> - (rank of i by popularity, from 0) / (number of items)
 
-    The second term only breaks ties, as HammingIndex.search does, so that both rank alike.
+    The second term only breaks ties, as HammingIndex.search does, so that both rank alike. Cold
+    users and items follow the rule of data.cold: for a user without items in train the number
+    of users of the item stands in place of the inner product, and the score of an item without
+    users in train is -inf.
 
     Args:
         config: RecBole's. The settings of hashgcn.models.RecallHash are read by name; `seed`,
@@ -76,7 +81,8 @@ class RecallHash(GeneralRecommender):
         rows = np.argsort(self.item_order)
         self.interactions = Interactions.from_pairs(users, rows[items], *shape, in_time=in_time)
         self.tokens = [
-            dataset.field2id_token[x][1:].astype(str) for x in (self.USER_ID, self.ITEM_ID)
+            raw_ids(x, dataset.field2id_token[x][1:].astype(str))
+            for x in (self.USER_ID, self.ITEM_ID)
         ]
         self.graph = self.interactions.graph().to(self.device)
         self.network = RecallHashNetwork(self.graph, settings, train.seed)
@@ -84,9 +90,13 @@ class RecallHash(GeneralRecommender):
         # gradient: training level / c with the rate of the level divided by c is the same.
         rate = train.popularity_learning_rate / train.learning_rate
         register_parametrization(self.network.popularity, "level", _Times(rate))
-        place = torch.tensor(rows / max(len(rows), 1))
+        # What the rule for cold users and items needs, by RecBole's ids.
+        place = np.where(popularity > 0, rows / max(len(rows), 1), np.inf)
+        cold = ColdRule(self.interactions).users
         self.register_buffer("rows", torch.tensor(rows), persistent=False)
-        self.register_buffer("place", nn.functional.pad(place, (1, 0), value=torch.inf), False)
+        self.register_buffer("place", torch.tensor(np.append(np.inf, place)), False)
+        self.register_buffer("popularity", torch.tensor(np.append(0.0, popularity)), False)
+        self.register_buffer("cold", torch.tensor(np.append(False, cold)), False)
         self.signs: tuple[Tensor, Tensor] | None = None
         self.register_load_state_dict_post_hook(lambda model, keys: model.forget_codes())
 
@@ -98,17 +108,20 @@ class RecallHash(GeneralRecommender):
 
     @torch.no_grad()
     def predict(self, interaction: Any) -> Tensor:
-        """Scores of pairs, float64 [b]; -inf for padding."""
-        users, items = self._signs()
-        ids = interaction[self.ITEM_ID]
-        return (users[interaction[self.USER_ID]] * items[ids]).sum(1).double() - self.place[ids]
+        """Scores of pairs, float64 [b]; -inf for padding and for items without users in train."""
+        signs, ids = self._signs(), interaction[self.ITEM_ID]
+        rows = interaction[self.USER_ID]
+        inner = (signs[0][rows] * signs[1][ids]).sum(1).double()
+        return torch.where(self.cold[rows], self.popularity[ids], inner) - self.place[ids]
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Scores of users with every item id of RecBole, float64 [b, n + 1]; -inf for padding."""
+        """Scores of users with every item id of RecBole, float64 [b, n + 1], as those of pairs."""
         users, items = self._signs()
+        rows = interaction[self.USER_ID]
         # Sums of +1 and -1, exact in any order.
-        return (users[interaction[self.USER_ID]] @ items.T).double() - self.place
+        inner = (users[rows] @ items.T).double()
+        return torch.where(self.cold[rows, None], self.popularity, inner) - self.place
 
     def recommender(self) -> Recommender:
         """The codes, with RecBole's tokens as ids."""

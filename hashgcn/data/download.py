@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -41,7 +42,11 @@ def git_blob(path: Path) -> str:
 
 
 def download(
-    url: str, path: Path, blob: str, progress: Callable[[int, int | None], None] | None = None
+    url: str,
+    path: Path,
+    blob: str,
+    most: int,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> bool:
     """Downloads a file whose content has a known id, unless it is there already.
 
@@ -52,6 +57,7 @@ def download(
         url: an http, https or file address.
         path: the file to make; its folder must exist.
         blob: the git_blob of the content.
+        most: number of bytes that the content has at most.
         progress: called with the number of bytes received and the total, None if unknown.
 
     Returns:
@@ -59,8 +65,9 @@ def download(
 
     Raises:
         ConnectionError: no server, or the connection broke; call again to resume.
-        ValueError: the file exists with other content, and is left as it is; or the server sent
-            other content, which is deleted.
+        ValueError: the file exists with other content, and is left as it is; the server sent other
+            content, or more than `most` bytes, which is deleted; or what has the name of the hidden
+            file is no file, for instance a symbolic link.
     """
     if path.exists():
         found = git_blob(path)
@@ -72,7 +79,7 @@ def download(
         )
     partial = path.parent / f".{path.name}.{blob[:8]}.part"
     try:
-        _fetch(url, partial, progress)
+        _fetch(url, partial, most, progress)
     except (OSError, HTTPException) as error:
         # urllib's errors are OSErrors, as is a full disk, whose own message says so.
         reason = getattr(error, "reason", None) or error or type(error).__name__
@@ -95,9 +102,20 @@ def download(
     return True
 
 
-def _fetch(url: str, partial: Path, progress: Callable[[int, int | None], None] | None) -> None:
+def _fetch(
+    url: str, partial: Path, most: int, progress: Callable[[int, int | None], None] | None
+) -> None:
     """Appends to a file what it still lacks of the content at an address."""
-    there = partial.stat().st_size if partial.exists() else 0
+    there = 0
+    if os.path.lexists(partial):
+        found = partial.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(
+                f"{partial}: expected a file with part of {url}, got "
+                f"{'a symbolic link' if stat.S_ISLNK(found.st_mode) else 'something else'}; "
+                "remove it"
+            )
+        there = found.st_size
     request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
     try:
         answer = urllib.request.urlopen(request, timeout=_TIMEOUT)
@@ -106,18 +124,33 @@ def _fetch(url: str, partial: Path, progress: Callable[[int, int | None], None] 
         if error.code == 416 and there:  # nothing follows, so it is complete; its id is checked
             return
         raise
-    with answer, open(partial, "ab") as file:
+    # Between the check and here, a link may have taken the place.
+    with answer, open(partial, "ab", opener=_not_through_links) as file:
         if there and answer.status != 206:  # the server sends the whole content
             file.truncate(0)
             there = 0
         length = answer.headers.get("Content-Length")
         total = there + int(length) if length is not None else None
+        if total is not None and total > most:
+            partial.unlink()
+            raise _too_much(url, most, str(total))
         while chunk := answer.read(_CHUNK):
-            file.write(chunk)
             there += len(chunk)
+            if there > most:
+                partial.unlink()
+                raise _too_much(url, most, "more")
+            file.write(chunk)
             if progress is not None:
                 progress(there, total)
         file.flush()
         os.fsync(file.fileno())
     if total is not None and there < total:
         raise ConnectionError(f"the connection broke after {there} of {total} bytes")
+
+
+def _not_through_links(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _too_much(url: str, most: int, got: str) -> ValueError:
+    return ValueError(f"{url}: expected at most {most} bytes, got {got}; deleted")

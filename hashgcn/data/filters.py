@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 
@@ -26,7 +27,7 @@ def k_core(pairs: pl.DataFrame, k: int) -> pl.DataFrame:
     Users and items with fewer are removed until none is left, which may leave no pairs at all.
 
     Args:
-        pairs: has columns user and item, and any others; no pair occurs twice.
+        pairs: has columns user and item, rows from 0, and any others; no pair occurs twice.
         k: at least 0; 0 and 1 keep everything.
 
     Returns:
@@ -39,13 +40,26 @@ def k_core(pairs: pl.DataFrame, k: int) -> pl.DataFrame:
         [(0, 5), (0, 6), (1, 5), (1, 6)]
 
     Note:
-        Cost: O(pairs) per round, for as many rounds as it takes.
+        Cost: O(pairs + users + items).
     """
-    if k < 2:
+    if k < 2 or not pairs.height:
         return pairs
-    enough = (pl.len().over("user") >= k) & (pl.len().over("item") >= k)
-    while True:
-        kept = pairs.filter(enough)
-        if kept.height == pairs.height:
-            return kept
-        pairs = kept
+    from scipy.sparse import coo_array
+
+    sides = [pairs[kind].to_numpy() for kind in ("user", "item")]
+    matrix = coo_array((np.ones(pairs.height, np.int8), tuple(x.astype(np.int64) for x in sides)))
+    # For users and for items: where the partners of each begin, and the partners.
+    partners = [(x.indptr, x.indices) for x in (matrix.tocsr(), matrix.tocsc())]
+    degrees = [np.diff(ptr).tolist() for ptr, _ in partners]
+    waiting = [(side, at) for side in (0, 1) for at, x in enumerate(degrees[side]) if x < k]
+    while waiting:
+        side, at = waiting.pop()
+        ptr, others = partners[side]
+        left = degrees[1 - side]
+        for other in others[ptr[at] : ptr[at + 1]].tolist():
+            left[other] -= 1
+            if left[other] == k - 1:
+                waiting.append((1 - side, other))
+    # Each pair lowers a degree once for either end, so those of the core are exact.
+    enough = [np.array(x) >= k for x in degrees]
+    return pairs.filter(enough[0][sides[0]] & enough[1][sides[1]])

@@ -8,6 +8,9 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import ArrayLike
 
+# Text of any length at the cost of its own bytes: one long id does not widen the others.
+TEXT = np.dtypes.StringDType()
+
 
 def raw_ids(argument: str, ids: ArrayLike | Iterable) -> np.ndarray:
     """Raw ids as an array.
@@ -17,16 +20,18 @@ def raw_ids(argument: str, ids: ArrayLike | Iterable) -> np.ndarray:
         ids: integers in the range of int64, or strings: an array or any other iterable.
 
     Returns:
-        int64 or str [len(ids)]; int64 if there are none.
+        int64 or StringDType [len(ids)]; int64 if there are none.
 
     Raises:
-        ValueError: ids that are neither all integers nor all strings, that end in NUL (NumPy would
-            drop it) or contain lone surrogates (UTF-8 has none).
+        ValueError: ids that are neither all integers nor all strings, or that contain lone
+            surrogates (UTF-8 has none).
 
     Examples:
         >>> from hashgcn.data.ids import raw_ids
         >>> raw_ids("users", [3, 1]).tolist()
         [3, 1]
+        >>> raw_ids("users", ["fig", "kiwi"])
+        array(['fig', 'kiwi'], dtype=StringDType())
         >>> raw_ids("users", [3, "a"])
         Traceback (most recent call last):
         ValueError: users: expected integers or strings, got int and str
@@ -42,19 +47,28 @@ def raw_ids(argument: str, ids: ArrayLike | Iterable) -> np.ndarray:
         array = np.asarray(ids, dtype=object)
     if array.ndim != 1:
         raise ValueError(f"{argument}: expected a 1-d array of ids, got shape {array.shape}")
+    if array.dtype == TEXT:
+        return np.ascontiguousarray(array)
     if not len(array) and array.dtype.kind != "U":  # np.array([]) holds floats
         return np.zeros(0, dtype=np.int64)
+    if array.dtype.kind in "iu":
+        return _to_int64(argument, array)
+    if array.dtype.kind == "U":
+        return _to_text(argument, array)
     if array.dtype.kind in "OT":
+        array = array.astype(object)  # a StringDType with missing values among them
         if all(isinstance(x, Integral) and not isinstance(x, bool) for x in array):
             return _to_int64(argument, array)
         if all(isinstance(x, str) for x in array):
-            return _text(argument, _to_str(argument, array))
-    if array.dtype.kind == "U":
-        return _text(argument, array)
-    if array.dtype.kind in "iu":
-        return _to_int64(argument, array)
+            return _to_text(argument, array)
     kinds = sorted({_kind(x) for x in array}) if array.dtype.kind == "O" else [str(array.dtype)]
-    raise ValueError(f"{argument}: expected integers or strings, got {' and '.join(kinds)}")
+    advice = ""
+    if array.dtype.kind == "f":
+        advice = (
+            "; integers become floats where one is missing: leave those out, then convert with "
+            "astype('int64')"
+        )
+    raise ValueError(f"{argument}: expected integers or strings, got {' and '.join(kinds)}{advice}")
 
 
 def _kind(value: object) -> str:
@@ -67,24 +81,16 @@ def _to_int64(argument: str, array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.int64)
 
 
-def _to_str(argument: str, array: np.ndarray) -> np.ndarray:
-    for text in array:
-        if text.endswith("\0"):
-            raise ValueError(f"{argument}: expected ids that do not end in NUL, got {text!r}")
-    return array.astype(np.str_)  # would drop a final NUL, and make two ids one
-
-
-def _text(argument: str, array: np.ndarray) -> np.ndarray:
-    """The same strings, if files of codes, which are UTF-8, can hold them."""
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-    points = array.view(np.uint32).reshape(len(array), array.itemsize // 4)
-    if points.max(initial=0) >= 0xD800:
-        lone = ((points >= 0xD800) & (points < 0xE000)).any(axis=1)
-        if lone.any():
-            raise ValueError(
-                f"{argument}: expected ids without lone surrogates, got {array[lone].tolist()[0]!r}"
-            )
-    return array
+def _to_text(argument: str, array: np.ndarray) -> np.ndarray:
+    try:
+        return array.astype(TEXT)
+    except (UnicodeEncodeError, TypeError):  # of strings as objects, of NumPy's fixed-width ones
+        for text in array.tolist():
+            if any("\ud800" <= x <= "\udfff" for x in text):
+                raise ValueError(
+                    f"{argument}: expected ids without lone surrogates, got {text!r}"
+                ) from None
+        raise
 
 
 def find(
@@ -94,7 +100,7 @@ def find(
 
     Args:
         argument: what errors call `ids`.
-        known: int64 or str [n], or the UTF-8 of strings as bytes [n]; unique.
+        known: int64 or StringDType [n], unique.
         order: argsort of `known`. Hits are verified, so a corrupt order can miss ids but never
             gives a wrong row.
         ids: int or str, as `known`; an array or any other iterable.
@@ -108,8 +114,8 @@ def find(
 
     Examples:
         >>> import numpy as np
-        >>> from hashgcn.data.ids import find
-        >>> known = np.array(["pear", "apple", "fig"])
+        >>> from hashgcn.data.ids import find, raw_ids
+        >>> known = raw_ids("items", ["pear", "apple", "fig"])
         >>> find("items", known, np.argsort(known), ["fig", "kiwi"], "the shop").tolist()
         [2, -1]
 
@@ -119,24 +125,34 @@ def find(
     wanted = raw_ids(argument, ids)
     if not len(wanted):
         return np.zeros(0, dtype=np.int64)
-    if ("i" if known.dtype.kind == "i" else "U") != wanted.dtype.kind:
+    if known.dtype.kind != wanted.dtype.kind:
         kind = "int64" if known.dtype.kind == "i" else "str"
         raise ValueError(
             f"{argument}: expected ids of {owner} ({kind}), got {wanted.tolist()[0]!r}"
         )
-    if known.dtype.kind == "S":
-        wanted = np.char.encode(wanted, "utf-8")
     if not len(known):
         return np.full(len(wanted), -1)
-    # In the dtype of `known`: a longer one would make searchsorted convert all of it.
-    keys = wanted.astype(known.dtype, copy=False)
     try:
-        at = np.searchsorted(known, keys, sorter=order)
-    except ValueError as error:
+        if known.dtype.kind == "T":
+            at = _places(known, order, wanted)
+        else:
+            at = np.searchsorted(known, wanted, sorter=order)
+    except (IndexError, ValueError) as error:
         raise ValueError(f"expected an order of {owner}'s ids, got another: {error}") from error
     rows = order[np.minimum(at, len(known) - 1)]
     inside = (rows >= 0) & (rows < len(known))
     return np.where(inside & (known[np.where(inside, rows, 0)] == wanted), rows, -1)
+
+
+def _places(known: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """What np.searchsorted would give, which reads StringDType out of bounds (NumPy 2.4)."""
+    low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), len(known))
+    for _ in range(len(known).bit_length()):
+        middle, left = (low + high) // 2, low < high
+        less = left & (known[order[np.minimum(middle, len(known) - 1)]] < wanted)
+        low = np.where(less, middle + 1, low)
+        high = np.where(left & ~less, middle, high)
+    return low
 
 
 def look_up(

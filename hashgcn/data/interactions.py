@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.data.ids import look_up, raw_ids
+from hashgcn.lazy import lazy
 
 if TYPE_CHECKING:
     from hashgcn.graph import BipartiteGraph
@@ -380,11 +380,11 @@ class Dataset:
         """The rows of raw item ids, int64 [len(ids)]. A ValueError names the first unknown id."""
         return look_up("item ids", self.item_ids, self._item_order, ids, "the dataset")
 
-    @cached_property
+    @lazy
     def _user_order(self) -> np.ndarray:
         return np.argsort(self.user_ids)
 
-    @cached_property
+    @lazy
     def _item_order(self) -> np.ndarray:
         return np.argsort(self.item_ids)
 
@@ -440,7 +440,7 @@ def _union(kind: str, *parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len({part.dtype.kind for part in given}) > 1:
         raise ValueError(f"{kind} ids: expected all integers or all strings, got both")
     ids = np.concatenate(given)
-    if ids.dtype.kind != "U":
+    if ids.dtype.kind != "T":
         low, high = int(ids.min()), int(ids.max())
         # Dense ids need no sort, which would take half the time of reading Gowalla.
         if high - low < 4 * len(ids):

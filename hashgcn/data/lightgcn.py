@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hashgcn.data.interactions import Dataset
+from hashgcn.data.text import read_bytes
 
 _OTHER, _DIGIT, _SPACE = range(3)
 _KIND = np.full(256, _OTHER, dtype=np.uint8)
@@ -20,7 +21,9 @@ def read_lightgcn(folder: str | os.PathLike[str], *, in_time: bool = False) -> D
     """Reads the data set in a folder's train.txt and test.txt: lines `user item item ...`.
 
     A line may name a user without items. Blank lines are skipped; repeated users and repeated items
-    are merged. Raw ids are integers in [0, 2^63).
+    are merged. If users have several lines, and nine in ten of these lines have the same number of
+    fields, 3 to 5, they are rows `user item weight ...` of another format, which is an error. Raw
+    ids are integers in [0, 2^63).
 
     Args:
         folder: holds train.txt and test.txt; its name becomes the name of the data set.
@@ -28,7 +31,8 @@ def read_lightgcn(folder: str | os.PathLike[str], *, in_time: bool = False) -> D
 
     Raises:
         FileNotFoundError: no such folder or file.
-        ValueError: a malformed file; the message gives the line and its number.
+        ValueError: a malformed file; the message gives the line and its number. Rows of another
+            format.
 
     Examples:
         >>> import pathlib, tempfile
@@ -50,7 +54,9 @@ def read_lightgcn(folder: str | os.PathLike[str], *, in_time: bool = False) -> D
             raise FileNotFoundError(
                 f"{path}: no such file; expected train.txt and test.txt in {folder}"
             )
-    train, test = (parse_lightgcn(path, path.read_bytes()) for path in (train_path, test_path))
+    train, test = (
+        parse_lightgcn(path, b"".join(read_bytes(path))) for path in (train_path, test_path)
+    )
     users = np.concatenate([train[0], test[0]])
     name = folder.resolve().name
     return Dataset.from_pairs(name, train[1:], test[1:], users, in_time=in_time)
@@ -67,7 +73,8 @@ def parse_lightgcn(path: Path, text: bytes) -> tuple[np.ndarray, np.ndarray, np.
         The user of every line, the user of every pair, and the item of every pair; int64.
 
     Raises:
-        ValueError: malformed text; the message gives the line and its number.
+        ValueError: malformed text; the message gives the line and its number. Rows of another
+            format, see read_lightgcn.
     """
     text = text.replace(b"\r\n", b"\n")
     data = np.frombuffer(text, dtype=np.uint8)
@@ -95,7 +102,27 @@ def parse_lightgcn(path: Path, text: bytes) -> tuple[np.ndarray, np.ndarray, np.
     lines = np.searchsorted(np.flatnonzero(data == ord("\n")), starts)
     first = np.diff(lines, prepend=-1) != 0
     users = values[first]
+    _check_no_rows(path, users, np.bincount(np.cumsum(first) - 1), values[:2])
     return users, users[(np.cumsum(first) - 1)[~first]], values[~first]
+
+
+def _check_no_rows(path: Path, users: np.ndarray, fields: np.ndarray, start: np.ndarray) -> None:
+    """Refuses rows `user item weight ...`: read as items, weights would be everybody's favourites.
+
+    Rows give a user several lines, all of one length; LightGCN's lists differ in length.
+    """
+    _, place, counts = np.unique(users, return_inverse=True, return_counts=True)
+    of_repeated = fields[counts[place] > 1]
+    if not len(of_repeated):
+        return
+    usual = int(np.bincount(of_repeated).argmax())
+    if 3 <= usual <= 5 and (of_repeated == usual).sum() >= 0.9 * len(of_repeated):
+        raise ValueError(
+            f"{path}: expected lines `user item item ...`, a user's items on one line, got "
+            f"{len(of_repeated)} lines of users with several, which have {usual} fields like rows "
+            "`user item weight`; read those with format='csv', separator=' ', header=False "
+            "(--format csv --separator ' ' --no-header), or 'tsv' where tabs are between columns"
+        )
 
 
 def _malformed(path: Path, text: bytes, offset: int) -> ValueError:

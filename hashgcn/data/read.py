@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 
-from hashgcn.data import filters, splits
+from hashgcn.data import filters, splits, times
+from hashgcn.data.ids import TEXT
 from hashgcn.data.interactions import Dataset
 from hashgcn.data.scan import Table, scan
 
@@ -24,14 +25,16 @@ _DROP = "; drop_missing=True (--drop-missing) leaves such events out"
 def read_interactions(
     source: Any,
     *,
-    user: str | None = None,
-    item: str | None = None,
-    time: str | None = None,
-    weight: str | None = None,
+    user: str | int | None = None,
+    item: str | int | None = None,
+    time: str | int | None = None,
+    weight: str | int | None = None,
     test: Any = None,
     format: str | None = None,
     separator: str | None = None,
+    quote: str | None = None,
     header: bool = True,
+    time_format: str | None = None,
     drop_missing: bool = False,
     min_weight: float | None = None,
     k_core: int = 0,
@@ -55,20 +58,25 @@ def read_interactions(
         source: the path of a file: CSV, TSV, JSON lines, Parquet, RecBole's .inter, MovieLens'
             .dat, LightGCN's text or SciPy's .npz, text also as .gz; or a polars or pandas frame, or
             a sparse matrix of users by items.
-        user: the column of user ids; None for the one that the format defines (inter: user_id;
-            movielens, lightgcn, scipy: user).
+        user: the column of user ids, an int if a pandas frame has such names; None for the one that
+            the format defines (inter: user_id; movielens, lightgcn, scipy: user).
         item: the column of item ids; None for the one that the format defines (inter: item_id;
             movielens, lightgcn, scipy: item).
         time: a column of numbers, dates or ISO 8601 text; None for the one that the format defines,
-            if any. Events of equal time stay in the order of the source.
+            if any. Events of equal time stay in the order of the source. Text without an offset is
+            in UTC.
         weight: the column of numbers that min_weight applies to; None for the one that the format
             defines (inter, movielens: rating; scipy: weight).
         test: a source of test events with the same columns. split and test_fraction must be None.
         format: csv, tsv, jsonl, parquet, inter, movielens, lightgcn or scipy; None to tell it from
             the ending of the name.
         separator: the character between the columns of csv and tsv.
+        quote: the character around fields of csv and tsv that hold separators or line breaks; ""
+            for none; None for the usual: `"` for csv, none for tsv.
         header: whether csv and tsv start with column names; otherwise they are column_1,
             column_2, ...
+        time_format: how the text of times is written, in the notation of strptime, e.g. "%d/%m/%Y";
+            None for numbers and ISO 8601.
         drop_missing: leave out events that lack a user, an item or, if such columns are used, a
             time or weight (empty, null or NaN). By default, they are an error.
         min_weight: the smallest weight of an event that counts.
@@ -87,8 +95,8 @@ def read_interactions(
     Raises:
         FileNotFoundError: no such file.
         ValueError: an argument out of range; a missing column (the message lists the existing
-            ones); missing ids, times or weights; NaN; an id that ends in NUL; no pairs for train or
-            for test; a damaged file.
+            ones); missing ids, times or weights; NaN; text that is no time; no pairs for train or
+            for test; a line with more or fewer fields than the first; a damaged file.
 
     Examples:
         >>> import polars as pl
@@ -109,16 +117,18 @@ def read_interactions(
         {'repeated': 1}
 
     Note:
-        Cost: O(events log events). Only the columns in use are read, and text is streamed twice, so
-        peak memory is the unique ids plus about 115 bytes per event, or 150 if ids in Parquet are
-        text (benchmarks/quality/measure_read_memory.py). LightGCN's text and matrices are read
-        whole.
+        Cost: O(events log events). Only the columns in use are kept, so peak memory is the unique
+        ids plus about 115 bytes per event, or 150 if ids in Parquet are text
+        (benchmarks/quality/measure_read_memory.py). LightGCN's text and matrices are read whole.
     """
     split, test_fraction = _check(test, min_weight, k_core, split, test_fraction, seed)
-    columns = {"user": user, "item": item, "time": time, "weight": weight}
-    options: dict[str, Any] = {"format": format, "separator": separator, "header": header}
+    given = {"user": user, "item": item, "time": time, "weight": weight}
+    columns = {use: None if name is None else str(name) for use, name in given.items()}
+    options: dict[str, Any] = {
+        **{"format": format, "separator": separator, "quote": quote, "header": header}
+    }
     sources = [
-        _open(part, columns, min_weight, drop_missing, options)
+        _open(part, columns, min_weight, drop_missing, time_format, options)
         for part in ([source] if test is None else [source, test])
     ]
     if split in ("last", "time") and not sources[0].has("time"):
@@ -261,6 +271,7 @@ def _open(
     columns: dict[str, str | None],
     min_weight: float | None,
     drop_missing: bool,
+    time_format: str | None,
     options: dict[str, Any],
 ) -> _Source:
     """Checks the columns in use, names them user, item, ..., and collects the unique ids."""
@@ -293,11 +304,12 @@ def _open(
     with table.errors():
         frame = table.frame.select(pl.col(name).alias(use) for use, name in used.items())
         types = frame.collect_schema()
+    if time_format is not None and "time" not in types:
+        raise ValueError(f"time_format: expected a time column with it, got {time_format!r} alone")
     ids = {kind: _id_column(kind, types[kind], table.label) for kind in ("user", "item")}
     if table.text:
-        if table.format != "jsonl":  # a row of nulls is a blank line
-            frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
         frame = frame.with_columns(pl.col("user", "item").replace("", None))
+    frame = frame.with_row_index("row", offset=1)
     everything = frame.select(pl.len())
     if drop_missing:
         frame = frame.filter(~pl.any_horizontal(_missing(name, types[name]) for name in types))
@@ -309,10 +321,11 @@ def _open(
     _report_faults(table, frame, types, row)
     if not row["events"]:
         raise ValueError(f"{table.label}: expected events, got none")
-    frame = frame.with_columns(
-        *ids.values(),
-        *(_as_number(name, row) for name in ("time", "weight") if types.get(name) == pl.String),
-    )
+    numbers = [name for name in ("time", "weight") if types.get(name) == pl.String]
+    if "time" in types and (time_format is not None or row.get("time no number")):
+        frame = _with_times(table, frame, types["time"], time_format)
+        numbers = [name for name in numbers if name != "time"]
+    frame = frame.with_columns(*ids.values(), *(_as_number(name, row) for name in numbers))
     name = Path(source).name.split(".")[0] if isinstance(source, (str, os.PathLike)) else "frame"
     unique = {"user": users["user"], "item": items["item"]}
     incomplete = total.item() - row["events"]
@@ -329,7 +342,13 @@ def _id_column(kind: str, dtype: pl.DataType, label: str) -> pl.Expr:
         return pl.col(kind).cast(pl.Int64, strict=False)
     if dtype == pl.String or dtype in (pl.Categorical, pl.Enum):
         return pl.col(kind).cast(pl.String)
-    raise ValueError(f"{kind}: expected integers or strings in {label}, got {dtype}")
+    advice = ""
+    if dtype.is_float():
+        advice = (
+            "; where an id is missing, pandas turns integers into floats: convert the column with "
+            "astype('Int64')"
+        )
+    raise ValueError(f"{kind}: expected integers or strings in {label}, got {dtype}{advice}")
 
 
 def _missing(column: str, dtype: pl.DataType) -> pl.Expr:
@@ -375,13 +394,7 @@ def _report_faults(
     """Raises an error for the first faulty column, and names the first faulty row."""
 
     def fail(column: str, expected: str, got: str, fault: pl.Expr, advice: str = "") -> None:
-        with table.errors():
-            first = frame.with_row_index("row").filter(fault).head(1).collect()
-        row = first["row"].item() + 1
-        raise ValueError(
-            f"{column}: expected {expected} in every row of {table.label}, got "
-            f"{got.format(first[column].item())} (row {row}, {_COUNTED}){advice}"
-        )
+        raise _first_fault(table, frame, column, expected, got, fault, advice)
 
     for column in types.names():
         missing = counts[f"{column} missing"]
@@ -406,6 +419,43 @@ def _report_faults(
                 f"time: expected numbers, dates or ISO 8601 text in {table.label}, "
                 f"got {types['time']}"
             )
+
+
+def _first_fault(
+    table: Table,
+    frame: pl.LazyFrame,
+    column: str,
+    expected: str,
+    got: str,
+    fault: pl.Expr,
+    advice: str = "",
+) -> ValueError:
+    """An error with the number and the value of the first row for which `fault` holds."""
+    with table.errors():
+        first = frame.filter(fault).head(1).collect()
+    return ValueError(
+        f"{column}: expected {expected} in every row of {table.label}, got "
+        f"{got.format(first[column].item())} (row {first['row'].item()}, {_COUNTED}){advice}"
+    )
+
+
+def _with_times(
+    table: Table, frame: pl.LazyFrame, dtype: pl.DataType, time_format: str | None
+) -> pl.LazyFrame:
+    """Text as times: numbers that order them."""
+    if dtype != pl.String:
+        raise ValueError(f"time_format: expected text in the time column, got {dtype}")
+    with table.errors():
+        text = frame.select("time").collect()["time"]
+    parsed = times.parse(text, time_format)
+    if parsed.null_count():
+        expected, advice = f"text in the format {time_format!r}", ""
+        if time_format is None:
+            expected = "numbers, dates or ISO 8601 text"
+            advice = "; time_format= (--time-format) says how other text is written"
+        fault = pl.lit(parsed.is_null())
+        raise _first_fault(table, frame, "time", expected, "{!r}", fault, advice)
+    return frame.with_columns(parsed.alias("time"))
 
 
 def _as_number(column: str, counts: dict[str, int]) -> pl.Expr:
@@ -433,12 +483,9 @@ def _number(kind: str, sources: Sequence[_Source]) -> _Ids:
         source.ids[kind].cast(pl.Int64) if integers else source.ids[kind] for source in sources
     )
     every = every.unique().sort()
-    if every.dtype == pl.String and every.str.ends_with("\0").any():
-        first = every.filter(every.str.ends_with("\0"))[0]
-        raise ValueError(f"{kind}: expected ids that do not end in NUL, got {first!r}")
     ids = every.to_numpy()
     keys = every.cast(pl.String) if integers and all(s.table.text for s in sources) else every
-    return _Ids(keys, ids if ids.dtype.kind == "i" else ids.astype(np.str_))
+    return _Ids(keys, ids if ids.dtype.kind == "i" else ids.astype(TEXT))
 
 
 def _are_integers(ids: pl.Series) -> bool:
@@ -461,18 +508,4 @@ def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -
     if source.has("time"):
         kept.append(pl.col("time"))
     with source.table.errors():
-        events = frame.select(kept).collect(engine="streaming")
-    if "time" not in events.columns or events["time"].dtype != pl.String:
-        return events
-    text = events["time"]
-    try:
-        times = text.str.to_datetime(strict=False)
-    except pl.exceptions.PolarsError:  # the first text is no time
-        times = pl.repeat(None, len(text), dtype=pl.Datetime, eager=True).alias("time")
-    if times.null_count():
-        row = times.is_null().arg_true()[0]
-        raise ValueError(
-            f"time: expected numbers, dates or ISO 8601 text in {source.table.label}, "
-            f"got {text[row]!r} (row {row + 1} of the events that count)"
-        )
-    return events.with_columns(times)
+        return frame.select(kept).collect(engine="streaming")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
+import itertools
+import json
 import os
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ import pyarrow
 import pyarrow.parquet
 
 from hashgcn.data.lightgcn import parse_lightgcn
+from hashgcn.data.text import TAKEN, read_bytes, read_lines, read_rows
 
 # For each format: its name in errors, and the endings of its files.
 FORMATS = {
@@ -38,6 +41,7 @@ _FAILURES = (
     *(OSError, EOFError, zlib.error, zipfile.BadZipFile),
 )
 _BINARY = {b"PAR1": "parquet", b"PK\x03\x04": "scipy"}
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -73,19 +77,21 @@ def scan(
     *,
     format: str | None = None,
     separator: str | None = None,
+    quote: str | None = None,
     header: bool = True,
 ) -> Table:
-    """Opens a source as a table. Of most files, only the names of the columns are read here.
-
-    LightGCN's text, SciPy's matrices and the wanted columns of Parquet are read at once.
+    """Opens a source as a table. Files are read here, polars' lazy frames later.
 
     Args:
         source: a path, a polars DataFrame or LazyFrame, a pandas DataFrame, or a SciPy sparse
             matrix.
-        wanted: the columns that will be used.
+        wanted: the columns that will be used, besides those of `usual`; if none are, only the
+            names are read.
         format: a key of FORMATS; None to tell it from the ending of the name. This and the
             following arguments are for paths only.
         separator: the ASCII character between the columns of csv and tsv.
+        quote: the ASCII character around fields of csv and tsv; empty for none; None for the usual:
+            `"` for csv, none for tsv.
         header: whether csv and tsv start with column names; otherwise they are column_1,
             column_2, ...
 
@@ -103,10 +109,11 @@ def scan(
         ['who', 'what']
     """
     if isinstance(source, (str, os.PathLike)):
-        return _scan_file(Path(source), wanted, format, separator, header)
+        return _scan_file(Path(source), wanted, format, separator, quote, header)
     for argument, value, nothing in (
         ("format", format, None),
         ("separator", separator, None),
+        ("quote", quote, None),
         ("header", header, True),
     ):
         if value != nothing:
@@ -118,7 +125,9 @@ def scan(
         return _of_matrix("source", source)
     if hasattr(source, "columns") and hasattr(source, "iloc"):
         names = [str(name) for name in source.columns]
-        columns = {name: _of_pandas(source[name]) for name in wanted if name in source.columns}
+        _check_unique("source", [name for name in names if name in wanted])
+        places = [place for place, name in enumerate(names) if name in wanted]
+        columns = {names[at]: _of_pandas(names[at], source.iloc[:, at]) for at in places}
         return Table("source", "a pandas frame", pl.LazyFrame(columns), names)
     raise ValueError(
         "source: expected a path, a polars or pandas frame or a SciPy sparse matrix, "
@@ -127,7 +136,12 @@ def scan(
 
 
 def _scan_file(
-    path: Path, wanted: Collection[str], format: str | None, separator: str | None, header: bool
+    path: Path,
+    wanted: Collection[str],
+    format: str | None,
+    separator: str | None,
+    quote: str | None,
+    header: bool,
 ) -> Table:
     if path.is_dir():
         raise ValueError(
@@ -139,12 +153,14 @@ def _scan_file(
     format = _format_of(path) if format is None else format
     if format not in FORMATS:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
-    if format not in ("csv", "tsv") and (separator is not None or not header):
+    if format not in ("csv", "tsv") and not (separator is quote is None and header):
         raise ValueError(
-            f"separator, header: expected neither for format {format}, got {separator!r}, {header}"
+            f"separator, quote, header: expected none of them for format {format}, "
+            f"got {separator!r}, {quote!r}, {header}"
         )
-    if separator is not None and not (len(separator) == 1 and separator.isascii()):
-        raise ValueError(f"separator: expected one ASCII character, got {separator!r}")
+    for argument, value in (("separator", separator), ("quote", quote or None)):
+        if value is not None and not (len(value) == 1 and value.isascii() and value not in "\r\n"):
+            raise ValueError(f"{argument}: expected one ASCII character, got {value!r}")
     _check_content(path, format)
 
     with _errors(str(path), format):
@@ -153,32 +169,130 @@ def _scan_file(
         if format == "scipy":
             return _of_matrix(str(path), _load_npz(path))
         if format == "lightgcn":
-            data = path.read_bytes()
-            data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-            _, users, items = parse_lightgcn(path, data)
+            _, users, items = parse_lightgcn(path, b"".join(read_bytes(path)))
             usual = {"user": "user", "item": "item"}
             frame = pl.LazyFrame({"user": users, "item": items})
             return Table(str(path), format, frame, list(usual), usual=usual)
         if format == "jsonl":
-            names = pl.scan_ndjson(path).collect_schema().names()
-            as_text = dict.fromkeys([name for name in wanted if name in names], pl.String)
-            frame = pl.scan_ndjson(path, schema_overrides=as_text)
-            return Table(str(path), format, frame, names, text=True)
+            return Table(str(path), format, *_scan_json(path, wanted), text=True)
         if format == "movielens":
-            usual = {"user": "user", "item": "item", "weight": "rating", "time": "time"}
-            frame = _scan_text(path, "\x01", lambda names: ["line"], header=False, quotes=False)
-            fields = pl.col("line").str.split_exact("::", len(usual) - 1)
-            frame = frame.select(fields.struct.rename_fields(list(usual.values())).alias("line"))
-            return Table(str(path), format, frame.unnest("line"), list(usual.values()), True, usual)
+            names = ["user", "item", "rating", "time"]
+            usual = dict(zip(("user", "item", "weight", "time"), names, strict=True))
+            frame, _ = _scan_rows(path, names, names, "::")
+            return Table(str(path), format, frame, names, True, usual)
         if format == "inter":
-            frame = _scan_text(path, "\t", _without_types, quotes=False)
-            names = frame.collect_schema().names()
             usual = {"user": "user_id", "item": "item_id", "weight": "rating", "time": "timestamp"}
+            frame, names = _scan_rows(path, {*wanted, *usual.values()}, None, "\t", typed=True)
             usual = {argument: name for argument, name in usual.items() if name in names}
             return Table(str(path), format, frame, names, True, usual)
         separator = separator or {"csv": ",", "tsv": "\t"}[format]
-        frame = _scan_text(path, separator, None if header else _numbered, header=header)
-        return Table(str(path), format, frame, frame.collect_schema().names(), text=True)
+        sure, quote = quote is not None, {"csv": '"', "tsv": ""}[format] if quote is None else quote
+        if quote == separator:
+            raise ValueError(f"quote: expected another character than the separator, got {quote!r}")
+        frame, names = _scan_rows(path, wanted, None if header else (), separator, quote, sure=sure)
+        return Table(str(path), format, frame, names, text=True)
+
+
+def _scan_rows(
+    path: Path,
+    wanted: Collection[str],
+    names: Sequence[str] | None,
+    separator: str,
+    quote: str = "",
+    *,
+    sure: bool = False,
+    typed: bool = False,
+) -> tuple[pl.LazyFrame, list[str]]:
+    """Reads the wanted columns as text; returns them and the names of all columns.
+
+    `names` is None where the first row holds them, followed by their types if `typed`, and empty
+    for column_1, column_2, ...
+    """
+
+    def parse(rows: bytes, count: int, columns: list[int] | None) -> pl.DataFrame:
+        frame = pl.read_csv(
+            rows,
+            has_header=False,
+            columns=columns,
+            separator=separator if len(separator) == 1 else TAKEN,
+            quote_char=quote or None,
+            infer_schema=False,
+        )
+        if frame.height != count:
+            raise ValueError(f"{path}: expected {count} rows in a block, got {frame.height}")
+        return frame
+
+    blocks = read_rows(path, separator, quote, sure=sure)
+    first, _ = next(blocks, (b"", 0))
+    if not first:
+        raise ValueError(f"{path}: expected events, got blank lines")
+    row = [name or "" for name in parse(first, 1, None).row(0)]
+    if names is None:
+        names = [name.split(":")[0] for name in row] if typed else row
+    else:
+        blocks = itertools.chain([(first, 1)], blocks)
+        names = names or [f"column_{place}" for place in range(1, len(row) + 1)]
+    if len(names) != len(row):
+        raise ValueError(f"{path}: expected {len(names)} fields in a row, got {len(row)}: {row}")
+    columns = [place for place, name in enumerate(names) if name in wanted]
+    used = [names[place] for place in columns]
+    _check_unique(str(path), used)
+    frames = [pl.DataFrame(schema=dict.fromkeys(used, pl.String))]
+    if used:
+        for rows, count in blocks:
+            frames.append(parse(rows, count, columns))
+            frames[-1].columns = used
+    return pl.concat(frames, rechunk=False).lazy(), list(names)
+
+
+def _scan_json(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, list[str]]:
+    """Reads the wanted keys as text; returns them and the names of all keys of the first lines."""
+    names: list[str] = []
+    frames: list[pl.DataFrame] = []
+    for number, text in read_lines(path):
+        lines = [(number + at, line) for at, line in enumerate(text.split(b"\n")) if line.strip()]
+        if not frames:
+            names = list(dict.fromkeys(x for line in lines[:100] for x in _json(path, *line, ())))
+            frames.append(pl.DataFrame(schema={x: pl.String for x in names if x in wanted}))
+        if not frames[0].width:
+            break
+        if _SURROGATE.search(text):
+            for at, line in lines:
+                if _SURROGATE.search(line):
+                    _json(path, at, line, wanted)
+        frames.append(_parse_json(path, lines, frames[0].schema))
+    if not frames:
+        raise ValueError(f"{path}: expected events, got none")
+    return pl.concat(frames, rechunk=False).lazy(), names
+
+
+def _parse_json(path: Path, lines: list[tuple[int, bytes]], schema: pl.Schema) -> pl.DataFrame:
+    try:
+        frame = pl.read_ndjson(b"\n".join(line for _, line in lines), schema=schema)
+        if frame.height == len(lines):
+            return frame
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        pass
+    if len(lines) == 1:
+        raise _no_json(path, *lines[0])
+    half = len(lines) // 2
+    return pl.concat(_parse_json(path, part, schema) for part in (lines[:half], lines[half:]))
+
+
+def _json(path: Path, number: int, line: bytes, wanted: Collection[str]) -> dict[str, Any]:
+    """The object of a line. Lone surrogates, which UTF-8 lacks, are an error in wanted values."""
+    try:
+        found = json.loads(line)
+        used = {key: value for key, value in found.items() if key in wanted}
+        json.dumps(used, ensure_ascii=False).encode()
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise _no_json(path, number, line) from error
+    return found
+
+
+def _no_json(path: Path, number: int, line: bytes) -> ValueError:
+    content = line[:80].decode(errors="replace")
+    return ValueError(f"{path}, line {number}: expected a JSON object, got {content!r}")
 
 
 def _scan_parquet(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, list[str]]:
@@ -191,8 +305,7 @@ def _scan_parquet(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, li
     with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
         names = file.schema_arrow.names
         columns = [name for name in names if name in wanted]
-        if len(set(columns)) < len(columns):
-            raise ValueError(f"{path}: expected unique column names, got {', '.join(columns)}")
+        _check_unique(str(path), columns)
         frames = [_of_arrow(file.schema_arrow.empty_table().select(columns))]
         lacking = file.metadata.num_rows
         for batch in file.iter_batches(columns=columns):
@@ -212,32 +325,9 @@ def _of_arrow(batch: Any) -> pl.DataFrame:
     return frame.with_columns(pl.col(pl.String).cast(pl.Categorical))
 
 
-def _scan_text(
-    path: Path,
-    separator: str,
-    rename: Callable[[list[str]], list[str]] | None,
-    *,
-    header: bool = True,
-    quotes: bool = True,
-) -> pl.LazyFrame:
-    """A plain or gzip file with separators, all columns as text; blank lines are rows of nulls."""
-    return pl.scan_csv(
-        path,
-        separator=separator,
-        has_header=header,
-        quote_char='"' if quotes else None,
-        infer_schema=False,  # polars would look at the first rows only
-        with_column_names=rename,
-        glob=False,
-    )
-
-
-def _numbered(names: list[str]) -> list[str]:
-    return [f"column_{place}" for place in range(1, len(names) + 1)]
-
-
-def _without_types(names: list[str]) -> list[str]:
-    return [name.split(":")[0] for name in names]
+def _check_unique(label: str, columns: list[str]) -> None:
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"{label}: expected unique column names, got {', '.join(columns)}")
 
 
 def _format_of(path: Path) -> str:
@@ -283,9 +373,10 @@ def _load_npz(path: Path) -> Any:
 def _of_matrix(label: str, matrix: Any) -> Table:
     """The nonzero entries of a sparse matrix; repeated ones are summed, as SciPy defines them."""
     if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
+        one_row = "; of a csr_array, matrix[[row]] is a matrix" if matrix.ndim == 1 else ""
         raise ValueError(
             f"{label}: expected a matrix of real numbers, got {matrix.dtype} in {matrix.ndim} "
-            "dimensions"
+            f"dimensions{one_row}"
         )
     if hasattr(matrix, "check_format"):
         try:
@@ -306,13 +397,13 @@ def _of_matrix(label: str, matrix: Any) -> Table:
     return Table(label, "scipy", pl.LazyFrame(columns), list(columns), usual=usual)
 
 
-def _of_pandas(column: Any) -> pl.Series:
+def _of_pandas(name: str, column: Any) -> pl.Series:
     """A pandas column; missing values, NaN included, become nulls."""
     try:
         # pandas has no type hints here, so mypy picks polars' overload for frames.
-        return pl.from_pandas(column)  # type: ignore[return-value]
+        return pl.from_pandas(column.rename(name))  # type: ignore[return-value]
     except (pyarrow.ArrowException, pl.exceptions.PolarsError, TypeError, OverflowError) as error:
-        raise ValueError(f"{column.name}: expected values of one type, got {error}") from error
+        raise ValueError(f"{name}: expected values of one type, got {error}") from error
 
 
 @contextmanager

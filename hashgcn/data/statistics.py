@@ -19,8 +19,9 @@ def describe(data: Dataset) -> dict[str, Any]:
     has no train pair.
 
     Returns:
-        A dict with the keys users, items, train_pairs, test_pairs, density, order_in_time_known
-        (whether that of each user's train items is), left_out (see Dataset),
+        A dict with the keys users, items, events (pairs and what was left out), train_pairs,
+        test_pairs, density, order_in_time_known (whether that of each user's train items is),
+        left_out (see Dataset),
         users_without_train, items_without_train, test_pairs_unknown_to_train, and user_degrees and
         item_degrees, each {"mean": ..., "min": ..., "25%": ..., ..., "max": ...}.
 
@@ -39,6 +40,7 @@ def describe(data: Dataset) -> dict[str, Any]:
     return {
         "users": len(users),
         "items": len(items),
+        "events": data.train.num_pairs + data.test.num_pairs + sum(data.left_out.values()),
         "train_pairs": data.train.num_pairs,
         "test_pairs": data.test.num_pairs,
         "density": data.train.num_pairs / cells if cells else 0.0,

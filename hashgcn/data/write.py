@@ -58,7 +58,7 @@ def write_inter(
         ids = raw_ids(f"{kind}_ids", ids)
         if len(ids) != size:
             raise ValueError(f"{kind}_ids: expected {size} ids, one for each row, got {len(ids)}")
-        if ids.dtype.kind == "U":
+        if ids.dtype.kind == "T":
             for one in ids[np.bincount(of_pairs, minlength=size) > 0].tolist():
                 if not one or set(one) & set("\t\n\r"):
                     raise ValueError(

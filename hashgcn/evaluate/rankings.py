@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hashgcn.data import Interactions
+from hashgcn.data.cold import ColdRule
 from hashgcn.ops import fixed_order_mm, hamming_topk
 
 
@@ -127,20 +128,36 @@ def rank(
 ) -> np.ndarray:
     """Each user's k best item rows, seen items left out.
 
+    Users and items without pairs in `seen` are cold, whatever the ranking says of them: such users
+    get the most popular items, and such items are not ranked (see data.cold).
+
     Args:
         ranking: what orders the items.
-        seen: items of every user that are not ranked; None ranks all items.
+        seen: items of every user that are not ranked, those of train; None ranks all items, and
+            then nobody is cold.
         k: number of items, at least 1.
         batch_users: users ranked at a time; changes no result.
 
     Returns:
         int64 [m, k], best first, -1 where there are fewer.
 
+    Raises:
+        ValueError: `seen` has other users than the ranking.
+
     Deterministic, as the ranking is. Cost and memory: those of its topk for each batch.
     """
     m, size = ranking.num_users, min(batch_users, ranking.most_users or batch_users)
-    ptr = np.zeros(m + 1, np.int64) if seen is None else seen.ptr
-    seen_ids = np.zeros(0, np.int64) if seen is None else seen.ids
+    kept = None
+    if seen is None:
+        ptr, seen_ids = np.zeros(m + 1, np.int64), np.zeros(0, np.int64)
+    else:
+        if seen.num_users != m:
+            raise ValueError(f"seen: expected {m} users, as in ranking, got {seen.num_users}")
+        rule, ptr, seen_ids = ColdRule(seen), seen.ptr, seen.ids
+        if rule.items.any():
+            kept = np.flatnonzero(~rule.items)
+            ranking = ranking.with_items(torch.from_numpy(kept))
+            seen_ids = (np.cumsum(~rule.items) - 1)[seen_ids]
     ranked = np.empty((m, k), dtype=np.int64)
     for start in range(0, m, size):
         users = slice(start, min(start + size, m))
@@ -152,4 +169,9 @@ def rank(
             torch.from_numpy(seen_ids[own[0] : own[-1]]),
         )
         ranked[users] = ids.cpu().numpy()
+    if kept is not None:
+        ranked = np.append(kept, -1)[ranked]  # -1 stays
+    if seen is not None and rule.users.any():
+        cold = np.flatnonzero(rule.users)
+        ranked[cold] = rule.popular(k, seen.of_users(cold), ~rule.items)[0]
     return ranked

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from hashgcn.data import Dataset
+from hashgcn.data.cold import ColdUsers, count_cold
 from hashgcn.errors import NotFittedError
 from hashgcn.evaluate import Evaluation, HammingRanking, evaluate, evaluate_codes
 from hashgcn.graph import BipartiteGraph
@@ -24,6 +25,7 @@ from hashgcn.retrieval import HammingIndex, Recommendations, Recommender
 from hashgcn.runs.folder import Run
 from hashgcn.train.checkpoint import Checkpoints, Identity, Position, fingerprint
 from hashgcn.train.loop import Loop
+from hashgcn.train.processes import check_alone
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -97,7 +99,8 @@ class HashModel:
                 test metrics.
             device: any torch device that the ops are built for.
             run: new folder for everything that the command line saves; None saves nothing.
-            resume: continue from the checkpoint in `run`, bit for bit.
+            resume: begin where `run` holds nothing, continue from its checkpoint, bit for bit, or
+                take the model and the metrics of the finished run that it holds.
             progress: show a progress bar.
             callback: called after each epoch with its entry of `metrics.history`.
 
@@ -105,32 +108,59 @@ class HashModel:
             self, with `metrics`, ready to recommend.
 
         Raises:
-            ValueError: settings or data that do not fit; a folder that holds a run; with resume, a
-                checkpoint of another method, other settings or other data.
-            FileNotFoundError: with resume, a run without a checkpoint.
-            KeyboardInterrupt: Ctrl-C, after a checkpoint was written.
+            ValueError: settings or data that do not fit; a folder that holds a run or that another
+                training writes to; with resume, a run of another method, other settings or other
+                data; one of several processes that torchrun started.
+            KeyboardInterrupt: Ctrl-C, after a checkpoint was written. So for SIGTERM and SIGHUP:
+                their handlers from before, which may end the process, get them afterwards.
 
         The same seed gives the same codes, for any number of threads. No method keeps scores of
         users x items.
         """
-        settings = self.settings
-        folder = None if run is None else Run(run)
+        check_alone()
+        if run is not None:
+            folder = Run(run)
+            with folder.held():
+                self._fit(data, torch.device(device), folder, resume, progress, callback)
+        elif resume:
+            raise ValueError("run: expected a folder to resume from, got None")
+        else:
+            self._fit(data, torch.device(device), None, False, progress, callback)
+        return self
+
+    def _fit(
+        self,
+        data: Dataset,
+        device: torch.device,
+        folder: Run | None,
+        resume: bool,
+        progress: bool,
+        callback: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        settings, checkpoints, saved = self.settings, None, None
+        if folder is not None:
+            identity = self._identity(data)
+            checkpoints = Checkpoints(folder.checkpoint, folder.previous_checkpoint, identity)
+            if not resume:
+                folder.check_is_new()
+            elif folder.is_finished():
+                return self._take(folder, identity)
+            else:
+                saved = checkpoints.load()
         loop = Loop(
             lambda graph: self.network(graph, settings.network, settings.train.seed),
             data.train,
             settings.train,
             settings.selection,
             settings.selection.selection_ranking or self.network.rankings(settings.network)[0],
-            torch.device(device),
-            None if folder is None else self._checkpoints(folder, data),
+            device,
+            checkpoints,
             progress,
             callback or (lambda entry: None),
         )
-        if folder is not None and not resume:
-            self._begin(folder, data)
-        network, graph, position = loop.run(resume)
-        if folder is not None and resume:  # only now is it known to be the run that was begun
-            self._begin(folder, data, resume=True)
+        if folder is not None:
+            folder.begin(self.method, settings.as_set(), data, identity.data)
+        network, graph, position = loop.run(saved)
         users, items = (x.cpu().numpy() for x in network.codes(graph))
         index = HammingIndex(
             items,
@@ -143,20 +173,23 @@ class HashModel:
         if folder is not None:
             self.save(folder.codes)
             folder.finish(self.metrics.to_json(), settings.selection.selection_metric)
-        return self
 
-    def _begin(self, folder: Run, data: Dataset, resume: bool = False) -> None:
-        settings = self.settings.as_set()
-        folder.begin(self.method, settings, data.name, data.origin, resume=resume)
-
-    def _checkpoints(self, folder: Run, data: Dataset) -> Checkpoints:
-        identity = Identity(
+    def _identity(self, data: Dataset) -> Identity:
+        wanted = self.settings.that_change_results()
+        return Identity(
             self.method,
-            self.settings.that_change_results(),
+            wanted,
             type(self)().settings.that_change_results(),
+            frozenset(self.settings.as_set().keys() - wanted.keys()),
             fingerprint(data.train, data.test),
         )
-        return Checkpoints(folder.checkpoint, folder.previous_checkpoint, identity)
+
+    def _take(self, folder: Run, identity: Identity) -> None:
+        """Be the model of a finished run, if it is of this method, these settings and this data."""
+        asked = folder.asked()
+        identity.check(folder.settings, {**asked, "data": asked["data"]["pairs"]})
+        self.recommender = self.load(folder.codes).recommender
+        self.metrics = metrics_of(folder, self.settings)
 
     def _measured(
         self,
@@ -176,6 +209,7 @@ class HashModel:
             if data.test.num_pairs
         }
         chosen = [entry.get("validation") for entry in position.history][epochs - 1]
+        cold_users, cold_items = count_cold(data.train, data.test)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return Metrics(
             test=test.pop("codes", {}),
@@ -188,6 +222,8 @@ class HashModel:
             peak_memory_mb=round(peak, 1),
             order_in_time_known=data.train.order is not None,
             history=position.history,
+            cold_test_users=cold_users,
+            cold_test_items=cold_items,
         )
 
     def evaluate(self, data: Dataset, *, cutoffs: Iterable[int] | None = None) -> Evaluation:
@@ -211,10 +247,12 @@ class HashModel:
 
     def recommend(
         self,
-        users: ArrayLike,
+        users: ArrayLike | Iterable,
         k: int = 10,
         *,
         exclude_seen: bool = True,
+        cold_users: ColdUsers = "popular",
+        untrained_items: bool = False,
         popularity_weight: float | None = None,
         num_threads: int = 0,
     ) -> Recommendations:
@@ -223,6 +261,34 @@ class HashModel:
             users,
             k,
             exclude_seen=exclude_seen,
+            cold_users=cold_users,
+            untrained_items=untrained_items,
+            popularity_weight=popularity_weight,
+            num_threads=num_threads,
+        )
+
+    def recommend_from(
+        self,
+        items: ItemLists,
+        k: int = 10,
+        *,
+        exclude_own: bool = True,
+        recent_fraction: float = 0.0,
+        ignore_unknown: bool = False,
+        cold_users: ColdUsers = "popular",
+        untrained_items: bool = False,
+        popularity_weight: float | None = None,
+        num_threads: int = 0,
+    ) -> Recommendations:
+        """The k best items of new users; see retrieval.Recommender.recommend_from."""
+        return self._fitted().recommend_from(
+            items,
+            k,
+            exclude_own=exclude_own,
+            recent_fraction=recent_fraction,
+            ignore_unknown=ignore_unknown,
+            cold_users=cold_users,
+            untrained_items=untrained_items,
             popularity_weight=popularity_weight,
             num_threads=num_threads,
         )
@@ -245,7 +311,7 @@ class HashModel:
 
     def index(self) -> HammingIndex:
         """The items' codes, to be searched, saved or changed: the model keeps its own as it is."""
-        return self._fitted().index.snapshot()
+        return self._fitted().index
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write codes, method and settings to a file, which retrieval.Recommender reads as well.
@@ -281,6 +347,15 @@ class HashModel:
         if self.recommender is None:
             raise NotFittedError(self)
         return self.recommender
+
+
+def metrics_of(folder: Run, settings: ModelSettings) -> Metrics:
+    """The metrics of a finished run; ValueError if they are damaged."""
+    content = folder.metrics()
+    try:
+        return Metrics.of_json(content, settings.selection.cutoffs)
+    except ValueError as error:
+        raise folder.damaged_metrics(error) from None
 
 
 def ranking_of(recommender: Recommender) -> HammingRanking:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from hashgcn.settings import described
+from hashgcn.train.checkpoint import Entry, check_history, names_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,9 @@ class Metrics:
         peak_memory_mb: largest resident memory of the process so far, in MB.
         order_in_time_known: whether the order of each user's items in time was known.
         history: phase, epoch, loss and, in the selection, validation metrics of every epoch.
+        cold_test_users: number of users with test items and none in train. They count in all
+            metrics: they get the most popular items.
+        cold_test_items: number of items with test users and none in train, which are never found.
     """
 
     test: dict[str, float]
@@ -32,7 +41,30 @@ class Metrics:
     selection_seconds: float
     peak_memory_mb: float
     order_in_time_known: bool
-    history: list[dict[str, Any]]
+    history: list[Entry]
+    cold_test_users: int = 0
+    cold_test_items: int = 0
+
+    @classmethod
+    def of_json(cls, content: Any, cutoffs: Iterable[int]) -> Metrics:
+        """The inverse of `to_json`, for a model with these cutoffs; ValueError if it is damaged."""
+        try:
+            found = TypeAdapter(cls).validate_python(content)
+        except ValidationError as error:
+            raise ValueError(described(error)) from None
+        check_history(found.history, cutoffs)
+        validations = [entry["validation"] for entry in found.history if "validation" in entry]
+        for name, metrics in found.columns().items():
+            if set(metrics) != names_of(cutoffs):
+                raise ValueError(f"{name} with metrics {', '.join(metrics) or 'of no name'}")
+        refits = len(found.history) - len(validations)
+        if found.epochs != refits or not 0 < refits <= (len(validations) or refits):
+            raise ValueError(f"{found.epochs} epochs with {refits} in the refit's history")
+        if found.validation != (validations[refits - 1] if validations else None):
+            raise ValueError("a validation that is not the one of the chosen epoch")
+        if set(found.bytes_per_item) != {"codes", *found.rankings}:
+            raise ValueError(f"bytes_per_item of {', '.join(found.bytes_per_item)}")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The metrics as JSON holds them."""
@@ -44,7 +76,8 @@ class Metrics:
 
     def __repr__(self) -> str:
         found = ", ".join(f"{name} {value:.4f}" for name, value in self.test.items())
-        return f"Metrics({found or 'no test pairs'}; {self.epochs} epochs)"
+        cold = f"; {self.cold_test_users:,} cold test users" if self.cold_test_users else ""
+        return f"Metrics({found or 'no test pairs'}{cold}; {self.epochs} epochs)"
 
     def _repr_html_(self) -> str:
         columns = self.columns()

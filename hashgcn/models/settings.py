@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from hashgcn.networks.base import Network, NetworkSettings
-from hashgcn.settings import Settings
+from hashgcn.settings import Settings, described
 from hashgcn.train.settings import SelectionSettings, TrainSettings
 
 
@@ -49,7 +49,7 @@ class ModelSettings:
                 group(network.settings_type), group(TrainSettings), group(SelectionSettings)
             )
         except ValidationError as error:
-            raise ValueError("; ".join(map(_described, error.errors()))) from None
+            raise ValueError(described(error)) from None
         rankings, chosen = network.rankings(settings.network), settings.selection.selection_ranking
         if chosen is not None and chosen not in rankings:
             raise ValueError(f"selection_ranking: expected {' or '.join(rankings)}, got {chosen!r}")
@@ -85,14 +85,3 @@ def fields(network: type[Network]) -> dict[str, FieldInfo]:
     """Every setting of a method, by name, with its type, default, range and description."""
     groups = (network.settings_type, TrainSettings, SelectionSettings)
     return {name: field for group in groups for name, field in group.model_fields.items()}
-
-
-def _described(error: Any) -> str:
-    """What is wrong with one setting, or with several together."""
-    message, name = error["msg"].removeprefix("Value error, "), ".".join(map(str, error["loc"]))
-    if not name:
-        return message
-    message = message.replace("Input should be ", "expected ")
-    message = message.replace("expected greater", "expected a number greater")
-    message = message.replace("expected less", "expected a number less")
-    return f"{name}: {message}, got {error['input']!r}"

@@ -89,7 +89,7 @@ class BGCHNetwork(PairNetwork):
         super().__init__(graph, settings, seed)
         s, g = settings, self.generator
         self.rows, width = (graph.num_users, graph.num_items), s.taste_bits // s.segments
-        initial = torch.empty(sum(self.rows), width)
+        initial = torch.empty(sum(self.rows), width, dtype=torch.float32)
         self.weight = nn.Parameter(initial.normal_(0, s.init_std, generator=g))
         self.hash = Dense(width, width, 1 / math.sqrt(width), bias=False, generator=g)
         self.hash.requires_grad_(s.trained_hash)
@@ -149,7 +149,8 @@ class BGCHNetwork(PairNetwork):
             return super().ranking(graph, name)
         hidden = self.hashed(graph)
         # Signs times their scaler, so that the inner product is the sum over layers.
-        scaled = [torch.where(x >= 0, 1.0, -1.0) * x.abs().mean(1, keepdim=True) for x in hidden]
+        scales = [x.abs().mean(1, keepdim=True) for x in hidden]
+        scaled = [torch.where(x >= 0, s, -s) for x, s in zip(hidden, scales, strict=True)]
         users, items = torch.cat(scaled, 1).split(self.rows)
         return ScaledRanking(users, items, self.settings.segments)
 
@@ -187,7 +188,8 @@ def dispersed(x: Tensor, eta: float, generator: torch.Generator) -> Tensor:
         return x
     table, direction = x.detach(), x.new_zeros(x.shape[1])
     for _ in range(2):
-        v = copy_to(torch.randn(x.shape[1], generator=generator), x.device)
+        drawn = torch.randn(x.shape[1], generator=generator, dtype=torch.float32)
+        v = copy_to(drawn, x.device)
         for _ in range(2):
             v = fixed_order_mm((table * v).sum(1)[None], table)[0]
         direction = direction + v

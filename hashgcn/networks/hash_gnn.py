@@ -41,7 +41,7 @@ class HashGNNNetwork(PairNetwork):
         def two(inputs: int, outputs: int, bias: bool = True) -> nn.ModuleList:
             return nn.ModuleList(Dense(inputs, outputs, None, bias, g) for _ in range(2))
 
-        initial = torch.empty(sum(self.rows), width)
+        initial = torch.empty(sum(self.rows), width, dtype=torch.float32)
         self.ids = nn.Parameter(initial.normal_(0, s.init_std, generator=g))
         # In each pair, the first is for users and the second for items.
         self.encode, self.aggregate = two(width, hidden), two(2 * hidden, hidden, bias=False)
@@ -68,7 +68,8 @@ class HashGNNNetwork(PairNetwork):
         s = self.settings
         users, positives, negatives = columns(batch)
         generator = step_generator(self.seed, step.progress)
-        drawn = torch.rand(negatives.shape[1] + 1, len(users), generator=generator)
+        shape = negatives.shape[1] + 1, len(users)
+        drawn = torch.rand(shape, generator=generator, dtype=torch.float32)
         signs = copy_to(drawn < step.progress, users.device)
         p, q = self.embeddings(graph)
         p, positive = (sign_guided(take(x, r), signs[0]) for x, r in ((p, users), (q, positives)))

@@ -36,7 +36,11 @@ class HashRecNetwork(PairNetwork):
         s = settings
         rows, width = (graph.num_users, graph.num_items), s.taste_bits
         self.users, self.items = (
-            nn.Parameter(torch.empty(n, width).normal_(0, s.init_std, generator=self.generator))
+            nn.Parameter(
+                torch.empty(n, width, dtype=torch.float32).normal_(
+                    0, s.init_std, generator=self.generator
+                )
+            )
             for n in rows
         )
         self.alpha = 10 / width if s.alpha is None else s.alpha

@@ -75,7 +75,8 @@ class LightGCNNetwork(PairNetwork):
             self.generator,
             first_layer=s.first_layer,
         )
-        self.bias = nn.Parameter(torch.zeros(graph.num_items)) if s.item_bias else None
+        bias = torch.zeros(graph.num_items, dtype=torch.float32)
+        self.bias = nn.Parameter(bias) if s.item_bias else None
         self.degrees = graph.user_ptr.diff().cpu()
 
     def scored(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,8 @@ def pair_batches(
 ) -> tuple[Tensor, ...]:
     """Draws as many pairs as the graph has, each with its own negatives.
 
-    The batches are the same on every device.
+    The batches are the same on every device. Pairs of users who have every item are left out, as
+    nothing is a negative of theirs.
 
     Args:
         graph: the users, their items and the catalogue.
@@ -62,16 +63,23 @@ def pair_batches(
         smaller.
 
     Raises:
-        ValueError: a user has every item.
+        ValueError: there are pairs, and every user with items has all of them.
     """
     device, ptr = graph.user_ptr.device, graph.user_ptr
-    degrees = ptr.diff()
-    count = len(graph.user_items)
+    degrees, usable = ptr.diff(), torch.arange(len(graph.user_items), device=ptr.device)
+    if graph.has_full_user:
+        usable = (degrees < graph.num_items).repeat_interleave(degrees).nonzero()[:, 0]
+        if len(graph.user_items) and not len(usable):
+            raise ValueError(
+                "train: expected a user who has some items and lacks others, got users who each "
+                f"have all {graph.num_items} or none"
+            )
+    count = len(usable)
     if sampling == "pairs":
-        pair = torch.randperm(count, generator=generator).to(device)
+        pair = usable[torch.randperm(count, generator=generator).to(device)]
         users = torch.searchsorted(ptr, pair, right=True) - 1
     else:
-        active = degrees.nonzero()[:, 0]
+        active = ((degrees > 0) & (degrees < graph.num_items)).nonzero()[:, 0]
         draw = torch.rand(2, count, dtype=torch.float64, generator=generator).to(device)
         users = active[(draw[0] * len(active)).long()]
         pair = ptr[users] + (draw[1] * degrees[users]).long()
@@ -97,10 +105,8 @@ def uniform_negatives(
         generator: a CPU generator.
 
     Returns:
-        int64 [N, count] on the graph's device.
-
-    Raises:
-        ValueError: a user has every item.
+        int64 [N, count] on the graph's device. The last item for a user who lacks none: callers
+        leave such users out, or weigh what is drawn by 0.
 
     Examples:
         >>> from hashgcn.graph import BipartiteGraph
@@ -112,10 +118,7 @@ def uniform_negatives(
     """
     ptr, n = graph.user_ptr, graph.num_items
     lacking = n - (ptr[users + 1] - ptr[users])
-    if graph.has_full_user and len(users) and lacking.min() == 0:
-        user = users[lacking.argmin()].item()
-        raise ValueError(f"graph: expected users who lack an item, got user {user} with all {n}")
     draw = torch.rand(len(users), count, dtype=torch.float64, generator=generator)
     rank = (copy_to(draw, ptr.device) * lacking[:, None]).long()
     below = torch.searchsorted(graph.lacking_keys, users[:, None] * n + rank, right=True)
-    return rank + below - ptr[users][:, None]
+    return (rank + below - ptr[users][:, None]).clamp(max=n - 1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hashgcn.graph import BipartiteGraph
 from hashgcn.ops import fixed_order_mm, propagate
+from hashgcn.ops._library import no_jvp, once
 
 
 class LightGCN(nn.Module):
@@ -56,7 +57,7 @@ class LightGCN(nn.Module):
         super().__init__()
         self.rows = (num_users, num_items)
         self.first_layer, self.layers = first_layer, layers
-        initial = torch.empty(num_users + num_items, width)
+        initial = torch.empty(num_users + num_items, width, dtype=torch.float32)
         self.weight = nn.Parameter(initial.normal_(0, init_std, generator=generator))
 
     def forward(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
@@ -90,9 +91,9 @@ class Dense(nn.Module):
     ) -> None:
         super().__init__()
         bound = math.sqrt(6 / (inputs + outputs)) if bound is None else bound
-        initial = torch.empty(inputs, outputs)
+        initial = torch.empty(inputs, outputs, dtype=torch.float32)
         self.weight = nn.Parameter(initial.uniform_(-bound, bound, generator=generator))
-        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(outputs, dtype=torch.float32)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x, [rows, inputs], to [rows, outputs]."""
@@ -100,21 +101,29 @@ class Dense(nn.Module):
 
 
 class _Dense(torch.autograd.Function):
+    jvp = staticmethod(no_jvp("Dense"))
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         product = fixed_order_mm(x, weight.detach())
         return product if bias is None else product.add_(bias)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], _: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, weight = (y.detach() for y in ctx.saved_tensors)
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-        return (
-            fixed_order_mm(grad, weight.T) if needs_x else None,
-            fixed_order_mm(x.T, grad) if needs_weight else None,
-            fixed_order_mm(grad.new_ones(1, len(grad)), grad)[0] if needs_bias else None,
-        )
+
+        def gradients(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor | None, ...]:
+            return (
+                fixed_order_mm(grad, weight.T) if needs_x else None,
+                fixed_order_mm(x.T, grad) if needs_weight else None,
+                fixed_order_mm(grad.new_ones(1, len(grad)), grad)[0] if needs_bias else None,
+            )
+
+        return once("Dense", gradients, grad, *ctx.saved_tensors)
 
 
 def next_layer(graph: BipartiteGraph, x: Tensor) -> Tensor:
@@ -152,13 +161,14 @@ class PopularityBits(nn.Module):
     def __init__(self, num_items: int, bits: int) -> None:
         super().__init__()
         self.bits = bits
-        self.level = nn.Parameter(torch.zeros(num_items))
+        self.level = nn.Parameter(torch.zeros(num_items, dtype=torch.float32))
 
     def forward(self) -> Tensor:
         """The bits, float32 [n, g] of +1 and -1."""
         level, bits = self.level, self.bits
         plus = ((level.detach() + bits) / 2).round()
         hard = torch.where(torch.arange(bits, device=level.device) < plus[:, None], 1.0, -1.0)
+        hard = hard.to(level.dtype)
         # Each of the g bits gets the gradient of s_ui and passes on 1/g of it.
         return hard + (level - level.detach())[:, None] / max(bits, 1)
 

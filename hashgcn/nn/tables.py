@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd import Function
 
 from hashgcn.graph import BipartiteGraph
 from hashgcn.ops import fixed_order_mm
+from hashgcn.ops._arguments import check_tensors, in_float32, whole
+from hashgcn.ops._library import no_jvp, once
 
 # An item is shared in multiples of 1 / UNIT: sums of integers do not depend on their order.
 UNIT = 1 << 16
@@ -43,7 +45,7 @@ def real_score_tables(
     d^2 / 4 max |h'''| per item. Rounding of floats and of shares (2^-17) comes on top.
 
     Args:
-        user_rows: float32 or float64 [b, f], finite.
+        user_rows: float32 or float64 [b, f], finite (bfloat16 and float16 are computed in float32).
         item_rows: [n, f] of the same dtype, finite.
         users: int64 [b], the users' rows in `graph`; -1 is padding, whose counts are 0.
         graph: holds n items and the users' positives.
@@ -69,9 +71,13 @@ def real_score_tables(
     Note:
         On each device, results are the same bit for bit, for any number of threads. Cost: b n f
         multiply-adds and b n additions forward, three times the multiply-adds and b n look-ups
-        backward, in torch calls without a fused kernel. Peak extra memory: O(b (TILE + bins))
+        backward, in torch calls without a fused kernel. Under torch.compile it runs as it is, and
+        breaks the graph, since it looks at values. Peak extra memory: O(b (TILE + bins))
         64-bit integers, never b x n. The host waits for the device a few times.
     """
+    check_tensors(user_rows=user_rows, item_rows=item_rows, users=users, graph=graph)
+    bins = whole("bins", bins)
+    user_rows, item_rows = in_float32(user_rows), in_float32(item_rows)
     _check(user_rows, item_rows, users, graph, bins)
     limit = user_rows.detach().norm(dim=1).amax() * item_rows.detach().norm(dim=1).amax()
     if not torch.isfinite(2 * limit):  # the length of the grid
@@ -137,10 +143,11 @@ def _counts(tables: Tensor, dtype: torch.dtype) -> Tensor:
     return total.to(dtype) / UNIT
 
 
-class _RealScoreTables(torch.autograd.Function):
+class _RealScoreTables(Function):
+    jvp = staticmethod(no_jvp("real_score_tables"))
+
     @staticmethod
     def forward(
-        ctx: Any,
         user_rows: Tensor,
         item_rows: Tensor,
         grid: Tensor,
@@ -161,16 +168,31 @@ class _RealScoreTables(torch.autograd.Function):
             own[1].view(-1).index_add_(0, place, share[r, i])
         everything[:, padding] = 0
         neg, pos = _counts(everything - own, p.dtype), _counts(own, p.dtype)
-        ctx.save_for_backward(user_rows, item_rows, grid, row, item, neg, pos)
-        ctx.mark_non_differentiable(neg, pos)
         return grid.repeat(len(p), 1), grid.repeat(len(p), 1), neg, pos
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        user_rows, item_rows, grid, _, row, item = inputs
+        _, _, neg, pos = output
+        ctx.save_for_backward(user_rows, item_rows, grid, row, item, neg, pos)
+        ctx.mark_non_differentiable(neg, pos)
+
+    @staticmethod
     def backward(
         ctx: Any, grad_v_neg: Tensor, grad_v_pos: Tensor, *_: Tensor
-    ) -> tuple[Tensor, Tensor, None, None, None, None]:
-        p, q, grid, row, item, neg, pos = (x.detach() for x in ctx.saved_tensors)
+    ) -> tuple[Tensor | None, ...]:
+        gradients = once(
+            "real_score_tables",
+            _RealScoreTables.gradients,
+            grad_v_neg,
+            grad_v_pos,
+            *ctx.saved_tensors,
+        )
+        return *gradients, None, None, None, None
+
+    @staticmethod
+    def gradients(grad_v_neg: Tensor, grad_v_pos: Tensor, *saved: Tensor) -> tuple[Tensor, Tensor]:
+        p, q, grid, row, item, neg, pos = saved
         share_neg = torch.where(neg > 0, grad_v_neg / neg, 0)
         share_pos = torch.where(pos > 0, grad_v_pos / pos, 0)
         p_grad, q_grad = torch.zeros_like(p), torch.empty_like(q)
@@ -185,7 +207,7 @@ class _RealScoreTables(torch.autograd.Function):
             scores_grad[r, i] = torch.lerp(share_pos[r, w], share_pos[r, w + 1], a[r, i])
             p_grad += fixed_order_mm(scores_grad, q[tile])
             q_grad[tile] = fixed_order_mm(scores_grad.T, p)
-        return p_grad, q_grad, None, None, None, None
+        return p_grad, q_grad
 
 
 def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 512) -> Tensor:
@@ -194,7 +216,8 @@ def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 
     The scores of one tile of items at a time are stored; the backward pass recomputes them.
 
     Args:
-        users: float32 or float64 [b, f], the rows p_u.
+        users: float32 or float64 [b, f], the rows p_u (bfloat16 and float16 are computed in
+            float32).
         items: [n, f] of the same dtype, the rows q_j; n >= 1.
         temperature: t > 0, in units of the scores.
         tile: the number of items per tile.
@@ -218,12 +241,16 @@ def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 
     """
     if not temperature > 0:
         raise ValueError(f"temperature: expected a positive number, got {temperature}")
+    check_tensors(users=users, items=items)
+    users, items = in_float32(users), in_float32(items)
     return _LogPartition.apply(users / temperature, items, tile)
 
 
-class _LogPartition(torch.autograd.Function):
+class _LogPartition(Function):
+    jvp = staticmethod(no_jvp("log_partition"))
+
     @staticmethod
-    def forward(ctx: Any, users: Tensor, items: Tensor, tile: int) -> Tensor:
+    def forward(users: Tensor, items: Tensor, tile: int) -> Tensor:
         top = users.new_full((len(users), 1), -torch.inf)
         total = torch.zeros_like(top)
         for part in items.detach().split(tile):
@@ -231,18 +258,29 @@ class _LogPartition(torch.autograd.Function):
             above = torch.maximum(top, scores.amax(1, keepdim=True))
             total = total * (top - above).exp_() + scores.sub_(above).exp_().sum(1, keepdim=True)
             top = above
-        result = top + total.log()
-        ctx.save_for_backward(users, items, result)
-        ctx.tile = tile
-        return result[:, 0].clone()
+        return (top + total.log())[:, 0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        users, items, ctx.tile = inputs
+        ctx.save_for_backward(users, items, output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        users, items, result = (x.detach() for x in ctx.saved_tensors)
+        def gradients(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+            return _LogPartition.gradients(ctx.tile, *tensors)
+
+        return *once("log_partition", gradients, grad, *ctx.saved_tensors), None
+
+    @staticmethod
+    def gradients(
+        tile: int, grad: Tensor, users: Tensor, items: Tensor, result: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        result = result[:, None]
         users_grad, items_grad = torch.zeros_like(users), torch.empty_like(items)
         weighted = users * grad[:, None]
-        for part, part_grad in zip(items.split(ctx.tile), items_grad.split(ctx.tile), strict=True):
+        for part, part_grad in zip(items.split(tile), items_grad.split(tile), strict=True):
             shares = fixed_order_mm(users, part.T).sub_(result).exp_()
             part_grad.copy_(fixed_order_mm(shares.T, weighted))
             users_grad += fixed_order_mm(shares, part)
-        return users_grad.mul_(grad[:, None]), items_grad, None
+        return users_grad.mul_(grad[:, None]), items_grad

@@ -1,13 +1,19 @@
-"""Loads the compiled ops; every file of this folder imports `ops` from here before it registers."""
+"""Loads the compiled ops, calls them, and registers what torch has to know of them.
+
+Every file of this folder that registers something imports this one, which loads the ops first.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.autograd import Function, forward_ad
+
+from hashgcn.ops._arguments import check_tensors
 
 _FOLDER = Path(__file__).resolve().parent.parent / "lib"
 
@@ -44,31 +50,117 @@ def check_errors(tensor: Tensor) -> None:
             is nothing to do.
 
     Raises:
-        ValueError: what was expected of which argument.
+        ValueError: what was expected of which argument; `tensor` is none.
 
     Example:
         >>> check_errors(torch.zeros(1))
     """
+    check_tensors(tensor=tensor)
     if tensor.is_cuda:
         ops.check_errors.default(tensor)
 
 
-def scalar_like(value: float | Tensor, name: str, like: Tensor) -> Tensor:
-    """A positive number as the 0-d tensor that an op takes.
+# By op: what stands in for it under forward-mode differentiation and torch.func.
+_FUNCTIONS: dict[str, type[Function]] = {}
 
-    Its dtype is float64 for float64 inputs, else float32. A tensor keeps its value on the device,
-    so that a schedule neither synchronises nor recompiles.
+
+def call(op: str) -> Callable[..., Any]:
+    """The op, as it is to be called: under torch.func and in forward mode too.
+
+    torch.library's gradients refuse torch.func, and drop the tangents of forward mode.
     """
-    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    if isinstance(value, Tensor):
-        if value.dim() != 0:
-            raise ValueError(
-                f"{name}: expected a number or 0-d tensor, got shape {list(value.shape)}"
-            )
-        return value.detach().to(device=like.device, dtype=dtype, non_blocking=True)
-    if not torch.compiler.is_compiling() and not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name}: expected a finite positive number, got {value}")
-    return torch.full((), value, device=like.device, dtype=dtype)
+    overload = getattr(ops, op).default
+
+    def run(*args: Any) -> Any:
+        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+            return _apply(op, *args)
+        return overload(*args)
+
+    return run
+
+
+# torch.compile leaves torch.func over an op as it is: it knows no Function that has a jvp.
+@torch.compiler.disable
+def _apply(op: str, *args: Any) -> Any:
+    return _FUNCTIONS[op].apply(*args)
+
+
+def register_fake(op: str) -> Callable[[Callable[..., Any]], None]:
+    """Register the decorated function, which makes results without values; devices are checked."""
+    names = [argument.name for argument in getattr(ops, op).default._schema.arguments]
+
+    def register(fake: Callable[..., Any]) -> None:
+        def checked(*args: Any) -> Any:
+            given = zip(names, args, strict=False)
+            check_tensors(**{name: x for name, x in given if isinstance(x, Tensor)})
+            return fake(*args)
+
+        torch.library.register_fake(f"hashgcn::{op}", checked)
+
+    return register
+
+
+def register_gradient(
+    op: str,
+    backward: Callable[..., Any],
+    setup_context: Callable[..., None] | None = None,
+    jvp: Callable[..., Any] | None = None,
+) -> None:
+    """Register how the op is differentiated: backwards, and forwards if there is a `jvp`.
+
+    Both take what setup_context saves.
+    """
+    torch.library.register_autograd(f"hashgcn::{op}", backward, setup_context=setup_context)
+    overload = getattr(ops, op).default
+
+    def keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        if setup_context is not None:
+            setup_context(ctx, inputs, output)
+            ctx.save_for_forward(*ctx.to_save)
+
+    def slices(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        return _slice_by_slice(call(op), info, in_dims, args)
+
+    methods: dict[str, Any] = {
+        "forward": lambda *args: overload(*args),
+        "setup_context": keep,
+        "backward": backward,
+        "jvp": no_jvp(f"hashgcn::{op}") if jvp is None else jvp,
+        "vmap": slices,
+    }
+    parts: dict[str, Any] = {name: staticmethod(method) for name, method in methods.items()}
+    _FUNCTIONS[op] = type(op, (Function,), parts)
+
+
+def no_jvp(op: str) -> Callable[..., NoReturn]:
+    """The jvp of a Function that has none."""
+
+    def refuse(ctx: Any, *tangents: Tensor | None) -> NoReturn:
+        raise NotImplementedError(f"{op}: it has no forward-mode gradient")
+
+    return refuse
+
+
+def _slice_by_slice(
+    op: Callable[..., Any], info: Any, in_dims: tuple[int | None, ...], args: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """A vmap of the op: its results on each slice, stacked."""
+    results = [
+        op(*(x if d is None else x.select(d, i) for x, d in zip(args, in_dims, strict=True)))
+        for i in range(info.batch_size)
+    ]
+    if isinstance(results[0], Tensor):
+        return torch.stack(results), 0
+    return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
+
+
+def no_gradient(op: str) -> None:
+    """Let vmap run the op, whose results have no gradient, slice by slice."""
+
+    def slices(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        return _slice_by_slice(getattr(ops, op).default, info, in_dims, args)
+
+    torch.library.register_vmap(f"hashgcn::{op}", slices)
 
 
 def differentiable_once(op: str) -> None:
@@ -76,9 +168,36 @@ def differentiable_once(op: str) -> None:
 
     torch would take that gradient for a constant and only warn.
     """
-    backward = f"hashgcn::{op}_backward"
+    backward = f"{op}_backward"
 
     def refuse(ctx: Any, *grads: Tensor) -> NoReturn:
-        raise NotImplementedError(f"{backward}: its result has no gradient in turn")
+        raise NotImplementedError(f"hashgcn::{backward}: its result has no gradient in turn")
 
-    torch.library.register_autograd(backward, refuse)
+    register_gradient(backward, refuse)
+
+
+class _Once(Function):
+    @staticmethod
+    def forward(op: str, compute: Callable[..., Any], *tensors: Tensor) -> Any:
+        return compute(*(x.detach() for x in tensors))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.op = inputs[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> NoReturn:
+        raise NotImplementedError(f"{ctx.op}: its gradient has no gradient in turn")
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> NoReturn:
+        raise NotImplementedError(f"{ctx.op}: its gradient has no forward-mode gradient")
+
+
+def once(op: str, compute: Callable[..., Any], *tensors: Tensor) -> Any:
+    """compute(*tensors), for the backward pass of a Function that has no second derivative.
+
+    It raises where torch would differentiate it. torch's own once_differentiable raises in some of
+    these places, and is left out of the sum in others.
+    """
+    return _Once.apply(op, compute, *tensors)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from hashgcn.ops._library import ops
+from hashgcn.ops._arguments import check_tensors, in_float32, without_tangent
+from hashgcn.ops._library import call, register_fake, register_gradient
 
 
 def fixed_order_mm(x: Tensor, matrix: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def fixed_order_mm(x: Tensor, matrix: Tensor) -> Tensor:
     levels.
 
     Args:
-        x: float32 or float64 [b, k].
+        x: float32 or float64 [b, k] (bfloat16 and float16 are computed in float32).
         matrix: the same dtype, [k, l]; gets no gradient.
 
     Returns:
@@ -28,19 +28,26 @@ def fixed_order_mm(x: Tensor, matrix: Tensor) -> Tensor:
         ValueError: shapes or dtypes that do not fit; `matrix` requires a gradient.
 
     Example:
+        >>> import torch
         >>> fixed_order_mm(torch.ones(1, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
         [[4.0, 6.0]]
 
-    Deterministic. Cost: b k l multiply-adds, no extra memory.
+    Deterministic, and in full precision whatever torch is allowed to round in its own products
+    (TF32, bfloat16): counts stay exact. Cost: b k l multiply-adds, no extra memory.
     """
+    check_tensors(x=x, matrix=matrix)
     if matrix.requires_grad:
         raise ValueError(
             "hashgcn::fixed_order_mm: expected matrix without gradient, got one with it"
         )
-    return ops.fixed_order_mm.default(x, matrix)
+    without_tangent("matrix", matrix)
+    return _fixed_order_mm(in_float32(x), in_float32(matrix))
 
 
-@torch.library.register_fake("hashgcn::fixed_order_mm")
+_fixed_order_mm = call("fixed_order_mm")
+
+
+@register_fake("fixed_order_mm")
 def _(x: Tensor, matrix: Tensor) -> Tensor:
     return x.new_empty((x.shape[0], matrix.shape[1]))
 
@@ -51,7 +58,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     (matrix,) = ctx.saved_tensors
-    return ops.fixed_order_mm.default(grad, matrix.T), None
+    return _fixed_order_mm(grad, matrix.T), None
 
 
-torch.library.register_autograd("hashgcn::fixed_order_mm", _backward, setup_context=_setup_context)
+def _jvp(ctx: Any, tangent: Tensor, _: Tensor | None) -> Tensor:
+    (matrix,) = ctx.saved_tensors
+    return _fixed_order_mm(tangent, matrix)
+
+
+register_gradient("fixed_order_mm", _backward, _setup_context, _jvp)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from hashgcn.ops._library import ops
+from hashgcn.ops._arguments import check_tensors, whole
+from hashgcn.ops._library import no_gradient, ops, register_fake
 
 
 def hamming_histogram(
@@ -34,6 +34,7 @@ def hamming_histogram(
         ValueError: shapes, dtypes or lists that do not fit, a code packed for another length.
 
     Example:
+        >>> import torch
         >>> from hashgcn.ops import pack_codes
         >>> items = pack_codes(torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0]]))
         >>> hamming_histogram(items[:1], items, code_length=2).tolist()
@@ -41,9 +42,14 @@ def hamming_histogram(
 
     Deterministic, identical on every device. Cost: Q n counts of f bits, no extra memory.
     """
+    check_tensors(queries=queries, items=items, ptr=ptr, ids=ids)
+    code_length = whole("code_length", code_length)
     return ops.hamming_histogram.default(queries, items, code_length, ptr, ids)
 
 
-@torch.library.register_fake("hashgcn::hamming_histogram")
+@register_fake("hamming_histogram")
 def _(queries: Tensor, items: Tensor, code_length: int, *lists: Tensor | None) -> Tensor:
     return queries.new_empty((queries.shape[0], code_length + 1))
+
+
+no_gradient("hamming_histogram")

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hashgcn.ops._library import ops
+from hashgcn.ops._arguments import check_tensors, whole
+from hashgcn.ops._library import no_gradient, ops, register_fake
 
 
 class TopK(NamedTuple):
@@ -63,13 +64,26 @@ def hamming_topk(
     is more, and the results once more where it has fewer than 256 queries; never Q x n. On CUDA:
     two copies of exclude_ids, and for few queries counts of at most 4 MB per 64 bits.
     """
+    check_tensors(
+        queries=queries,
+        items=items,
+        exclude_ptr=exclude_ptr,
+        exclude_ids=exclude_ids,
+        allow=allow,
+    )
     found = ops.hamming_topk.default(
-        queries, items, k, code_length, exclude_ptr, exclude_ids, allow
+        queries,
+        items,
+        whole("k", k),
+        whole("code_length", code_length),
+        exclude_ptr,
+        exclude_ids,
+        allow,
     )
     return TopK(*found)
 
 
-@torch.library.register_fake("hashgcn::hamming_topk")
+@register_fake("hamming_topk")
 def _(
     queries: Tensor,
     items: Tensor,
@@ -81,3 +95,6 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     shape = (queries.shape[0], k)
     return queries.new_empty(shape), queries.new_empty(shape, dtype=torch.int32)
+
+
+no_gradient("hamming_topk")

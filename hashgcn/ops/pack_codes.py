@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hashgcn.ops._library import ops
+from hashgcn.ops._arguments import check_tensors, whole
+from hashgcn.ops._library import no_gradient, ops, register_fake
 
 
 def pack_codes(x: Tensor) -> Tensor:
@@ -30,6 +31,7 @@ def pack_codes(x: Tensor) -> Tensor:
 
     Deterministic, the same words on every device. Cost: O(N f), no extra memory.
     """
+    check_tensors(x=x)
     return ops.pack_codes.default(x.detach())
 
 
@@ -53,14 +55,21 @@ def unpack_codes(words: Tensor, code_length: int, dtype: torch.dtype = torch.flo
 
     Deterministic. Cost: O(N f), no extra memory.
     """
-    return ops.unpack_codes.default(words, code_length, dtype)
+    check_tensors(words=words)
+    if not isinstance(dtype, torch.dtype):
+        raise ValueError(f"dtype: expected a torch.dtype, got {dtype!r}")
+    return ops.unpack_codes.default(words, whole("code_length", code_length), dtype)
 
 
-@torch.library.register_fake("hashgcn::pack_codes")
+@register_fake("pack_codes")
 def _(x: Tensor) -> Tensor:
     return x.new_empty((x.shape[0], (x.shape[1] + 63) // 64), dtype=torch.int64)
 
 
-@torch.library.register_fake("hashgcn::unpack_codes")
+@register_fake("unpack_codes")
 def _(words: Tensor, code_length: int, dtype: torch.dtype) -> Tensor:
     return words.new_empty((words.shape[0], code_length), dtype=dtype)
+
+
+no_gradient("pack_codes")
+no_gradient("unpack_codes")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hashgcn.graph import BipartiteGraph
-from hashgcn.ops._library import ops
+from hashgcn.ops._arguments import check_tensors, in_float32, whole
+from hashgcn.ops._library import call, register_fake, register_gradient
 
 
 def propagate(graph: BipartiteGraph, x: Tensor, layers: int, first: int = 0) -> Tensor:
@@ -16,7 +16,8 @@ def propagate(graph: BipartiteGraph, x: Tensor, layers: int, first: int = 0) -> 
 
     Args:
         graph: the bipartite graph; not differentiable.
-        x: float32 or float64 [m + n, f], finite: users' rows, then items'.
+        x: float32 or float64 [m + n, f], finite: users' rows, then items' (bfloat16 and float16 are
+            computed in float32).
         layers: L >= 0.
         first: first layer of the mean, in [0, L]; with 1 x itself is left out.
 
@@ -28,6 +29,7 @@ def propagate(graph: BipartiteGraph, x: Tensor, layers: int, first: int = 0) -> 
             users or items on the CPU.
 
     Example:
+        >>> import torch
         >>> graph = BipartiteGraph.from_csr(torch.tensor([0, 1, 3]), torch.tensor([0, 0, 1]), 2)
         >>> x = torch.tensor([[1.0], [0.0], [0.0], [0.0]])  # of two users, then of two items
         >>> propagate(graph, x, layers=2).flatten()
@@ -38,19 +40,24 @@ def propagate(graph: BipartiteGraph, x: Tensor, layers: int, first: int = 0) -> 
     Cost: 2 L pairs f additions, whatever `first`. Peak extra memory: 64 (m + n) + 8 pairs bytes on
     the CPU, two tensors like x on CUDA.
     """
-    return ops.propagate.default(
+    check_tensors(x=x, graph=graph)
+    x = in_float32(x)
+    return _propagate(
         x,
         graph.user_ptr,
         graph.user_items,
         graph.item_ptr,
         graph.item_users,
         graph.scale.to(x.dtype),
-        first,
-        layers,
+        whole("first", first),
+        whole("layers", layers),
     )
 
 
-@torch.library.register_fake("hashgcn::propagate")
+_propagate = call("propagate")
+
+
+@register_fake("propagate")
 def _(
     x: Tensor,
     user_ptr: Tensor,
@@ -70,8 +77,11 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grad_x = ops.propagate.default(grad, *ctx.saved_tensors, ctx.first, ctx.layers)
-    return grad_x, *[None] * 7
+    return _jvp(ctx, grad), *[None] * 7
 
 
-torch.library.register_autograd("hashgcn::propagate", _backward, setup_context=_setup_context)
+def _jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+    return _propagate(tangent, *ctx.saved_tensors, ctx.first, ctx.layers)
+
+
+register_gradient("propagate", _backward, _setup_context, _jvp)

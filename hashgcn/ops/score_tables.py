@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.ops._library import differentiable_once, ops
+from hashgcn.ops._arguments import check_tensors, in_float32
+from hashgcn.ops._library import call, differentiable_once, register_fake, register_gradient
 
 
 def score_tables(
@@ -70,15 +71,36 @@ def score_tables(
     memory: O(b f + n f / 64) words; in the backward pass also 16 b f floats on the CPU, and on CUDA
     one bit per pair (float32, f <= 128) and sums of parts, a few megabytes.
     """
-    if user_codes.dtype in (torch.float16, torch.bfloat16):
-        user_codes, item_codes = user_codes.float(), item_codes.float()
-    v_neg, v_pos, neg, pos = ops.score_tables.default(
-        user_codes, item_codes, users, graph.user_ptr, graph.user_items, *(candidates or [None] * 3)
+    check_tensors(
+        user_codes=user_codes,
+        item_codes=item_codes,
+        users=users,
+        graph=graph,
+        candidates=candidates,
+    )
+    v_neg, v_pos, neg, pos = _score_tables(
+        in_float32(user_codes),
+        in_float32(item_codes),
+        users,
+        graph.user_ptr,
+        graph.user_items,
+        *lists_of(candidates),
     )
     return v_neg, v_pos, neg.detach(), pos.detach()
 
 
-@torch.library.register_fake("hashgcn::score_tables")
+def lists_of(candidates: Candidates | None) -> tuple[Tensor | None, ...]:
+    """The candidates as ops take them."""
+    if candidates is None:
+        return None, None, None
+    ptr, ids, weight = candidates
+    return ptr, ids, None if weight is None else in_float32(weight)
+
+
+_score_tables, _score_tables_backward = call("score_tables"), call("score_tables_backward")
+
+
+@register_fake("score_tables")
 def _(
     user_codes: Tensor, item_codes: Tensor, *graph_and_candidates: Tensor | None
 ) -> tuple[Tensor, ...]:
@@ -86,7 +108,7 @@ def _(
     return tuple(user_codes.new_empty((batch, width + 1)) for _ in range(4))
 
 
-@torch.library.register_fake("hashgcn::score_tables_backward")
+@register_fake("score_tables_backward")
 def _(
     grad_v_neg: Tensor,
     grad_v_pos: Tensor,
@@ -115,11 +137,11 @@ def _backward(
     ctx: Any, grad_v_neg: Tensor, grad_v_pos: Tensor, grad_neg: Tensor, grad_pos: Tensor
 ) -> tuple[Tensor | None, ...]:
     neg, pos, *inputs = ctx.saved_tensors
-    user_grad, item_grad = ops.score_tables_backward.default(
+    user_grad, item_grad = _score_tables_backward(
         grad_v_neg, grad_v_pos, neg, pos, *inputs, candidate_order(inputs[6])
     )
     return user_grad, item_grad, None, None, None, None, None, None
 
 
-torch.library.register_autograd("hashgcn::score_tables", _backward, setup_context=_setup_context)
+register_gradient("score_tables", _backward, _setup_context)
 differentiable_once("score_tables")

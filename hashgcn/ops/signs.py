@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from hashgcn.ops._library import differentiable_once, ops, scalar_like
+from hashgcn.ops._arguments import check_tensors, real, scalar_like, whole
+from hashgcn.ops._library import call, differentiable_once, register_fake, register_gradient
 
 
 def sign_swish(x: Tensor, beta: float | Tensor) -> Tensor:
@@ -40,6 +40,7 @@ def sign_swish(x: Tensor, beta: float | Tensor) -> Tensor:
         ValueError: x holds NaN, has another dtype, or beta is not a positive number.
 
     Example:
+        >>> import torch
         >>> x = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
         >>> codes = sign_swish(x, 1.5)
         >>> codes.tolist()
@@ -51,7 +52,8 @@ def sign_swish(x: Tensor, beta: float | Tensor) -> Tensor:
     Deterministic. Forward and backward read and write each element once and need no extra memory.
     Source: SignSwish is from BNN+ (arXiv 1812.11800); the paper calls its use for hashing AAGE.
     """
-    return ops.sign_swish.default(x, scalar_like(beta, "beta", x))
+    check_tensors(x=x)
+    return _sign_swish(x, scalar_like(beta, "beta", x))
 
 
 def sign_ste(x: Tensor, *, clip: float = math.inf, scale: float | Tensor = 1.0) -> Tensor:
@@ -79,6 +81,7 @@ def sign_ste(x: Tensor, *, clip: float = math.inf, scale: float | Tensor = 1.0) 
             positive number.
 
     Example:
+        >>> import torch
         >>> x = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
         >>> sign_ste(x, clip=1.0).sum().backward()
         >>> x.grad.tolist()
@@ -88,7 +91,8 @@ def sign_ste(x: Tensor, *, clip: float = math.inf, scale: float | Tensor = 1.0) 
     with an infinite clip not even x is kept for the backward pass.
     Source: Bengio et al. (arXiv 1308.3432); with clip 1, Courbariaux et al. (arXiv 1602.02830).
     """
-    return ops.sign_ste.default(x, scalar_like(scale, "scale", x), clip)
+    check_tensors(x=x)
+    return _sign_ste(x, scalar_like(scale, "scale", x), real("clip", clip))
 
 
 def sign_fourier(
@@ -121,6 +125,7 @@ def sign_fourier(
             terms is out of range.
 
     Example:
+        >>> import torch
         >>> x = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
         >>> sign_fourier(x).sum().backward()
         >>> x.grad
@@ -131,7 +136,9 @@ def sign_fourier(
     sin(n omega z) / (2 sin(omega z)) with n the even one of terms and terms - 1.
     Source: BGCH (WWW 2023, arXiv 2304.00241).
     """
-    return ops.sign_fourier.default(x, scalar_like(scale, "scale", x), omega, terms)
+    check_tensors(x=x)
+    factor = scalar_like(scale, "scale", x)
+    return _sign_fourier(x, factor, real("omega", omega), whole("terms", terms))
 
 
 def tanh_continuation(x: Tensor, beta: float | Tensor) -> Tensor:
@@ -155,6 +162,7 @@ def tanh_continuation(x: Tensor, beta: float | Tensor) -> Tensor:
         ValueError: x holds NaN, has another dtype, or beta is not a positive number.
 
     Example:
+        >>> import torch
         >>> x = torch.tensor([-2.0, 0.0, 0.5])
         >>> tanh_continuation(x, 1.0), tanh_continuation(x, 10.0)
         (tensor([-0.9640,  0.0000,  0.4621]), tensor([-1.0000,  0.0000,  0.9999]))
@@ -162,7 +170,8 @@ def tanh_continuation(x: Tensor, beta: float | Tensor) -> Tensor:
     Deterministic. Forward and backward read and write each element once and need no extra memory.
     Source: HashNet (arXiv 1702.00758); CIGAR's hash stage, HashRec (arXiv 1909.05475).
     """
-    return ops.tanh_continuation.default(x, scalar_like(beta, "beta", x))
+    check_tensors(x=x)
+    return _tanh_continuation(x, scalar_like(beta, "beta", x))
 
 
 def sign_guided(x: Tensor, take_sign: Tensor, *, scale: float | Tensor = 1.0) -> Tensor:
@@ -189,6 +198,7 @@ def sign_guided(x: Tensor, take_sign: Tensor, *, scale: float | Tensor = 1.0) ->
             shape or dtype, or scale is not a positive number.
 
     Example:
+        >>> import torch
         >>> x = torch.tensor([[-2.0, 0.5], [-2.0, 0.5]])
         >>> sign_guided(x, torch.tensor([True, False])).tolist()
         [[-1.0, 1.0], [-2.0, 0.5]]
@@ -197,7 +207,12 @@ def sign_guided(x: Tensor, take_sign: Tensor, *, scale: float | Tensor = 1.0) ->
     not even x is kept for the backward pass.
     Source: HashGNN (WWW 2020, arXiv 2003.01917).
     """
-    return ops.sign_guided.default(x, take_sign, scalar_like(scale, "scale", x))
+    check_tensors(x=x, take_sign=take_sign)
+    return _sign_guided(x, take_sign, scalar_like(scale, "scale", x))
+
+
+_sign_swish, _sign_ste, _sign_fourier = map(call, ("sign_swish", "sign_ste", "sign_fourier"))
+_tanh_continuation, _sign_guided = map(call, ("tanh_continuation", "sign_guided"))
 
 
 def _keep(ctx: Any, x: Tensor | None, *rest: Any) -> None:
@@ -218,17 +233,19 @@ def _keep_guided(ctx: Any, x: Tensor, take_sign: Tensor, scale: Tensor) -> None:
 
 def _differentiate(op: str, slope: str, arguments: int, keep: Callable[..., None]) -> None:
     """Register the op's gradient: `slope`_backward of what `keep` keeps of the arguments."""
-    call = getattr(ops, f"{slope}_backward").default
+    scale_gradient = call(f"{slope}_backward")
+
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        x, *tensors = ctx.saved_tensors
+        return scale_gradient(tangent, tangent if x is None else x, *tensors, *ctx.numbers)
 
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, *tensors = ctx.saved_tensors
-        x_grad = call(grad, grad if x is None else x, *tensors, *ctx.numbers)
-        return x_grad, *[None] * (arguments - 1)
+        return jvp(ctx, grad), *[None] * (arguments - 1)
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         keep(ctx, *inputs)
 
-    torch.library.register_autograd(f"hashgcn::{op}", backward, setup_context=setup_context)
+    register_gradient(op, backward, setup_context, jvp)
 
 
 _differentiate("sign_swish", "sign_swish", 2, _keep)
@@ -239,7 +256,7 @@ _differentiate("sign_guided", "sign_ste", 3, _keep_guided)
 
 for _op in ("sign_swish", "sign_ste", "sign_fourier", "tanh_continuation", "sign_guided"):
 
-    @torch.library.register_fake(f"hashgcn::{_op}")
+    @register_fake(_op)
     def _(x: Tensor, *rest: Any) -> Tensor:
         return x.new_empty(x.shape)
 
@@ -247,6 +264,6 @@ for _op in ("sign_swish", "sign_ste", "sign_fourier", "tanh_continuation", "sign
 for _op in ("sign_swish", "sign_ste", "sign_fourier", "tanh_continuation"):
     differentiable_once(_op)
 
-    @torch.library.register_fake(f"hashgcn::{_op}_backward")
+    @register_fake(f"{_op}_backward")
     def _(grad: Tensor, x: Tensor, *rest: Any) -> Tensor:
         return x.new_empty(x.shape)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.ops._library import differentiable_once, ops, scalar_like
-from hashgcn.ops.score_tables import candidate_order
+from hashgcn.ops._arguments import check_tensors, in_float32, scalar_like, whole
+from hashgcn.ops._library import call, differentiable_once, register_fake, register_gradient
+from hashgcn.ops.score_tables import candidate_order, lists_of
 
 
 def smooth_rank(
@@ -31,7 +32,8 @@ def smooth_rank(
     As tau approaches 0 it becomes the rank, with ties counted half.
 
     Args:
-        user_emb: float32 or float64 [b, f], finite; any real values.
+        user_emb: float32 or float64 [b, f], finite; any real values (bfloat16 and float16 are
+            computed in float32).
         item_emb: the same dtype, [n, f].
         users: int64 [b], the users' rows in `graph`; -1 is padding.
         graph: holds the users' positives.
@@ -40,8 +42,8 @@ def smooth_rank(
         exclude_positives: whether the user's other positives are left out of the sum, as evaluation
             does, or counted like any item.
         size: length of the result. None takes the number of positives, for which the host reads the
-            device once on CUDA. A bound given beforehand avoids that, keeps shapes fixed for
-            compilation and graph capture, and pads the ranks with 1.
+            device once on CUDA; torch.compile takes it, graph capture does not. A bound given
+            beforehand avoids that, keeps shapes fixed, and pads the ranks with 1.
 
     Returns:
         Tensor [size] of the embeddings' dtype: the positives of users[0] in the graph's order, then
@@ -62,24 +64,33 @@ def smooth_rank(
     Peak extra memory: O(b f + P), on the CPU 16 times that in the backward pass; never b x n or
     P x n.
     """
+    check_tensors(
+        user_emb=user_emb, item_emb=item_emb, users=users, graph=graph, candidates=candidates
+    )
+    user_emb, item_emb = in_float32(user_emb), in_float32(item_emb)
+    if users.dtype != torch.int64 or users.dim() != 1:
+        raise ValueError(f"users: expected int64 [b], got {users.dtype} {list(users.shape)}")
     rows = users.clamp(0, graph.num_users - 1)
     degrees = (graph.user_ptr[rows + 1] - graph.user_ptr[rows]).masked_fill(users < 0, 0)
     offsets = torch.nn.functional.pad(degrees.cumsum(0), (1, 0))
-    return ops.smooth_rank.default(
+    return _smooth_rank(
         user_emb,
         item_emb,
         users,
         graph.user_ptr,
         graph.user_items,
         offsets,
-        int(offsets[-1]) if size is None else size,
+        int(offsets[-1]) if size is None else whole("size", size),
         scalar_like(tau, "tau", user_emb),
-        *(candidates or [None] * 3),
+        *lists_of(candidates),
         exclude_positives,
     )
 
 
-@torch.library.register_fake("hashgcn::smooth_rank")
+_smooth_rank, _smooth_rank_backward = call("smooth_rank"), call("smooth_rank_backward")
+
+
+@register_fake("smooth_rank")
 def _(
     user_emb: Tensor,
     item_emb: Tensor,
@@ -93,7 +104,7 @@ def _(
     return user_emb.new_empty((size,))
 
 
-@torch.library.register_fake("hashgcn::smooth_rank_backward")
+@register_fake("smooth_rank_backward")
 def _(
     grad: Tensor, user_emb: Tensor, item_emb: Tensor, *rest: Tensor | bool | None
 ) -> tuple[Tensor, Tensor]:
@@ -108,7 +119,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     *tensors, candidate_ids, candidate_weight = ctx.saved_tensors
-    user_grad, item_grad = ops.smooth_rank_backward.default(
+    user_grad, item_grad = _smooth_rank_backward(
         grad,
         *tensors,
         candidate_ids,
@@ -119,5 +130,5 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return user_grad, item_grad, *[None] * 10
 
 
-torch.library.register_autograd("hashgcn::smooth_rank", _backward, setup_context=_setup_context)
+register_gradient("smooth_rank", _backward, _setup_context)
 differentiable_once("smooth_rank")

@@ -1,6 +1,12 @@
 """Retrieval with packed codes over NumPy arrays; it works in a process without torch."""
 
-from hashgcn.retrieval.codes import hamming_topk, pack_codes, popularity_query_bits, unpack_codes
+from hashgcn.retrieval.codes import (
+    codes_from_bytes,
+    hamming_topk,
+    pack_codes,
+    popularity_query_bits,
+    unpack_codes,
+)
 from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.recommender import Recommender
 from hashgcn.retrieval.rerank import search_reranked
@@ -11,6 +17,7 @@ __all__ = [
     "Neighbours",
     "Recommendations",
     "Recommender",
+    "codes_from_bytes",
     "hamming_topk",
     "pack_codes",
     "popularity_query_bits",

@@ -7,22 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from math import floor
+from typing import Literal
 
 import numpy as np
 
+from hashgcn import _numpy
 from hashgcn.retrieval.results import Neighbours
-
-try:
-    from hashgcn import _numpy
-except ImportError as error:
-    raise ImportError(
-        "hashgcn's compiled NumPy module is missing; build it with "
-        "`make build`, or `pip install --no-build-isolation -e .`"
-    ) from error
 
 _COMPILED_ERROR = re.compile(r"hashgcn::\w+: expected (\w+) (?:as (a NumPy array)|(.*?)), got (.*)")
 _NOUNS = {"k": "a number", "code_length": "a number", "num_threads": "a number"}
 _NOUNS["exclude_ids"] = "rows"
+_ADVICE = "; give 0 and 1 as bool, and packed bytes to codes_from_bytes"
+_CHUNK_VALUES = 1 << 20  # that are checked or converted at a time
+# So many words of items are compared in one compiled call, a second or two, before Python can react
+# to a signal. Fewer queries than these would share too few reads of the items.
+_CALL_WORDS = 1 << 32
+_CALL_QUERIES = 64
+_REVERSED = np.packbits(
+    np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1, bitorder="little"
+)[:, 0]
 
 
 def pack_codes(x: np.ndarray, *, num_threads: int = 0) -> np.ndarray:
@@ -33,15 +36,18 @@ def pack_codes(x: np.ndarray, *, num_threads: int = 0) -> np.ndarray:
     faiss, if the code length is a multiple of 64.
 
     Args:
-        x: float16, float32, float64, int8, int16 or int32 [N, f] with f >= 1: codes of +1 and -1,
-            or real values.
-        num_threads: number of threads; 0 uses one per processor.
+        x: [N, f] with f >= 1. Integers (int8, int16 or int32): codes of +1 and -1. bool: codes of
+            True for +1 and False for -1. Floats (float16, float32 or float64): codes of +1 and -1,
+            or real values, some of them negative.
+        num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
 
     Returns:
         int64 [N, ceil(f / 64)].
 
     Raises:
-        ValueError: x contains NaN, is not two-dimensional, or has another dtype.
+        ValueError: x contains NaN, is not two-dimensional, or has another dtype; integers other
+            than +1 and -1; floats that cannot be codes, because they are 0 and 1, or 64 or more
+            without a negative one that are not all +1. The sign of every one of them would be +1.
 
     Examples:
         >>> import numpy as np
@@ -53,18 +59,140 @@ def pack_codes(x: np.ndarray, *, num_threads: int = 0) -> np.ndarray:
         [[1.0, -1.0, 1.0], [-1.0, -1.0, 1.0]]
 
     Note:
-        Deterministic for any number of threads. Cost: O(N f). Contiguous floats need no extra
-        memory; integers are copied to float32.
+        Deterministic for any number of threads. Cost: O(N f). Contiguous input needs no extra
+        memory beyond some MiB. hashgcn.ops.pack_codes packs the signs of any floats.
     """
     return packed("x", x, num_threads)
 
 
 def packed(argument: str, x: np.ndarray, num_threads: int = 0) -> np.ndarray:
     """As pack_codes; errors call x by the name of the caller's argument."""
-    if isinstance(x, np.ndarray) and x.dtype.kind == "i" and x.dtype.itemsize < 8:
-        x = x.astype(np.float32)
+    if isinstance(x, np.ndarray) and x.ndim == 2 and x.shape[1]:
+        if x.dtype == np.uint8:
+            raise ValueError(f"{argument}: expected codes, got uint8{_ADVICE}")
+        if x.dtype == bool or (x.dtype.kind == "i" and x.dtype.itemsize < 8):
+            return _packed_signs(argument, x)
+        if x.dtype.kind == "f":
+            _check_negative(argument, x)
+    return packed_signs(argument, x, num_threads)
+
+
+def packed_signs(argument: str, x: np.ndarray, num_threads: int = 0) -> np.ndarray:
+    """The packed signs of any floats."""
     with _errors_of_callers(x=argument):
         return _numpy.pack_codes(x, num_threads)
+
+
+def _packed_signs(argument: str, x: np.ndarray) -> np.ndarray:
+    """Words of codes that are integers or bool."""
+    octets = np.empty((len(x), (x.shape[1] + 7) // 8), np.uint8)
+    for rows in _chunks(x):
+        part = x[rows]
+        wrong = np.abs(part) != 1  # the least int8 is its own absolute value
+        if part.dtype != bool and wrong.any():
+            row, column = np.unravel_index(wrong.argmax(), wrong.shape)
+            raise ValueError(
+                f"{argument}: expected +1 and -1 where codes are integers, got "
+                f"{part[row, column]} in row {rows.start + row}{_ADVICE}"
+            )
+        octets[rows] = np.packbits(part > 0, axis=1, bitorder="little")
+    return _words_of(octets)
+
+
+def _check_negative(argument: str, x: np.ndarray) -> None:
+    """Refuses floats whose signs say nothing: 0 and 1, or many without a negative one."""
+    some, zeros, ones = False, False, True
+    for rows in _chunks(x):
+        part = x[rows]
+        if (part < 0).any():
+            return
+        some |= not ((part == 0) | (part == 1)).all()
+        zeros, ones = zeros or not part.all(), ones and (part == 1).all()
+    # Fewer may be positive by chance. NaN is refused by the kernel.
+    if (not some and zeros) or (some and x.size >= 64 and not np.isnan(x).any()):
+        what = "real values that are all >= 0" if some else "only 0 and 1"
+        raise ValueError(
+            f"{argument}: expected codes of +1 and -1, or real values of both signs, got {what}"
+            f"{_ADVICE}"
+        )
+
+
+def _chunks(x: np.ndarray) -> Iterator[slice]:
+    """Consecutive rows, so few at a time that work on them needs little memory."""
+    step = max(1, _CHUNK_VALUES // x.shape[1])
+    for start in range(0, len(x), step):
+        yield slice(start, min(start + step, len(x)))
+
+
+def _words_of(octets: np.ndarray) -> np.ndarray:
+    """Words of bytes in the order of a little-endian machine."""
+    words = np.zeros((len(octets), (octets.shape[1] + 7) // 8), "<i8")
+    words.view(np.uint8)[:, : octets.shape[1]] = octets
+    return words.astype(np.int64, copy=False)
+
+
+def codes_from_bytes(
+    octets: np.ndarray,
+    code_length: int | None = None,
+    *,
+    bit_order: Literal["big", "little"],
+) -> np.ndarray:
+    """Makes packed codes of bytes that hold one bit per dimension, as other libraries do.
+
+    Args:
+        octets: uint8 [N, ceil(f / 8)]; or int8, each byte less 128, as sentence-transformers,
+            Cohere and Mistral give embeddings of the type `binary` (`ubinary` is uint8). Bytes that
+            were only cast to int8 are octets.view("uint8").
+        code_length: f; 8 for each byte if left out.
+        bit_order: "little": dimension 8 b + j is bit j of byte b, as in hashgcn's exports and
+            faiss. "big": it is bit 7 - j, as from numpy.packbits and the libraries above.
+
+    Returns:
+        int64 [N, ceil(f / 64)], as from pack_codes.
+
+    Raises:
+        ValueError: another dtype or shape, a bit order that is neither, or bits past the code
+            length.
+
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.retrieval import codes_from_bytes, pack_codes
+        >>> vectors = np.array([[0.5, -2.0, 1.0, -0.5, -1.0, -3.0, -1.0, 2.0, 0.5]])
+        >>> octets = np.packbits(vectors > 0, axis=1)
+        >>> octets.tolist()
+        [[161, 128]]
+        >>> codes_from_bytes(octets, 9, bit_order="big").tolist(), pack_codes(vectors).tolist()
+        ([[389]], [[389]])
+
+    Note:
+        Deterministic. Cost: O(N f / 8). The inverse of hashgcn.retrieval.export.code_bytes, with
+        the bit order "little".
+    """
+    octets = np.asarray(octets)
+    if octets.dtype not in (np.uint8, np.int8) or octets.ndim != 2 or not octets.shape[1]:
+        raise ValueError(
+            f"octets: expected uint8 or int8 [*, ceil(code_length / 8)], "
+            f"got {octets.dtype} {list(octets.shape)}"
+        )
+    length = 8 * octets.shape[1] if code_length is None else code_length
+    if length < 1 or (length + 7) // 8 != octets.shape[1]:
+        raise ValueError(
+            f"code_length: expected {8 * octets.shape[1] - 7} to {8 * octets.shape[1]} for "
+            f"{octets.shape[1]} bytes a code, got {length}"
+        )
+    if bit_order not in ("big", "little"):
+        raise ValueError(f"bit_order: expected 'big' or 'little', got {bit_order!r}")
+    if octets.dtype == np.int8:
+        octets = octets.view(np.uint8) ^ np.uint8(128)
+    if bit_order == "big":
+        octets = _REVERSED[octets]
+    past = octets[:, -1] >> np.uint8(length % 8) if length % 8 else np.zeros(0)
+    if past.any():
+        raise ValueError(
+            f"octets: expected zero bits past code_length {length}, got others in row "
+            f"{past.nonzero()[0][0]}"
+        )
+    return _words_of(octets)
 
 
 def unpack_codes(words: np.ndarray, code_length: int, *, num_threads: int = 0) -> np.ndarray:
@@ -73,7 +201,7 @@ def unpack_codes(words: np.ndarray, code_length: int, *, num_threads: int = 0) -
     Args:
         words: int64 or uint64 [N, ceil(f / 64)].
         code_length: f >= 1, the number of bits per code.
-        num_threads: number of threads; 0 uses one per processor.
+        num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
 
     Returns:
         float32 [N, f].
@@ -113,8 +241,8 @@ def hamming_topk(
             exclude_ids[exclude_ptr[q]:exclude_ptr[q + 1]].
         exclude_ids: int64, item rows in any order; repeats are allowed.
         allow: bool [n], False for the items that no query may get.
-        num_threads: number of threads; 0 uses one per processor. The queries are divided among the
-            threads, or the items if there are few queries.
+        num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all. The queries
+            are divided among the threads, or the items if there are few queries.
 
     Returns:
         Neighbours of int64 rows and int32 distances [Q, k], in rising order of (distance, row).
@@ -136,16 +264,54 @@ def hamming_topk(
         Deterministic for any batch and number of threads. Cost: Q n counts of f bits, after one
         read of all codes if f % 64 != 0. Peak extra memory per thread: 2 MiB, or 2 k + 64 pairs of
         12 bytes and the longest exclusion list if that is more, and the results once more if a
-        thread has fewer than 256 queries. There is never a table of Q x n.
+        thread has fewer than 256 queries. There is never a table of Q x n. Ctrl-C ends a search
+        after the queries at hand, a second or two; among 10^9 items these are 64 queries.
     """
     if (exclude_ptr is None) != (exclude_ids is None):
         raise ValueError("exclude_ptr, exclude_ids: expected both or neither, got one of them")
     with _errors_of_callers():
-        return Neighbours(
-            *_numpy.hamming_topk(
-                queries, items, k, code_length, exclude_ptr, exclude_ids, allow, num_threads
-            )
-        )
+
+        def nearest(own: np.ndarray, ptr: np.ndarray | None, rows: np.ndarray | None) -> tuple:
+            return _numpy.hamming_topk(own, items, k, code_length, ptr, rows, allow, num_threads)
+
+        step = _queries_at_once(queries, items, k, exclude_ptr, exclude_ids)
+        if step is None:
+            return Neighbours(*nearest(queries, exclude_ptr, exclude_ids))
+        items = np.ascontiguousarray(items)
+        ids = np.empty((len(queries), k), np.int64)
+        distances = np.empty((len(queries), k), np.int32)
+        for start in range(0, len(queries), step):
+            part, ptr, rows = slice(start, start + step), None, None
+            if exclude_ptr is not None and exclude_ids is not None:
+                ptr = exclude_ptr[start : start + step + 1]
+                ptr, rows = ptr - ptr[0], exclude_ids[ptr[0] : ptr[-1]]
+            ids[part], distances[part] = nearest(queries[part], ptr, rows)
+        return Neighbours(ids, distances)
+
+
+def _queries_at_once(
+    queries: np.ndarray,
+    items: np.ndarray,
+    k: int,
+    exclude_ptr: np.ndarray | None,
+    exclude_ids: np.ndarray | None,
+) -> int | None:
+    """The number of queries for one compiled call; None for all, or if the arguments are wrong."""
+    arrays = all(isinstance(x, np.ndarray) and x.ndim == 2 for x in (queries, items))
+    if not arrays or k < 1:
+        return None
+    step = max(_CALL_QUERIES, _CALL_WORDS // max(items.size + k, 1))
+    if step >= len(queries):
+        return None
+    if exclude_ptr is not None and exclude_ids is not None:
+        ptr = exclude_ptr
+        if not isinstance(ptr, np.ndarray) or ptr.dtype != np.int64 or ptr.ndim != 1:
+            return None
+        if len(ptr) != len(queries) + 1 or ptr[0] != 0 or ptr[-1] != len(exclude_ids):
+            return None
+        if (ptr[1:] < ptr[:-1]).any():
+            return None
+    return step
 
 
 def popularity_query_bits(popularity_bits: int, popularity_weight: float) -> np.ndarray:

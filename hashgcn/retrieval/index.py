@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.files import load_arrays, save_arrays, stated_number
-from hashgcn.retrieval.codes import hamming_topk, pack_codes, packed, popularity_query_bits
-from hashgcn.retrieval.lists import is_matrix, listed_rows
+from hashgcn.retrieval.codes import (
+    codes_from_bytes,
+    hamming_topk,
+    packed,
+    packed_signs,
+    popularity_query_bits,
+)
+from hashgcn.retrieval.lists import is_matrix, item_mask, listed_rows
+from hashgcn.retrieval.locks import ChangeLock
 from hashgcn.retrieval.results import MISSING_DISTANCE, Neighbours
 from hashgcn.retrieval.table import CodeTable, joined
+from hashgcn.retrieval.texts import Texts
 
 if TYPE_CHECKING:
     from hashgcn.retrieval.lists import ItemLists
 
 _FORMAT = "hashgcn.index"
-_VERSION = 2
+_VERSION = 3
 
 
 class HammingIndex:
     """Exact top-k by Hamming distance over packed codes.
 
     Any number of threads may search while others add, remove or replace items: a search sees the
-    index as it was before a change or after it, never in between. Changes wait for each other. An
-    index can be copied and pickled; both copy the codes and the ids.
+    index as it was before a change or after it, never in between. Changes wait for each other. A
+    process may fork meanwhile. An index can be copied and pickled; both copy the codes and the ids.
 
     Args:
         codes: int64 or uint64 [n, ceil(f / 64)], packed (see pack_codes); not copied if contiguous.
@@ -62,6 +69,7 @@ class HammingIndex:
 
     Note:
         Cost: O(n log n) for ids. Memory: the codes, the ids, and 8 bytes per item to look ids up.
+        An id that is a string takes its UTF-8 and 8 bytes, however long others are.
     """
 
     def __init__(
@@ -80,7 +88,7 @@ class HammingIndex:
         self._table = table
         self._code_length = int(code_length)
         self._popularity_bits = int(popularity_bits)
-        self._changing = threading.Lock()
+        self._changing = ChangeLock()
 
     @classmethod
     def _of(cls, table: CodeTable, code_length: int, popularity_bits: int) -> HammingIndex:
@@ -93,21 +101,75 @@ class HammingIndex:
 
     @classmethod
     def build(
-        cls, codes: np.ndarray, ids: ArrayLike | None = None, *, popularity_bits: int = 0
+        cls,
+        codes: np.ndarray,
+        ids: ArrayLike | None = None,
+        *,
+        code_length: int | None = None,
+        popularity_bits: int = 0,
     ) -> HammingIndex:
         """Packs codes by the sign rule, and makes an index of them.
 
         Args:
-            codes: float16, float32, float64, int8, int16 or int32 [n, f]: codes of +1 and -1, or
-                real values.
+            codes: [n, f], one value per bit: codes of +1 and -1 (int8, int16, int32, float16,
+                float32 or float64), codes of True and False (bool), or real values, some of them
+                negative. See pack_codes.
             ids: int or str [n], unique raw ids; the rows if left out.
+            code_length: f, to be certain of it; the second length of codes if left out.
             popularity_bits: see HammingIndex.
 
         Raises:
-            ValueError: see HammingIndex and pack_codes.
+            ValueError: see HammingIndex and pack_codes; codes of another length than code_length.
         """
         words = packed("codes", codes)
-        return cls(words, code_length=codes.shape[1], ids=ids, popularity_bits=popularity_bits)
+        length = codes.shape[1]
+        if code_length not in (None, length):
+            raise ValueError(
+                f"codes: expected {code_length} values per code, got {codes.dtype} "
+                f"{list(codes.shape)}; packed bytes are for HammingIndex.from_bytes"
+            )
+        return cls(words, code_length=length, ids=ids, popularity_bits=popularity_bits)
+
+    @classmethod
+    def from_bytes(
+        cls,
+        octets: np.ndarray,
+        ids: ArrayLike | None = None,
+        *,
+        bit_order: Literal["big", "little"],
+        code_length: int | None = None,
+        popularity_bits: int = 0,
+    ) -> HammingIndex:
+        """Makes an index of bytes that hold one bit per dimension, as other libraries give them.
+
+        Queries of such bytes are codes_from_bytes(octets, code_length, bit_order=...).
+
+        Args:
+            octets: uint8 or int8 [n, ceil(f / 8)]; see codes_from_bytes.
+            ids: int or str [n], unique raw ids; the rows if left out.
+            bit_order: "big" for numpy.packbits, sentence-transformers, Cohere and Mistral; "little"
+                for faiss and hashgcn's exports; see codes_from_bytes.
+            code_length: f; 8 for each byte if left out.
+            popularity_bits: see HammingIndex.
+
+        Raises:
+            ValueError: see HammingIndex and codes_from_bytes.
+
+        Examples:
+            >>> import numpy as np
+            >>> from hashgcn.retrieval import HammingIndex, codes_from_bytes
+            >>> vectors = np.array([[0.5, -2.0, 1.0, -0.5, -1.0, -3.0, -1.0, 2.0], [-1.0] * 8])
+            >>> octets = np.packbits(vectors > 0, axis=1)
+            >>> index = HammingIndex.from_bytes(octets, ["fig", "kiwi"], bit_order="big")
+            >>> index
+            HammingIndex(2 codes of 8 bits, str ids)
+            >>> query = codes_from_bytes(octets[:1], bit_order="big")
+            >>> index.search(query, k=2).distances.tolist()
+            [[0, 3]]
+        """
+        words = codes_from_bytes(octets, code_length, bit_order=bit_order)
+        length = 8 * np.shape(octets)[1] if code_length is None else code_length
+        return cls(words, code_length=length, ids=ids, popularity_bits=popularity_bits)
 
     @classmethod
     def merge(cls, indexes: Sequence[HammingIndex]) -> HammingIndex:
@@ -159,7 +221,7 @@ class HammingIndex:
 
     @property
     def ids(self) -> np.ndarray:
-        """The raw id of every row, int64 or str [n]; strings of a mapped file are decoded, O(n)."""
+        """The raw id of every row, int64 or StringDType [n]; strings are decoded, O(n)."""
         return self._table.all_ids()
 
     def __len__(self) -> int:
@@ -168,7 +230,7 @@ class HammingIndex:
     def __repr__(self) -> str:
         table, bits = self._table, self.popularity_bits
         of_popularity = f", {bits} of them popularity" if bits else ""
-        kind = "no" if table.ids is None else "int" if table.ids.dtype.kind == "i" else "str"
+        kind = "no" if table.ids is None else "str" if isinstance(table.ids, Texts) else "int"
         return (
             f"HammingIndex({len(table):,} codes of {self.code_length} bits{of_popularity}, "
             f"{kind} ids)"
@@ -195,9 +257,8 @@ class HammingIndex:
         """Finds the k nearest items of each query.
 
         Args:
-            queries: int64 or uint64 [Q, ceil(f / 64)], packed; or float16, float32, float64, int8,
-                int16 or int32 [Q, f], codes of +1 and -1 or real values. A single query has no
-                first axis.
+            queries: int64 or uint64 [Q, ceil(f / 64)], packed; or [Q, f], codes or real values as
+                in build. A single query has no first axis.
             k: number of results per query, k >= 1; it may exceed n.
             exclude: the items that each query must not get: Q iterables of raw ids, in any order,
                 repeats allowed; or a CSR matrix [Q, n] over rows (scipy.sparse, of which stored
@@ -214,11 +275,12 @@ class HammingIndex:
                 popularity as in training, like 1. Codes without popularity bits have no other
                 weight.
             as_rows: give rows in place of raw ids.
-            num_threads: number of threads that queries are divided among; 0 uses one per processor.
+            num_threads: number of threads that queries are divided among, at most one per
+                processor; 0 for OMP_NUM_THREADS, or for one per processor.
 
         Returns:
-            Neighbours of raw ids (int64 or str) and int32 distances [Q, k], in rising order of
-            (distance, row); [k] for a single query. Where fewer than k candidates are left, the
+            Neighbours of raw ids (int64 or StringDType) and int32 distances [Q, k], in rising order
+            of (distance, row); [k] for a single query. Where fewer than k candidates are left, the
             rest has id -1 or "" and distance 2^31 - 1.
 
         Raises:
@@ -240,7 +302,7 @@ class HammingIndex:
             to turn rows into ids, and n bytes for each of allow and deny.
         """
         index, queries = self.snapshot(), np.asarray(queries)
-        if radius is not None and radius < 0:
+        if radius is not None and not radius >= 0:  # NaN neither
             raise ValueError(f"radius: expected a number >= 0, got {radius}")
         single = queries.ndim == 1
         if single:
@@ -306,7 +368,7 @@ class HammingIndex:
             rows: int64 of any shape, in [-1, n); -1 is no item.
 
         Returns:
-            int64 or str, of the shape of rows; -1 or "" for row -1.
+            int64 or StringDType, of the shape of rows; -1 or "" for row -1.
 
         Raises:
             ValueError: a row out of range.
@@ -377,7 +439,7 @@ class HammingIndex:
             sorted_rows = np.sort(rows)
             repeated = sorted_rows[1:][sorted_rows[1:] == sorted_rows[:-1]]
             if len(repeated):
-                first = table.ids_of(repeated)[0].item()
+                first = table.ids_of(repeated).tolist()[0]
                 raise ValueError(f"ids: expected unique ids, got {first!r} twice")
             return table.replaced(rows, words)
 
@@ -395,8 +457,8 @@ class HammingIndex:
 
         Note:
             Equal indexes give equal bytes. If two processes save to the same path at the same time,
-            the last one to finish wins, and readers get the whole of one of them. Peak extra
-            memory: the UTF-8 of string ids, each as long as the longest.
+            the last one to finish wins, and readers get the whole of one of them. What an index
+            that is mapped from a file saves is what that file holds: verify it when it is loaded.
         """
         metadata = {
             "format": _FORMAT,
@@ -406,24 +468,31 @@ class HammingIndex:
         save_arrays(path, self._table.arrays(), metadata, version=_VERSION)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, mmap: bool = False) -> HammingIndex:
+    def load(
+        cls, path: str | os.PathLike[str], *, mmap: bool = False, verify: bool = False
+    ) -> HammingIndex:
         """Reads an index that `save` wrote; nothing in the file is executed.
 
         Args:
             path: the file.
             mmap: leave the content in the file, and read it where searches touch it; processes
                 share the pages. Meanwhile the file may be replaced, as `save` does, but not written
-                to in place. Damage within codes or ids shows only where it is met.
+                to in place. Damage within codes or ids is not noticed, or only where it is met,
+                unless the file is verified.
+            verify: read a mapped file once to compare codes and ids with their checksums. A file
+                that is not mapped is always compared.
 
         Raises:
             FileNotFoundError: no such file.
             ValueError: a damaged or foreign file, or one of another version; the message names it.
 
         Note:
-            Cost: one read of the file. Mapped: a read of its header, whatever n is; string ids of
-            results and filters are then decoded in every search.
+            Cost: one read of the file. Mapped: a read of its header, whatever n is, and of the file
+            if it is verified.
         """
-        arrays, metadata = load_arrays(path, _FORMAT, version=_VERSION, map_file=mmap)
+        arrays, metadata = load_arrays(
+            path, _FORMAT, version=_VERSION, map_file=mmap, verify=verify
+        )
         try:
             length, bits = (stated_number(metadata, x) for x in ("code_length", "popularity_bits"))
             words = _packed_words("codes", arrays["codes"], _checked_length(length, bits))
@@ -441,21 +510,8 @@ class HammingIndex:
 
     def _mask(self, argument: str, items: ArrayLike | Iterable, ignore_unknown: bool) -> np.ndarray:
         """bool [n], True for the items given as raw ids or as such a mask."""
-        is_mask = hasattr(items, "dtype") and np.asarray(items).dtype == bool
-        if isinstance(items, (list, tuple)) and items:
-            is_mask = all(isinstance(x, (bool, np.bool_)) for x in items)
-        if is_mask:
-            array = np.asarray(items)
-            if array.shape != (len(self),):
-                raise ValueError(
-                    f"{argument}: expected raw ids or bool [{len(self)}], "
-                    f"got bool {list(array.shape)}"
-                )
-            return array
-        rows = self.rows(items, ignore_unknown=ignore_unknown, argument=argument)
-        mask = np.zeros(len(self), dtype=bool)
-        mask[rows[rows >= 0]] = True
-        return mask
+        find = partial(self.rows, ignore_unknown=ignore_unknown, argument=argument)
+        return item_mask(argument, items, len(self), find)
 
     def _item_words(self, codes: np.ndarray) -> np.ndarray:
         return _item_words(_words("codes", codes, self.code_length, 0), self.code_length)
@@ -476,7 +532,7 @@ class HammingIndex:
         replaced = np.full((2, length), -1, dtype=np.float32)
         replaced[0, length - bits :] = 1
         replaced[1, length - bits :] = popularity_query_bits(bits, weight)
-        mask, values = pack_codes(replaced, num_threads=1)
+        mask, values = packed_signs("queries", replaced, num_threads=1)
         return (words & ~mask) | values
 
 
@@ -498,7 +554,7 @@ def _words(argument: str, codes: np.ndarray, code_length: int, num_threads: int)
     if codes.ndim != 2 or codes.shape[1] != code_length:
         raise ValueError(
             f"{argument}: expected codes [*, {code_length}] (or packed, int64), "
-            f"got {codes.dtype} {list(codes.shape)}"
+            f"got {codes.dtype} {list(codes.shape)}{_advice(codes)}"
         )
     return packed(argument, codes, num_threads)
 
@@ -521,6 +577,10 @@ def _packed_words(argument: str, words: np.ndarray, code_length: int) -> np.ndar
     if words.dtype not in (np.int64, np.uint64) or words.ndim != 2 or words.shape[1] != width:
         raise ValueError(
             f"{argument}: expected packed int64 words [*, {width}] (codes of {code_length} bits), "
-            f"got {words.dtype} {list(words.shape)}"
+            f"got {words.dtype} {list(words.shape)}{_advice(words)}"
         )
     return words.view(np.int64)
+
+
+def _advice(codes: np.ndarray) -> str:
+    return "; packed bytes are for codes_from_bytes" if codes.dtype.itemsize == 1 else ""

@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hashgcn.data.ids import look_up
+from hashgcn.data.cold import ColdUsers, check_cold_users
+from hashgcn.data.ids import find, look_up, raw_ids
 from hashgcn.data.interactions import Interactions
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays, stated_number
-from hashgcn.retrieval.codes import pack_codes, unpack_codes
 from hashgcn.retrieval.index import HammingIndex
-from hashgcn.retrieval.lists import is_matrix, listed_rows
-from hashgcn.retrieval.results import MISSING_DISTANCE, Recommendations, lowest_score
+from hashgcn.retrieval.locks import ChangeLock
+from hashgcn.retrieval.results import Recommendations
+from hashgcn.retrieval.state import State, check_fraction, check_liked
 
 if TYPE_CHECKING:
     from hashgcn.retrieval.lists import ItemLists
 
 _FORMAT = "hashgcn.recommender"
-_ARRAYS = ("user_codes", "item_codes", "seen.ptr", "seen.ids")
+_ARRAYS = ("user_codes", "item_codes", "seen.ptr", "seen.ids", "given")
 _OWN_METADATA = ("code_length", "format", "popularity_bits", "version")
-_PAIRS = 1 << 16  # pairs of a user and an item that are folded in at a time
+_USERS = "users seen in training"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Recommender:
     """The codes of users and items, with raw ids and the items that each user has seen.
 
-    A recommender can be copied and pickled, and used by any number of threads.
+    A recommender can be copied and pickled. Any number of threads may use it while others add,
+    remove or replace items: each call sees it as it was before a change or after it, never in
+    between.
 
-    Attributes:
-        user_codes: int64 [m, ceil(f / 64)], packed.
-        user_ids: int64 or str [m].
-        index: the codes and raw ids of the items.
-        seen: the items that recommendations leave out, by user: those of train.
+    A user is cold who is unknown or has no items in train, so that no code says what they like:
+    they get the most popular items. An item is cold, too, that nobody has in train, unless its code
+    came from `add` or `replace`: nobody gets it, unless that is asked for.
+
+    Args:
+        user_codes: int64 or uint64 [m, ceil(f / 64)], packed.
+        user_ids: int or str [m], unique raw ids.
+        index: the codes and raw ids of n items, as they are now: later changes of that index do not
+            affect the recommender.
+        seen: m users over n items, those of train, in rows as those of the codes.
+
+    Raises:
+        ValueError: codes, ids and items seen that do not fit together.
 
     Examples:
         >>> import numpy as np
@@ -47,27 +56,80 @@ class Recommender:
         >>> users = pack_codes(np.array([[1, 1, 1], [-1, -1, -1]], np.int8))
         >>> items = np.array([[1, 1, -1], [1, 1, 1], [-1, -1, 1]], np.int8)
         >>> index = HammingIndex.build(items, ids=["apple", "pear", "rake"])
-        >>> seen = Interactions.from_pairs([0, 1], [1, 2], 2, 3)
+        >>> seen = Interactions.from_pairs([0, 0, 1, 1], [1, 2, 0, 2], 2, 3)
         >>> recommender = Recommender(users, np.array([7, 8]), index, seen)
         >>> recommender
         Recommender(2 users, 3 items, codes of 3 bits)
-        >>> ids, scores = recommender.recommend([8, 7], k=2)
+        >>> ids, scores = recommender.recommend([8, 7], k=1)
         >>> ids.tolist(), scores.tolist()
-        ([['apple', 'pear'], ['apple', 'rake']], [[-1, -3], [1, -1]])
-        >>> new_user = recommender.fold_in([["pear"]])
-        >>> recommender.search(new_user, k=1, exclude=[["pear"]]).ids.tolist()
+        ([['pear'], ['apple']], [[-3], [1]])
+        >>> ids, scores = recommender.recommend([99], k=3)  # unknown: the most popular items
+        >>> ids.tolist(), scores.tolist()
+        ([['rake', 'apple', 'pear']], [[2, 1, 1]])
+        >>> ids, scores = recommender.recommend_from([["pear"]], k=1)  # by what a new user likes
+        >>> ids.tolist()
         [['apple']]
     """
 
-    user_codes: np.ndarray
-    user_ids: np.ndarray
-    index: HammingIndex
-    seen: Interactions
+    def __init__(
+        self,
+        user_codes: np.ndarray,
+        user_ids: ArrayLike,
+        index: HammingIndex,
+        seen: Interactions,
+    ) -> None:
+        index = index.snapshot()
+        # An index checks the codes and ids of users as it does those of items.
+        users = HammingIndex(user_codes, code_length=index.code_length, ids=user_ids)
+        if (seen.num_users, seen.num_items) != (len(users), len(index)):
+            raise ValueError(
+                f"seen: expected {len(users)} users and {len(index)} items, as there are codes, "
+                f"got {seen.num_users} and {seen.num_items}"
+            )
+        given = np.zeros(len(index), dtype=bool)
+        user_ids = users.ids
+        order = np.argsort(user_ids, kind="stable")
+        self._set(State(users.codes, user_ids, order, index, seen, given))
+
+    def _set(self, state: State) -> None:
+        # Each call takes the state once; changes replace it as a whole.
+        self._state = state
+        self._changing = ChangeLock()
+
+    @classmethod
+    def _of(cls, state: State) -> Recommender:
+        recommender = cls.__new__(cls)
+        recommender._set(state)
+        return recommender
+
+    def __reduce__(self) -> tuple:  # a lock cannot be pickled
+        return Recommender._of, (self._state,)
+
+    @property
+    def user_codes(self) -> np.ndarray:
+        """The packed codes of the users, int64 [m, ceil(f / 64)]."""
+        return self._state.user_codes
+
+    @property
+    def user_ids(self) -> np.ndarray:
+        """The raw id of every user, int64 or str [m]."""
+        return self._state.user_ids
+
+    @property
+    def index(self) -> HammingIndex:
+        """The codes and raw ids of the items as they are now; changes of it change nothing here."""
+        return self._state.index.snapshot()
+
+    @property
+    def seen(self) -> Interactions:
+        """The items that recommendations leave out, by user: those of train."""
+        return self._state.seen
 
     def __repr__(self) -> str:
+        state = self._state
         return (
-            f"Recommender({len(self.user_codes):,} users, {len(self.index):,} items, "
-            f"codes of {self.index.code_length} bits)"
+            f"Recommender({len(state.user_ids):,} users, {len(state):,} items, "
+            f"codes of {state.index.code_length} bits)"
         )
 
     def recommend(
@@ -76,6 +138,8 @@ class Recommender:
         k: int = 10,
         *,
         exclude_seen: bool = True,
+        cold_users: ColdUsers = "popular",
+        untrained_items: bool = False,
         popularity_weight: float | None = None,
         num_threads: int = 0,
     ) -> Recommendations:
@@ -85,25 +149,100 @@ class Recommender:
             users: raw ids [Q].
             k: number of items per user, k >= 1.
             exclude_seen: leave out the items that the user has in train.
+            cold_users: what a user gets who is unknown or has no items in train: the most
+                "popular" items, those with most users in train first, then by row; or an "error".
+            untrained_items: rank the items, too, that nobody has in train.
             popularity_weight: p in [-1, 1], the weight of popularity relative to training; None
                 weighs it as in training. Codes without popularity bits have no other weight.
-            num_threads: number of threads; 0 uses one per processor.
+            num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
 
         Returns:
-            Recommendations of raw ids [Q, k] and int32 scores `<b_u, d_i>`, best first. Where a
-            user has fewer than k items left, the rest has id -1 or "" and score -2^31.
+            Recommendations of raw ids [Q, k] and int32 scores, best first: `<b_u, d_i>`, for cold
+            users the number of users that the item has in train. Where a user has fewer than k
+            items left, the rest has id -1 or "" and score -2^31.
 
         Raises:
-            ValueError: an unknown user, k < 1, or a weight out of range.
+            ValueError: ids of another kind, a cold user where that is an error, k < 1, or an
+                argument out of range.
 
         Note:
             Deterministic. Cost: Q n counts of f bits.
         """
-        rows = self.user_rows(users)
-        return self.search(
-            self.user_codes[rows],
+        state, ids = self._state, raw_ids("users", users)
+        check_cold_users(cold_users)
+        rows = find("users", state.user_ids, state.user_order, ids, _USERS)
+        cold, known = state.cold[rows], rows >= 0
+        if cold_users == "error" and cold.any():
+            first = ids[cold].tolist()[0]
+            raise ValueError(f"users: expected ids of users with items in train, got {first!r}")
+        codes = np.zeros((len(rows), state.index.codes.shape[1]), np.int64)
+        codes[known] = state.user_codes[rows[known]]
+        exclude = None
+        if exclude_seen:
+            nobody = len(state.user_ids)
+            exclude = state.seen_or_none.of_users(np.where(known, rows, nobody))
+        return state.search(
+            codes,
             k,
-            exclude=self.seen.of_users(rows) if exclude_seen else None,
+            cold=cold,
+            exclude=exclude,
+            untrained_items=untrained_items,
+            popularity_weight=popularity_weight,
+            num_threads=num_threads,
+        )
+
+    def recommend_from(
+        self,
+        items: ItemLists,
+        k: int = 10,
+        *,
+        exclude_own: bool = True,
+        recent_fraction: float = 0.0,
+        ignore_unknown: bool = False,
+        cold_users: ColdUsers = "popular",
+        untrained_items: bool = False,
+        popularity_weight: float | None = None,
+        num_threads: int = 0,
+    ) -> Recommendations:
+        """Finds the k best items of new users by the items that they like: fold_in, then search.
+
+        Args:
+            items: as in fold_in.
+            k: number of items per user, k >= 1.
+            exclude_own: leave out the user's own `items`.
+            recent_fraction: as in fold_in.
+            ignore_unknown: as in fold_in.
+            cold_users: what a user gets none of whose items anybody has in train: the most
+                "popular" items, or an "error".
+            untrained_items: as in recommend.
+            popularity_weight: as in recommend.
+            num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
+
+        Returns:
+            Recommendations [Q, k], as those of recommend.
+
+        Raises:
+            ValueError: see fold_in and recommend.
+
+        Note:
+            Deterministic. Cost: that of fold_in, and Q n counts of f bits.
+        """
+        check_cold_users(cold_users)
+        check_fraction(recent_fraction)
+        state = self._state
+        own, liked = state.liked(items, ignore_unknown)
+        cold = liked.degrees() == 0
+        if cold_users == "error":
+            check_liked(liked)
+        known = np.flatnonzero(~cold)
+        codes = np.zeros((len(cold), state.index.codes.shape[1]), np.int64)
+        codes[known] = state.fold_in(liked.of_users(known), recent_fraction, num_threads)
+        return state.search(
+            codes,
+            k,
+            cold=cold,
+            exclude=own if exclude_own else None,
+            untrained_items=untrained_items,
             popularity_weight=popularity_weight,
             num_threads=num_threads,
         )
@@ -113,10 +252,12 @@ class Recommender:
         queries: np.ndarray,
         k: int = 10,
         *,
+        cold: ArrayLike | None = None,
         exclude: ItemLists | None = None,
         allow: ArrayLike | Iterable | None = None,
         deny: ArrayLike | Iterable | None = None,
         ignore_unknown: bool = False,
+        untrained_items: bool = False,
         popularity_weight: float | None = None,
         num_threads: int = 0,
     ) -> Recommendations:
@@ -125,35 +266,37 @@ class Recommender:
         Args:
             queries: as in HammingIndex.search, for instance the codes that `fold_in` gives.
             k: number of items per query, k >= 1.
+            cold: bool [Q], True for queries of cold users, who get the most popular items whatever
+                the query is; None if none is.
             exclude: the items that each query must not get, as in HammingIndex.search.
             allow: the only items that queries may get, as in HammingIndex.search.
             deny: items that no query may get, as in HammingIndex.search.
             ignore_unknown: skip ids in exclude, allow and deny that the index lacks.
+            untrained_items: as in recommend; `allow` alone does not ask for such items.
             popularity_weight: as in recommend.
-            num_threads: number of threads; 0 uses one per processor.
+            num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
 
         Returns:
             Recommendations [Q, k], as those of recommend; [k] for a single query.
 
         Raises:
-            ValueError: see HammingIndex.search.
+            ValueError: see HammingIndex.search; `cold` of another shape.
 
         Note:
             Deterministic. Cost: Q n counts of f bits.
         """
-        ids, distances = self.index.search(
+        return self._state.search(
             queries,
             k,
+            cold=cold,
             exclude=exclude,
             allow=allow,
             deny=deny,
             ignore_unknown=ignore_unknown,
+            untrained_items=untrained_items,
             popularity_weight=popularity_weight,
             num_threads=num_threads,
         )
-        scores = self.index.code_length - 2 * distances.astype(np.int64)
-        scores[distances == MISSING_DISTANCE] = lowest_score(np.dtype(np.int32))
-        return Recommendations(ids, scores.astype(np.int32))
 
     def fold_in(
         self,
@@ -168,7 +311,11 @@ class Recommender:
         The code is the sign of the sum of w_i d_i over the user's items i, where w_i is
         1 / sqrt(number of users of i in train): a layer of LightGCN with codes in place of
         embeddings. Of S items the r recent ones have weight w_i (1 + sqrt(S / r)), like recent
-        items in training. Popularity bits are +1, as those of every user.
+        items in training. Popularity bits are +1, as those of every user. Items that nobody has in
+        train do not count. `recommend_from` recommends by such codes, and to cold users as well.
+
+        The items of a user of train give a code near the trained one, not always the same:
+        training is more than this one layer.
 
         Args:
             items: the items of each user: iterables of raw ids, repeats count once; or a CSR matrix
@@ -178,7 +325,7 @@ class Recommender:
                 this fraction of them, at least one, is recent: 0.1 if the model was trained on data
                 in order of time. With 0 the order makes no difference.
             ignore_unknown: skip raw ids that the index lacks, for instance of newer items.
-            num_threads: number of threads; 0 uses one per processor.
+            num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
 
         Returns:
             int64 [Q, ceil(f / 64)], packed, for `search` or `index.search`.
@@ -191,71 +338,78 @@ class Recommender:
             Deterministic; a user's code does not depend on the other users. Cost: O(pairs f).
             Memory: 2^16 f float64, or f float64 per item of the user with most items.
         """
-        if not 0 <= recent_fraction < 1:
-            raise ValueError(f"recent_fraction: expected a number in [0, 1), got {recent_fraction}")
-        liked = self._liked(items, ignore_unknown)
-        without = np.flatnonzero(liked.degrees() == 0)
-        if len(without):
-            raise ValueError(
-                f"items: expected at least one item of train for every user, "
-                f"got none for user {without[0]}"
-            )
-        weights = self._item_weights[liked.ids]
-        if recent_fraction:
-            recency = liked.recency()
-            if recency is None:
-                raise ValueError(
-                    f"recent_fraction: expected 0 for items without an order in time, "
-                    f"got {recent_fraction}"
-                )
-            recent = recency > 1 - recent_fraction
-            counts = np.bincount(liked.users()[recent], minlength=liked.num_users)
-            ratio = np.sqrt(liked.degrees() / np.maximum(counts, 1))[liked.users()]
-            weights = weights * np.where(recent, 1 + ratio, 1)
-        length = self.index.code_length
-        taste = length - self.index.popularity_bits
-        words = np.empty((liked.num_users, self.index.codes.shape[1]), np.int64)
-        start = 0
-        while start < len(words):
-            end = np.searchsorted(liked.ptr, liked.ptr[start] + _PAIRS, side="right") - 1
-            end = max(int(end), start + 1)
-            first, ptr = liked.ptr[start], liked.ptr[start : end + 1]
-            own = slice(first, ptr[-1])
-            codes = unpack_codes(self.index.codes[liked.ids[own]], length, num_threads=num_threads)
-            sums = np.add.reduceat(codes * weights[own, None], ptr[:-1] - first, axis=0)
-            sums[:, taste:] = 1
-            words[start:end] = pack_codes(sums, num_threads=num_threads)
-            start = end
-        return words
+        check_fraction(recent_fraction)
+        state = self._state
+        _, liked = state.liked(items, ignore_unknown)
+        check_liked(liked)
+        return state.fold_in(liked, recent_fraction, num_threads)
 
-    def _liked(self, items: ItemLists, ignore_unknown: bool) -> Interactions:
-        """The items to fold in, without those that nobody has in train."""
-        find = partial(self.index.rows, ignore_unknown=ignore_unknown, argument="items")
-        ptr, rows = listed_rows("items", items, len(self.index), find)
-        if isinstance(items, Interactions):
-            liked = items
-        else:
-            users = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
-            shape = (len(ptr) - 1, len(self.index))
-            liked = Interactions.from_pairs(users, rows, *shape, in_time=not is_matrix(items))
-        return liked.where(self.trained_items[liked.ids])
-
-    @cached_property
+    @property
     def trained_items(self) -> np.ndarray:
         """bool [n], True for items that some user has in train: the codes of others say nothing."""
-        return self.seen.popularity() > 0
-
-    @cached_property
-    def _item_weights(self) -> np.ndarray:
-        return 1 / np.sqrt(np.maximum(self.seen.popularity(), 1))
+        return ~self._state.rule.items
 
     def user_rows(self, users: ArrayLike | Iterable) -> np.ndarray:
         """Finds the rows of raw user ids, int64 [Q]; a ValueError names the first unknown one."""
-        return look_up("users", self.user_ids, self._user_order, users, "users seen in training")
+        state = self._state
+        return look_up("users", state.user_ids, state.user_order, users, _USERS)
 
-    @cached_property
-    def _user_order(self) -> np.ndarray:
-        return np.argsort(self.user_ids)
+    def is_cold(self, users: ArrayLike | Iterable) -> np.ndarray:
+        """Whether each raw user id is unknown or of a user without items in train, bool [Q]."""
+        state = self._state
+        return state.cold[find("users", state.user_ids, state.user_order, users, _USERS)]
+
+    def add(self, codes: np.ndarray, ids: ArrayLike | None = None) -> None:
+        """Adds items, which no user has seen.
+
+        They are recommended by the codes that they are given. They have no users in train: cold
+        users get them last, and `fold_in` does not count them.
+
+        Args:
+            codes: as in HammingIndex.add.
+            ids: as in HammingIndex.add.
+
+        Raises:
+            ValueError: see HammingIndex.add. The recommender is then unchanged.
+
+        Note:
+            Cost of any change: a copy of the codes, the ids and the items seen, while other threads
+            go on with the old ones. Prefer few changes of many items.
+        """
+        self._change(lambda state: state.added(codes, ids))
+
+    def remove(self, ids: ArrayLike | Iterable) -> None:
+        """Removes items, from the items seen as well; all others keep their ids and users.
+
+        Args:
+            ids: int or str [r], repeats allowed.
+
+        Raises:
+            ValueError: an unknown id; the recommender is then unchanged.
+
+        Note:
+            A user who has no other item in train is cold from now on. Cost: see add.
+        """
+        self._change(lambda state: state.removed(ids))
+
+    def replace(self, ids: ArrayLike | Iterable, codes: np.ndarray) -> None:
+        """Gives items other codes; their users stay.
+
+        Args:
+            ids: as in HammingIndex.replace.
+            codes: as in HammingIndex.replace.
+
+        Raises:
+            ValueError: see HammingIndex.replace. The recommender is then unchanged.
+
+        Note:
+            Cost: see add.
+        """
+        self._change(lambda state: state.replaced(ids, codes))
+
+    def _change(self, change: Callable[[State], State]) -> None:
+        with self._changing:
+            self._state = change(self._state)
 
     def save(self, path: str | os.PathLike[str], *, metadata: dict[str, str] | None = None) -> None:
         """Writes everything to one safetensors file, atomically.
@@ -315,13 +469,17 @@ class Recommender:
 
     def encode(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """The arrays and the metadata of a file, without its format."""
-        arrays = {"user_codes": self.user_codes, "item_codes": self.index.codes}
-        arrays |= {"seen.ptr": self.seen.ptr, "seen.ids": self.seen.ids}
-        for name, ids in (("users", self.user_ids), ("items", self.index.ids)):
+        state = self._state
+        index, seen = state.index, state.seen
+        arrays = {"user_codes": state.user_codes, "item_codes": index.codes}
+        arrays |= {"seen.ptr": seen.ptr, "seen.ids": seen.ids}
+        if state.given.any():
+            arrays["given"] = np.flatnonzero(state.given)
+        for name, ids in (("users", state.user_ids), ("items", index.ids)):
             arrays |= {f"{name}.{part}": array for part, array in encode_ids(ids).items()}
         return arrays, {
-            "code_length": str(self.index.code_length),
-            "popularity_bits": str(self.index.popularity_bits),
+            "code_length": str(index.code_length),
+            "popularity_bits": str(index.popularity_bits),
         }
 
     @classmethod
@@ -350,8 +508,9 @@ class Recommender:
             popularity_bits=stated_number(metadata, "popularity_bits"),
         )
         seen = Interactions(arrays["seen.ptr"], arrays["seen.ids"], len(index))
-        # An index checks the codes and ids of users as it does those of items.
-        users = HammingIndex(arrays["user_codes"], code_length=length, ids=ids["users"])
-        if len(users) != seen.num_users:
-            raise ValueError(f"{len(users)} codes for {seen.num_users} users")
-        return cls(users.codes, ids["users"], index, seen)
+        recommender = cls(arrays["user_codes"], ids["users"], index, seen)
+        given, rows = np.zeros(len(index), dtype=bool), arrays.get("given", np.zeros(0, np.int64))
+        if rows.ndim != 1 or ((rows < 0) | (rows >= len(index))).any():
+            raise ValueError(f"given: expected rows in [0, {len(index)}), got others")
+        given[rows] = True
+        return cls._of(replace(recommender._state, given=given))

@@ -22,8 +22,8 @@ class Neighbours(NamedTuple):
     """The nearest items of each query, in rising order of distance.
 
     Attributes:
-        ids: int64 or str [Q, k], or [k] for a single query. A missing result has id -1, or "" where
-            ids are strings.
+        ids: int64 or StringDType [Q, k], or [k] for a single query. A missing result has id -1, or
+            "" where ids are strings.
         distances: int32, of the same shape: Hamming distances. A missing result has distance
             2^31 - 1.
 
@@ -51,8 +51,8 @@ class Recommendations(NamedTuple):
     """The best items of each user or query, in falling order of score.
 
     Attributes:
-        ids: int64 or str [Q, k], or [k] for a single query. A missing result has id -1, or "" where
-            ids are strings.
+        ids: int64 or StringDType [Q, k], or [k] for a single query. A missing result has id -1, or
+            "" where ids are strings.
         scores: int32 or float32, of the same shape. A missing result has the lowest score that the
             dtype has: -2^31 or -inf.
     """

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.data.ids import find, raw_ids
+from hashgcn.retrieval.texts import Texts
+
+Ids: TypeAlias = np.ndarray | Texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,14 +21,15 @@ class CodeTable:
 
     Attributes:
         words: int64 [n, w].
-        ids: int64 [n], str [n], or the UTF-8 of strings as bytes [n] (in a mapped file); unique.
-            None if the id of an item is its row.
+        ids: int64 [n] or n strings, unique. None if the id of an item is its row.
         order: int64 [n], the argsort of ids; None if ids is None.
+        mapped: ids and order are as a file holds them, and have not been checked.
     """
 
     words: np.ndarray
-    ids: np.ndarray | None = None
+    ids: Ids | None = None
     order: np.ndarray | None = None
+    mapped: bool = False
 
     @classmethod
     def of(cls, words: np.ndarray, ids: ArrayLike | None) -> CodeTable:
@@ -38,22 +43,20 @@ class CodeTable:
         ordered = ids[order]
         repeated = ordered[1:][ordered[1:] == ordered[:-1]]
         if len(repeated):
-            raise ValueError(f"ids: expected unique ids, got {repeated[0].item()!r} twice")
-        return cls(words, ids, order)
+            raise ValueError(f"ids: expected unique ids, got {repeated.tolist()[0]!r} twice")
+        return cls(words, Texts.of(ids) if ids.dtype.kind == "T" else ids, order)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of a file: codes; ids (int64) or names (uint8 [n, bytes]); their order."""
+        """The arrays of a file: codes; ids, or text and offsets (see encode_ids); their order."""
         arrays = {"codes": self.words}
         if self.ids is None:
             return arrays
         assert self.order is not None  # because there are ids
-        if self.ids.dtype.kind == "i":
-            return {**arrays, "ids": self.ids, "order": self.order}
-        # The same number of bytes per name: a mapped file is then an array of strings that NumPy
-        # can search, and never larger than the strings are in memory.
-        names = self.ids if self.ids.dtype.kind == "S" else np.char.encode(self.ids, "utf-8")
-        names = np.ascontiguousarray(names).view(np.uint8).reshape(len(self), names.itemsize)
-        return {**arrays, "names": names, "order": self.order}
+        if isinstance(self.ids, Texts):
+            arrays |= {"text": self.ids.text, "offsets": self.ids.offsets}
+        else:
+            arrays["ids"] = self.ids
+        return {**arrays, "order": self.order}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], mapped: bool) -> CodeTable:
@@ -69,23 +72,23 @@ class CodeTable:
             return cls(words)
         n = len(words)
         found = {name: (x.dtype.name, x.shape) for name, x in rest.items()}
-        kind, width = ("names", rest["names"].shape[1:]) if "names" in rest else ("ids", ())
-        dtype = {"ids": "int64", "names": "uint8"}[kind]
-        expected = {kind: (dtype, (n, *width)), "order": ("int64", (n,))}
-        if found != expected or (kind == "names" and not (len(width) == 1 and width[0] >= 1)):
+        expected = {"order": ("int64", (n,))}
+        if "text" in rest:
+            expected |= {"text": ("uint8", (rest["text"].size,)), "offsets": ("int64", (n + 1,))}
+        else:
+            expected["ids"] = ("int64", (n,))
+        if found != expected:
             raise ValueError(
-                f"expected ids int64 [{n}] or names uint8 [{n}, *], and order int64 [{n}], "
-                f"got {found}"
+                f"expected ids int64 [{n}], or text uint8 [*] and offsets int64 [{n + 1}], and "
+                f"order int64 [{n}], got {found}"
             )
-        ids, order = rest[kind], rest["order"]
-        if kind == "names":
-            # Not a view: an array without rows has no bytes to view.
-            ids = np.ndarray(n, f"S{width[0]}", ids) if n else np.zeros(0, f"S{width[0]}")
+        order = rest["order"]
+        ids = Texts(rest["text"], rest["offsets"]) if "text" in rest else rest["ids"]
         if mapped:
-            return cls(words, ids, order)
-        ids = _decoded(ids)
+            return cls(words, ids, order, mapped=True)
+        known = ids.strings() if isinstance(ids, Texts) else ids
         inside = ((order >= 0) & (order < n)).all()
-        if not inside or not (ids[order][1:] > ids[order][:-1]).all():
+        if not inside or not (known[order][1:] > known[order][:-1]).all():
             raise ValueError("order: expected one that sorts unique ids, got another")
         return cls(words, ids, order)
 
@@ -93,18 +96,23 @@ class CodeTable:
         return len(self.words)
 
     def all_ids(self) -> np.ndarray:
-        """The raw id of every row, int64 or str [n]."""
-        return np.arange(len(self)) if self.ids is None else _decoded(self.ids)
+        """The raw id of every row, int64 or StringDType [n]; strings are decoded, O(n)."""
+        if self.ids is None:
+            return np.arange(len(self))
+        return self.ids.strings() if isinstance(self.ids, Texts) else self.ids
 
     def ids_of(self, rows: np.ndarray) -> np.ndarray:
         """Raw ids of rows, in any shape; -1 or "" for row -1."""
         if self.ids is None:
             return rows
-        missing = -1 if self.ids.dtype.kind == "i" else ""
-        ids = np.full(rows.shape, missing, dtype=self.ids.dtype)
         found = rows >= 0
+        if isinstance(self.ids, Texts):
+            texts = np.full(rows.shape, "", dtype=np.dtypes.StringDType())
+            texts[found] = self.ids.of_rows(rows[found])
+            return texts
+        ids = np.full(rows.shape, -1)
         ids[found] = self.ids[rows[found]]
-        return _decoded(ids)
+        return ids
 
     def find(
         self, argument: str, ids: ArrayLike | Iterable, *, unknown: bool = False
@@ -117,16 +125,13 @@ class CodeTable:
             unknown: give -1 for an id that is not in the table, in place of a ValueError.
         """
         ids = raw_ids(argument, ids)
-        if self.ids is not None:
-            assert self.order is not None
-            rows = find(argument, self.ids, self.order, ids, "the index")
-        else:
-            if ids.dtype.kind == "U" and len(ids):
-                raise ValueError(
-                    f"{argument}: expected ids of the index (int64), got {ids.tolist()[0]!r}"
-                )
+        if self.ids is None:
+            _check_kind(argument, ids, "i")
             ids = ids.astype(np.int64, copy=False)
             rows = np.where((ids >= 0) & (ids < len(self)), ids, -1)
+        else:
+            assert self.order is not None
+            rows = _found(argument, self.ids, self.order, ids)
         if not unknown and (rows < 0).any():
             first = ids[rows < 0].tolist()[0]
             raise ValueError(f"{argument}: expected ids of the index, got {first!r}")
@@ -139,18 +144,25 @@ class CodeTable:
             if self.ids is not None:
                 raise ValueError("ids: expected one per code for an index with ids, got none")
             return CodeTable(both)
-        new_ids, new_order = CodeTable.of(words, ids)._keys()
-        if not len(self):
-            return CodeTable(words, new_ids, new_order)  # an empty table takes ids of either kind
+        new = CodeTable.of(words, ids)
+        new_ids, new_order = new._keys()
+        if not len(self):  # an empty table takes ids of either kind
+            return CodeTable(words, new_ids, new_order)
+        if not len(new):
+            return self
         mine, order = self._keys()
-        known = find("ids", mine, order, new_ids, "the index")
+        if isinstance(mine, Texts) and isinstance(new_ids, Texts):
+            places, known = mine.find(order, new_ids)
+        else:
+            raw = new.all_ids()
+            known = _found("ids", mine, order, raw)
+            places = np.searchsorted(self.all_ids(), raw, sorter=order)
         if (known >= 0).any():
-            first = new_ids[known >= 0][0].item()
+            first = new.ids_of(np.flatnonzero(known >= 0)[:1]).tolist()[0]
             raise ValueError(f"ids: expected ids that the index lacks, got {first!r}")
         # New ids are inserted into the order of the old ones, which need not be sorted again.
-        places = np.searchsorted(mine, new_ids[new_order], sorter=order)
-        order = np.insert(order, places, new_order + len(mine))
-        return CodeTable(both, np.concatenate([mine, new_ids]), order)
+        order = np.insert(order, places[new_order], new_order + len(mine))
+        return CodeTable(both, _joined_ids(mine, new_ids), order)
 
     def without(self, rows: np.ndarray) -> CodeTable:
         """The table without some rows. Those below move up, and every item keeps its id."""
@@ -158,20 +170,22 @@ class CodeTable:
         kept = np.ones(len(self), dtype=bool)
         kept[rows] = False
         renumbered = np.cumsum(kept) - 1
-        return CodeTable(self.words[kept], ids[kept], renumbered[order[kept[order]]])
+        left = ids.kept(kept) if isinstance(ids, Texts) else ids[kept]
+        return CodeTable(self.words[kept], left, renumbered[order[kept[order]]])
 
     def replaced(self, rows: np.ndarray, words: np.ndarray) -> CodeTable:
         """The table with other codes in some rows, which are unique."""
         changed = np.array(self.words)
         changed[rows] = words
-        return CodeTable(changed, self.ids, self.order)
+        return CodeTable(changed, self.ids, self.order, self.mapped)
 
-    def _keys(self) -> tuple[np.ndarray, np.ndarray]:
-        """The ids as int64 or str, and their order."""
+    def _keys(self) -> tuple[Ids, np.ndarray]:
+        """The ids and their order, checked."""
         if self.ids is None:
             return np.arange(len(self)), np.arange(len(self))
-        assert self.order is not None
-        return _decoded(self.ids), self.order
+        table = CodeTable.from_arrays(self.arrays(), mapped=False) if self.mapped else self
+        assert table.ids is not None and table.order is not None
+        return table.ids, table.order
 
 
 def joined(tables: Sequence[CodeTable]) -> CodeTable:
@@ -189,12 +203,24 @@ def joined(tables: Sequence[CodeTable]) -> CodeTable:
     return CodeTable.of(words, np.concatenate(ids))
 
 
-def _decoded(ids: np.ndarray) -> np.ndarray:
-    if ids.dtype.kind != "S":
-        return ids
-    if not ids.size:  # NumPy 1.26 would give floats
-        return np.zeros(ids.shape, dtype=np.str_)
-    try:
-        return np.char.decode(ids, "utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"ids: expected UTF-8, got {error}") from error
+def _joined_ids(first: Ids, second: Ids) -> Ids:
+    """Ids of one kind, one after another."""
+    if isinstance(first, Texts):
+        assert isinstance(second, Texts)
+        return first.followed_by(second)
+    assert not isinstance(second, Texts)
+    return np.concatenate([first, second])
+
+
+def _found(argument: str, known: Ids, order: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Rows of raw ids among known ones, -1 for one that is unknown."""
+    if isinstance(known, Texts):
+        _check_kind(argument, ids, "T")
+        return known.find(order, Texts.of(ids))[1] if len(ids) else np.zeros(0, np.int64)
+    return find(argument, known, order, ids, "the index")
+
+
+def _check_kind(argument: str, ids: np.ndarray, kind: str) -> None:
+    if len(ids) and ids.dtype.kind != kind:
+        name = {"i": "int64", "T": "str"}[kind]
+        raise ValueError(f"{argument}: expected ids of the index ({name}), got {ids.tolist()[0]!r}")

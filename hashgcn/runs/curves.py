@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hashgcn.files import write_atomic
 from hashgcn.runs.style import COLOURS, OURS, clean, new_figure
@@ -11,8 +11,10 @@ from hashgcn.runs.style import COLOURS, OURS, clean, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from hashgcn.train.checkpoint import Entry
 
-def training_curves(history: list[dict[str, Any]], metric: str, epochs: int) -> Figure:
+
+def training_curves(history: list[Entry], metric: str, epochs: int) -> Figure:
     """Draws the loss of both phases by epoch, and the validation metric if there was validation.
 
     Args:
@@ -52,7 +54,7 @@ def training_curves(history: list[dict[str, Any]], metric: str, epochs: int) -> 
     return figure
 
 
-def save_curves(history: list[dict[str, Any]], metric: str, epochs: int, path: Path) -> None:
+def save_curves(history: list[Entry], metric: str, epochs: int, path: Path) -> None:
     """Writes the picture of training_curves to a PNG file."""
     figure = training_curves(history, metric, epochs)
     write_atomic(path, lambda temporary: figure.savefig(temporary, format="png", dpi=120))

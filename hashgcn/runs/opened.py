@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+
 from hashgcn import data as datasets
 from hashgcn.data import Dataset
 from hashgcn.models import METHODS, HashModel, Metrics
-from hashgcn.models.base import check_same
+from hashgcn.models.base import check_same, metrics_of
 from hashgcn.runs.folder import Run
+from hashgcn.settings import described
+from hashgcn.train.checkpoint import fingerprint
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,17 +52,14 @@ class OpenedRun:
         return data
 
     def _read(self, moved: str | os.PathLike[str] | None) -> Dataset:
-        """The data set from where it came from, or from where it has moved to."""
-        origin = self._asked["data"]["origin"]
-        if origin is None:
-            if moved is None:
-                name = self._asked["data"]["name"]
-                raise ValueError(
-                    f"data: expected a file, a folder or a Dataset for {self.run.folder}, whose "
-                    f"data set {name!r} was made in memory, got None"
-                )
-            return datasets.load(moved)
-        origin = dict(origin)
+        """The data set from the run, from where it came from, or from where it has moved to."""
+        source = self._asked["data"]
+        if source["origin"] is None:
+            return self._of_memory(source) if moved is None else datasets.load(moved)
+        try:
+            origin = _origin().validate_python(source["origin"]).model_dump(exclude_unset=True)
+        except ValidationError as error:
+            raise self.run.damaged_settings(described(error)) from None
         if moved is not None:
             is_folder_of_sets = Path(moved).is_dir() and origin["name"] in datasets.PUBLISHED
             origin |= {"root": str(moved)} if is_folder_of_sets else {"name": str(moved)}
@@ -65,8 +67,34 @@ class OpenedRun:
             origin["test"] = str(self._moved["test"])
         return datasets.load(**origin)
 
+    def _of_memory(self, source: dict[str, Any]) -> Dataset:
+        recommender = self.model.recommender
+        assert recommender is not None  # it was loaded
+        ids = recommender.user_ids, recommender.index.ids
+        data = self.run.data(recommender.seen, *ids)
+        if data is None:
+            raise ValueError(
+                f"data: expected a file, a folder or a Dataset for {self.run.folder}, whose "
+                f"data set {source['name']!r} was made in memory, got None"
+            )
+        if fingerprint(data.train, data.test) != source["pairs"]:
+            raise ValueError(
+                f"data: expected the pairs of the fit in {self.run.folder}, got others"
+            )
+        return data
+
     def __repr__(self) -> str:
         return f"OpenedRun({str(self.run.folder)!r}, {type(self.model).__name__}, {self.metrics!r})"
+
+
+def _origin() -> TypeAdapter[BaseModel]:
+    """What Dataset.origin may hold: arguments of load, and of read_interactions."""
+    reading = inspect.signature(datasets.read_interactions, eval_str=True).parameters.values()
+    known: dict[str, Any] = {
+        x.name: (x.annotation, x.default) for x in reading if x.kind is x.KEYWORD_ONLY
+    }
+    known |= {"name": (str, ...), "root": (str | None, None), "test": (str | None, None)}
+    return TypeAdapter(create_model("Origin", __config__=ConfigDict(extra="forbid"), **known))
 
 
 def open_run(
@@ -97,15 +125,12 @@ def open_run(
         ValueError: damaged files; reading `data` raises it for other data.
     """
     run = Run(folder)
-    asked, metrics = run.asked(), run.metrics()
+    asked = run.asked()
     method = METHODS.get(asked["method"])
     if method is None:
         raise ValueError(
             f"{folder}: expected a run of {', '.join(METHODS)}, got {asked['method']!r}"
         )
     model = method.load(run.codes)
-    try:
-        model.metrics = Metrics(**metrics)
-    except TypeError as error:
-        raise ValueError(f"{folder}: expected the metrics of a run, got {error}") from error
+    model.metrics = metrics_of(run, model.settings)
     return OpenedRun(run, model, asked, {"data": data, "test": test})

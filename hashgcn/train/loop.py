@@ -15,7 +15,7 @@ from hashgcn.evaluate import evaluate
 from hashgcn.graph import BipartiteGraph
 from hashgcn.networks.base import Network
 from hashgcn.ops import check_errors
-from hashgcn.train.checkpoint import Checkpoints, Position, restore
+from hashgcn.train.checkpoint import Checkpoints, Entry, Position, Saved
 from hashgcn.train.interrupt import interruptible
 from hashgcn.train.progress import Progress
 from hashgcn.train.schedule import Schedule
@@ -32,7 +32,7 @@ class Loop:
         settings, selection: how it is trained, how the number of epochs is chosen.
         ranking: name of the network's ranking whose metric chooses.
         device: where it is trained.
-        checkpoints: where the state is saved after each epoch; None saves nothing.
+        checkpoints: where the state is saved; None saves nothing.
         show_progress: whether a progress bar is drawn.
         callback: called with each epoch's entry of the history.
     """
@@ -45,27 +45,27 @@ class Loop:
     device: torch.device
     checkpoints: Checkpoints | None = None
     show_progress: bool = False
-    callback: Callable[[dict[str, Any]], None] = lambda entry: None
+    callback: Callable[[Any], None] = lambda entry: None
 
-    def run(self, resume: bool = False) -> tuple[Network, BipartiteGraph, Position]:
-        """From the beginning or, with resume, from the checkpoint, to the end.
+    def run(self, saved: Saved | None = None) -> tuple[Network, BipartiteGraph, Position]:
+        """From the beginning, or from a saved state, to the end.
 
         Returns:
             The network, the graph of all of train, and the run's last position.
         """
         selects = self.selection.validation_fraction > 0
-        position, arrays = Position("selection" if selects else "refit"), None
-        if resume:
-            if self.checkpoints is None:
-                raise ValueError("run: expected a folder to resume from, got None")
-            position, arrays = self.checkpoints.load()
-        self.start(position)
-        if arrays is not None:
-            restore(arrays, self.network, self.schedule.optimizer)
-        with interruptible() as self.interrupted:
-            if position.phase == "selection":
+        self.start(
+            Position("selection" if selects else "refit") if saved is None else saved.position
+        )
+        if saved is not None:
+            saved.restore(self.network, self.schedule.optimizer, self.steps)
+        self.saved_at = time.monotonic()
+        with interruptible() as self.caught:
+            if self.position.phase == "selection":
                 self.run_epochs(self.settings.epochs)
-                self.start(Position("refit", 0, 0, 0.0, position.history, position.seconds))
+                done = self.position
+                with self.caught.passing():
+                    self.start(Position("refit", 0, 0, 0.0, done.history, done.seconds))
             self.run_epochs(self.chosen_epochs())
         return self.network, self.graph, self.position
 
@@ -96,39 +96,60 @@ class Loop:
                 self.run_epoch(bar)
 
     def run_epoch(self, bar: Progress) -> None:
-        """The rest of the current epoch, its validation and its checkpoint."""
-        position, started = self.position, time.perf_counter()
+        """The rest of the current epoch, its validation and its checkpoints."""
+        position, self.started = self.position, time.perf_counter()
         batches = self.network.batches(self.graph, position.epoch)
         loss = torch.tensor(position.loss, dtype=torch.float64, device=self.device)
-        while position.step < self.steps and not self.interrupted.is_set():
+        while position.step < self.steps and not self.caught:
             loss += self.step(batches[position.step])
             position.step += 1
             # The host reads the loss, and waits for the device, only as often as the bar is drawn.
             if bar.update():
                 bar.show(loss.item() / position.step, position.history)
+            if time.monotonic() - self.saved_at >= 60 * self.settings.checkpoint_minutes:
+                check_errors(loss)
+                self.save(loss)
         check_errors(loss)
-        position.loss, ended = loss.item(), position.step == self.steps
-        if ended:
-            self.finish_epoch(position.loss / self.steps)
-        position.seconds[position.phase] += time.perf_counter() - started
-        if self.checkpoints is not None:
-            self.checkpoints.save(position, self.network, self.schedule.optimizer)
-        if not ended:
-            raise KeyboardInterrupt
+        try:
+            if self.caught:
+                raise KeyboardInterrupt
+            validation = self.validate()
+        except KeyboardInterrupt:
+            self.save(loss)
+            raise
+        self.finish_epoch(loss.item() / self.steps, validation)
+        self.save()
         bar.show(position.history[-1]["loss"], position.history)
         self.callback(position.history[-1])
 
-    def finish_epoch(self, loss: float) -> None:
-        """Validate, and go to the next epoch."""
-        position, s = self.position, self.selection
-        entry: dict[str, Any] = {"phase": position.phase, "epoch": position.epoch + 1, "loss": loss}
-        if self.held_out is not None:
+    def validate(self) -> dict[str, float] | None:
+        """The validation metrics; None in the refit."""
+        if self.held_out is None:
+            return None
+        s = self.selection
+        with self.caught.passing():
             ranking = self.network.ranking(self.graph, self.ranking)
-            entry["validation"] = evaluate(
-                ranking, self.part, self.held_out, s.cutoffs, batch_users=s.eval_users
-            )
+            return evaluate(ranking, self.part, self.held_out, s.cutoffs, batch_users=s.eval_users)
+
+    def finish_epoch(self, loss: float, validation: dict[str, float] | None) -> None:
+        """Write the epoch down, and go to the next one."""
+        position = self.position
+        entry: Entry = {"phase": position.phase, "epoch": position.epoch + 1, "loss": loss}
+        if validation is not None:
+            entry["validation"] = validation
         position.history.append(entry)
         position.epoch, position.step, position.loss = position.epoch + 1, 0, 0.0
+
+    def save(self, loss: Tensor | None = None) -> None:
+        """A checkpoint, with the sum of the losses of an epoch that is not finished."""
+        position, now = self.position, time.perf_counter()
+        if loss is not None:
+            position.loss = loss.item()
+        position.seconds[position.phase] += now - self.started
+        self.started = now
+        if self.checkpoints is not None:
+            self.checkpoints.save(position, self.network, self.schedule.optimizer)
+        self.saved_at = time.monotonic()
 
     def step(self, batch: Tensor) -> Tensor:
         """One step of Adam; returns the detached loss."""

@@ -37,6 +37,14 @@ class TrainSettings(Settings):
         lt=2**32,
         description="Seed of the initial values, the order of training and the validation part.",
     )
+    checkpoint_minutes: float = Field(
+        5,
+        ge=0,
+        allow_inf_nan=False,
+        description="Minutes after which a checkpoint is saved within an epoch, as one is after "
+        "every epoch; it changes no result.",
+        json_schema_extra={"changes_result": False},
+    )
 
 
 class SelectionSettings(Settings):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -96,8 +99,74 @@ def test_rows_are_read_as_they_were_measured(raced, tmp_path):
         assert second[key] == same, key
 
 
+def test_a_child_is_not_another_process(monkeypatch):
+    """A row that times a whole command is not marked for the command's own work."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    before = os.times()
+
+    def stat(path: str, pattern: str) -> list[str]:
+        now = os.times()
+        own = sum(now[:4]) - sum(before[:4])
+        return [f"{round(own * ticks)} 0 0 {round((now.elapsed - before.elapsed) * ticks)} 0 0 0 0"]
+
+    monkeypatch.setattr(machine, "_lines", stat)
+    with machine.Others() as others:
+        code = "import time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
+        subprocess.run([sys.executable, "-c", code], check=True)
+    assert others.share < 0.1
+
+
+def test_machines_of_one_processor_name_have_files_of_their_own(monkeypatch):
+    names = []
+    for sets in (["avx512", "avx2", "baseline"], ["avx2", "baseline"]):
+        monkeypatch.setattr(machine._numpy, "instruction_sets", lambda sets=sets: sets)
+        machine.describe.cache_clear()
+        names.append(machine.slug())
+        assert machine.describe()["instructions"] == sets[0]
+    machine.describe.cache_clear()
+    assert [name.rsplit("-", 1)[1] for name in names] == ["avx512", "avx2"]
+
+
+def test_two_files_are_compared(raced, tmp_path, invoke):
+    row = raced() | {"p20": 1.0, "median": 1.1, "p80": 1.2}
+    steady = row | {"name": "twos"}
+    slow = {"p20": 2.0, "median": 2.2, "p80": 2.4}
+    for name, found in (("a", [row, steady]), ("b", [row | slow, steady, row | {"name": "new"}])):
+        for each in found:
+            rows.append(tmp_path / name, each)
+    done = invoke(report.app, "--compare", tmp_path / "a", tmp_path / "b")
+    lines = done.stdout.splitlines()
+    assert lines[2].endswith("| 1.1 s | 2.2 s | 0.50× | slower |") and "add: ones" in lines[2]
+    assert lines[3].endswith("| 1.1 s | 1.1 s | 1.00× |  |") and "add: twos" in lines[3]
+    assert lines[-1] == "2 cases; 1 that one of them lacks."
+    for other, words in (("nowhere", "a file or a commit, got 'nowhere'"),):
+        done = invoke(report.app, "--compare", tmp_path / "a", other)
+        assert done.exit_code == 1 and words in done.stderr
+
+
+def test_results_of_a_commit_are_compared(raced, tmp_path, invoke, monkeypatch):
+    folder = tmp_path / "benchmarks" / "results"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    monkeypatch.setattr(machine, "RESULTS", folder)
+    row = raced()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", tmp_path]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for factor in (1, 2):
+        changed = {key: factor * row[key] for key in ("p20", "median", "p80")}
+        path = folder / "ops-some-machine.jsonl"
+        path.unlink(missing_ok=True)
+        rows.append(path, row | changed)
+        subprocess.run([*git, "add", "."], check=True)
+        subprocess.run([*git, "commit", "-q", "-m", "rows"], check=True)
+    done = invoke(report.app, "--compare", "HEAD~1", "HEAD")
+    assert done.exit_code == 0 and "| 0.50× |" in done.stdout
+
+
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 def test_stored_rows_are_compact(path, tmp_path):
+    best = path.stem.rsplit("-", 1)[1]
+    assert {row["machine"]["instructions"] for row in rows.read([path])} == {best}
     copied = tmp_path / path.name
     copied.write_bytes(path.read_bytes())
     rows.compact(copied)
@@ -160,7 +229,7 @@ def test_the_suite_runs_on_tiny_sizes(tmp_path, invoke):
     assert done.exit_code == 0
     measured = rows.read([path])
     # fixed_order_mm multiplies small tables of losses: it is timed as a part of them.
-    others = {"TopK", "check_errors", "fixed_order_mm", "unpack_codes"}
+    others = {"TopK", "check_errors", "fixed_order_mm"}
     public = set(ops.__all__) - others
     assert {row["op"] for row in measured} >= public | {"data", "epoch"}
     for row in measured:

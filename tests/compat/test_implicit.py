@@ -7,12 +7,15 @@ import io
 import pickle
 import subprocess
 import sys
+import types
 import warnings
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 
 from hashgcn.compat.implicit import HashRecommender
@@ -259,11 +262,41 @@ class TestUnknown:
         rows[0, 1] = False
         rows.eliminate_zeros()
         ids, scores = model.recommend([50, 60], rows, N=4, recalculate_user=True)
-        assert ids[0].tolist() == [5, 4, 3, 2] and (scores[0] == 0).all()
+        assert ids[0].tolist() == [5, 4, 3, 2]
+        assert scores[0].tolist() == [8, 7, 6, 5]  # their numbers of users
         want = model.recommender.search(model.recommender.fold_in([[2]]), 6).ids[0]
         assert ids[1].tolist() == [i for i in want if i != 2][:4]
         ids, _ = model.recommend(9, rows[0], recalculate_user=True, filter_items=[4], N=9)
         assert ids.tolist() == [5, 3, 2, 1, 0]
+
+    def test_the_items_of_a_user_of_fit_give_their_trained_code(self):
+        rng = np.random.default_rng(0)
+        dense = (rng.random((60, 30)) < 0.2).astype(np.float32)
+        dense[9] = dense[4]  # two users with the same items
+        matrix = sparse.csr_matrix(dense)
+        model = fit(matrix, code_length=16)
+        fitted, every = model.recommender, np.arange(60)
+        codes = fitted.user_codes
+        assert (fitted.fold_in(fitted.seen) != codes).any()
+        trained = model.recommend(every, matrix)
+        for other in (every, 1000 + every, every[::-1]):
+            again = model.recommend(other, matrix, recalculate_user=True)
+            same = np.arange(60) != 9 if other is not every else slice(None)
+            for x, y in zip(again, trained, strict=True):
+                np.testing.assert_array_equal(x[same], y[same])
+        first = model.recommend(1000, matrix[9], recalculate_user=True)
+        np.testing.assert_array_equal(first[1], trained[1][4])
+        # One item more or less is another user, with the code that fold_in makes.
+        dense[:, 7] = 1 - dense[:, 7]
+        changed = sparse.csr_matrix(dense)
+        known = {tuple(row.indices) for row in matrix}
+        new = [u for u in every if tuple(changed[u].indices) not in known and changed[u].nnz]
+        assert len(new) > 50
+        ids, scores = model.recommend(new, changed[new], recalculate_user=True)
+        lists = [changed[u].indices for u in new]
+        found = fitted.search(fitted.fold_in(lists), 10, exclude=lists)
+        np.testing.assert_array_equal(ids, found.ids)
+        np.testing.assert_array_equal(scores, found.scores)
 
     def test_items_are_not_recalculated(self, model, liked):
         with pytest.raises(NotImplementedError, match="recalculate_item"):
@@ -289,7 +322,7 @@ class TestUnknown:
         ids, scores = model.recommend(12, matrix[12], N=5)
         popularity = np.asarray(matrix.sum(axis=0)).ravel()
         np.testing.assert_array_equal(ids, np.argsort(-popularity, kind="stable")[:5])
-        assert (scores == 0).all()
+        np.testing.assert_array_equal(scores, popularity[ids])
         assert model.similar_users(12)[0].tolist() == [12]
         assert not np.isin(model.similar_users(others, N=SIZE)[0], [12, 19]).any()
         assert set(model.recommend(0, matrix[0], items=[12, 1])[0]) == {12, 1}
@@ -302,6 +335,17 @@ class TestFit:
             with pytest.warns(UserWarning, match="user_items: expected CSR, converted from"):
                 other = fit(getattr(liked, form)(), epochs=1)
             np.testing.assert_array_equal(other.recommender.user_codes, want.user_codes)
+
+    def test_the_warning_is_that_of_implicit_where_it_is_loaded(self, liked, monkeypatch):
+        class ParameterWarning(Warning):
+            pass
+
+        utils = types.ModuleType("implicit.utils")
+        utils.ParameterWarning = ParameterWarning
+        monkeypatch.setitem(sys.modules, "implicit.utils", utils)
+        with pytest.warns(ParameterWarning) as caught:
+            fit(liked.tocoo(), epochs=1)
+        assert issubclass(caught[0].category, UserWarning)
 
     def test_only_where_entries_are_matters(self, liked):
         want = fit(liked, epochs=1).recommender
@@ -412,6 +456,53 @@ def with_entry(value: float) -> sparse.csr_matrix:
     matrix = board()
     matrix.data[3] = value
     return matrix
+
+
+class TestContainers:
+    """A list of ids may be any iterable; a row of a sparse array is one user's items."""
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            *(set, frozenset, tuple, np.array, iter, pd.Series, torch.tensor),
+            lambda ids: dict.fromkeys(ids).keys(),
+            lambda ids: (x for x in ids),
+        ],
+    )
+    def test_lists_of_ids(self, model, liked, make):
+        for name, options in (("items", {}), ("filter_items", {"N": SIZE})):
+            ids = [1, 2, 3, 5, 8]
+            wanted = model.recommend(USERS, liked, **{name: ids}, **options)
+            got = model.recommend(USERS, liked, **{name: make(ids)}, **options)
+            for x, y in zip(got, wanted, strict=True):
+                np.testing.assert_array_equal(x, y)
+        for kind in ("items", "users"):
+            similar = getattr(model, f"similar_{kind}")
+            for name in (kind, f"filter_{kind}"):
+                wanted, got = similar(3, **{name: [3, 4, 7]}), similar(3, **{name: make([3, 4, 7])})
+                np.testing.assert_array_equal(got[0], wanted[0])
+
+    def test_no_list_of_ids(self, model, liked):
+        for wrong in ("12", {1: 2}, {"a"}, {1.5}, 7.5):
+            with pytest.raises(ValueError, match="items: expected an integer or a 1-d array"):
+                model.recommend(0, liked[0], items=wrong)
+        with pytest.raises(ValueError, match="userid: expected an integer or a 1-d array"):
+            model.recommend({0, 1}, liked[:2])
+        with pytest.raises(ValueError, match="items: expected at least one id, got none"):
+            model.recommend(0, liked[0], items=set())
+
+    def test_a_row_of_a_sparse_array(self, model, liked):
+        array = sparse.csr_array(liked)
+        assert array[3].ndim == 1
+        for options in ({}, {"recalculate_user": True}):
+            for x, y in zip(
+                model.recommend(3, array[3], **options),
+                model.recommend(3, liked[3], **options),
+                strict=True,
+            ):
+                np.testing.assert_array_equal(x, y)
+        with pytest.raises(ValueError, match=r"user_items: expected a matrix \[m, n\], got shape"):
+            fit(array[3])
 
 
 class TestBadInput:

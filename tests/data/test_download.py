@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,8 +13,9 @@ import pytest
 from command_line import hashgcn
 
 from hashgcn.data import PUBLISHED, catalogue, fetch, load
-from hashgcn.data.download import download, git_blob
+from hashgcn.data.download import _not_through_links, download, git_blob
 
+MOST = 1 << 23
 CONTENT = b"0 1 2\n1 2 3\n" * 400_000  # several chunks
 
 
@@ -23,6 +25,7 @@ class Server(ThreadingHTTPServer):
     files: dict[str, bytes]
     ranges = True
     break_after: int | None = None
+    silent = False  # about the length
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -49,7 +52,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if not self.server.silent:
+            self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         stop, self.server.break_after = self.server.break_after, None
         self.wfile.write(content[start : len(content) if stop is None else start + stop])
@@ -93,36 +97,36 @@ class TestDownload:
 
     def test_fetches_once_and_reports(self, server, path, wanted):
         seen = []
-        assert download(f"{server.home}/f", path, wanted, lambda *at: seen.append(at))
+        assert download(f"{server.home}/f", path, wanted, MOST, lambda *at: seen.append(at))
         assert path.read_bytes() == CONTENT and seen[-1] == (len(CONTENT), len(CONTENT))
-        assert not download(f"{server.home}/f", path, wanted) and len(server.asked) == 1
+        assert not download(f"{server.home}/f", path, wanted, MOST) and len(server.asked) == 1
         assert [p.name for p in path.parent.iterdir()] == ["f"]
 
     @pytest.mark.parametrize("ranges", [True, False])
     def test_resumes_where_the_connection_broke(self, server, path, wanted, ranges):
         server.break_after, server.ranges = 2_000_000, ranges
         with pytest.raises(ConnectionError, match=r"2000000 bytes are kept, and the same command"):
-            download(f"{server.home}/f", path, wanted)
+            download(f"{server.home}/f", path, wanted, MOST)
         assert not path.exists()
-        assert download(f"{server.home}/f", path, wanted)
+        assert download(f"{server.home}/f", path, wanted, MOST)
         assert path.read_bytes() == CONTENT
         assert server.asked == [("/f", 0), ("/f", 2_000_000)]
 
     def test_takes_what_is_whole_but_has_no_name_yet(self, server, path, wanted):
         (path.parent / f".f.{wanted[:8]}.part").write_bytes(CONTENT)
-        assert download(f"{server.home}/f", path, wanted) and path.read_bytes() == CONTENT
+        assert download(f"{server.home}/f", path, wanted, MOST) and path.read_bytes() == CONTENT
 
     def test_another_process_cannot_spoil_what_was_checked(self, server, path, wanted):
         """One that was fetching the same, and writes on where it left off."""
         with open(path.parent / f".f.{wanted[:8]}.part", "ab") as other:
-            assert download(f"{server.home}/f", path, wanted)
+            assert download(f"{server.home}/f", path, wanted, MOST)
             other.write(b"the rest")
         assert path.read_bytes() == CONTENT
 
     def test_two_at_a_time(self, server, path, wanted):
         def run() -> None:
             with contextlib.suppress(ValueError, OSError):  # which says to try again
-                download(f"{server.home}/f", path, wanted)
+                download(f"{server.home}/f", path, wanted, MOST)
 
         threads = [threading.Thread(target=run) for _ in range(4)]
         for thread in threads:
@@ -130,24 +134,56 @@ class TestDownload:
         for thread in threads:
             thread.join()
         assert not path.exists() or path.read_bytes() == CONTENT
-        download(f"{server.home}/f", path, wanted)
+        download(f"{server.home}/f", path, wanted, MOST)
         assert path.read_bytes() == CONTENT
 
     def test_refuses_other_content(self, server, path, wanted):
         server.files["/f"] = b"other"
         with pytest.raises(ValueError, match=rf"/f: expected content with git blob {wanted}, got "):
-            download(f"{server.home}/f", path, wanted)
+            download(f"{server.home}/f", path, wanted, MOST)
         assert not list(path.parent.iterdir())
 
     def test_leaves_a_file_with_other_content_alone(self, server, path, wanted):
         path.write_bytes(b"mine")
         with pytest.raises(ValueError, match=r"f: expected the published file .* remove it"):
-            download(f"{server.home}/f", path, wanted)
+            download(f"{server.home}/f", path, wanted, MOST)
         assert path.read_bytes() == b"mine" and not server.asked
+
+    def test_refuses_more_than_the_most(self, server, path, wanted):
+        for ranges in (True, False):
+            server.ranges = ranges
+            (path.parent / f".f.{wanted[:8]}.part").write_bytes(CONTENT[:1000])
+            with pytest.raises(
+                ValueError, match=r"/f: expected at most 2000 bytes, got 4800000; d"
+            ):
+                download(f"{server.home}/f", path, wanted, 2000)
+            assert not list(path.parent.iterdir())
+
+    def test_stops_a_server_that_does_not_say_how_much(self, server, path, wanted):
+        server.silent = True
+        with pytest.raises(ValueError, match=r"/f: expected at most 3000000 bytes, got more; del"):
+            download(f"{server.home}/f", path, wanted, 3_000_000)
+        assert not list(path.parent.iterdir())
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_does_not_write_through_a_link(self, tmp_path, server, path, wanted, there):
+        other = tmp_path / "other"
+        if there:
+            other.write_bytes(b"mine")
+        partial = path.parent / f".f.{wanted[:8]}.part"
+        partial.symlink_to(other)
+        with pytest.raises(
+            ValueError, match=r"\.part: expected a file with part of .*symbolic link"
+        ):
+            download(f"{server.home}/f", path, wanted, MOST)
+        assert other.exists() == there and (not there or other.read_bytes() == b"mine")
+        assert partial.is_symlink() and not server.asked
+        with pytest.raises(OSError, match="symbolic link"):  # one that comes after the check
+            _not_through_links(str(partial), os.O_WRONLY)
 
     def test_missing_on_the_server(self, server, path, wanted):
         with pytest.raises(ConnectionError, match=r"/none: cannot be downloaded: Not Found; 0 "):
-            download(f"{server.home}/none", path, wanted)
+            download(f"{server.home}/none", path, wanted, MOST)
 
 
 class TestFetch:

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 import scipy.sparse
 
-from hashgcn.data import Dataset, filters, load, read_interactions
+from hashgcn.data import Dataset, filters, load, read_interactions, times
 from hashgcn.data.scan import FORMATS, scan
 
 # user, item, time, weight; shuffled in time, with a repeated pair.
@@ -95,6 +95,34 @@ class TestFormats:
         data = read_interactions(frame, **COLUMNS, split="last", name="tastes")
         assert data.name == "tastes"
         assert raw(data, "test") == {"ann": ["fig"], "bob": ["fig"], "cat": []}
+
+    def test_pandas_columns_may_have_numbers_as_names(self):
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame(EVENTS)
+        for names in ({"user": 0, "item": 1, "time": 2}, {"user": "0", "item": "1", "time": "2"}):
+            data = read_interactions(frame, **names, split="last")
+            assert raw(data, "test") == {"ann": ["fig"], "bob": ["fig"], "cat": []}
+        with pytest.raises(ValueError, match="user: expected a column .* has '0', '1', .* got '7'"):
+            read_interactions(frame, user=7, item=1)
+        frame.columns = [0, "0", 1, 2]
+        with pytest.raises(ValueError, match="source: expected unique column names, got 0, 0"):
+            read_interactions(frame, user=0, item=1)
+
+    def test_pandas_ids_with_missing_ones(self):
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame({"u": [1, None, 2], "i": [5, 6, 7]})
+        with pytest.raises(ValueError, match=r"user: .* got Float64; where .*astype\('Int64'\)"):
+            read_interactions(frame, user="u", item="i")
+        frame["u"] = frame["u"].astype("Int64")
+        with pytest.raises(
+            ValueError, match=r"user: .* got 1 missing \(row 2, .*drop_missing=True"
+        ):
+            read_interactions(frame, user="u", item="i")
+        data = read_interactions(frame, user="u", item="i", drop_missing=True, split="none")
+        assert raw(data, "train") == {1: [5], 2: [7]} and data.left_out == {"incomplete": 1}
+        frame["u"] = pandas.Series(["a", None, "b"], dtype="string")
+        data = read_interactions(frame, user="u", item="i", drop_missing=True, split="none")
+        assert raw(data, "train") == {"a": [5], "b": [7]}
 
     def test_recbole_has_names_of_its_own(self, tmp_path):
         header = "user_id:token\titem_id:token\ttimestamp:float\trating:float"
@@ -197,6 +225,17 @@ class TestIds:
             data = read_interactions(frame.cast({"u": kind}), user="u", item="i", test_fraction=0.5)
             assert data.user_ids.tolist() == ["1", "2"] and data.item_ids.dtype == np.int64
 
+    def test_of_numpy_strings_of_any_length(self):
+        users = np.array(["ann", "b" * 5000, "ann"], dtype=np.dtypes.StringDType())
+        data = Dataset.from_pairs("toy", (users, ["x", "y", "y"]), ([], []))
+        assert data.user_ids.dtype == users.dtype
+        assert data.user_ids.tolist() == ["ann", "b" * 5000]
+        assert data.user_rows(users).tolist() == [0, 1, 0]
+        frame = pl.DataFrame({"u": users.tolist(), "i": [1, 2, 3]})
+        assert (
+            read_interactions(frame, user="u", item="i", split="none").user_ids.dtype == users.dtype
+        )
+
     def test_of_train_and_test_are_of_one_type(self, tmp_path):
         train = write(tmp_path / "a.csv", "u,i\n1,1\n2,2\n")
         test = write(tmp_path / "b.csv", "u,i\nx,1\n2,1\n")
@@ -227,6 +266,115 @@ class TestTimes:
         path = write(tmp_path / "e.csv", text)
         data = read_interactions(path, user="u", item="i", time="t", split="last")
         assert raw(data, "train") == {"u": [1, 0]} and raw(data, "test") == {"u": [2]}
+
+    ISO = [  # in this order
+        "0001-01-01",
+        "2023-12",
+        "2024-01-01",
+        "20240102T091009+0100",
+        "2024-01-02T12:10:10+04:00",
+        "20240102T101010Z",
+        "2024-01-02 10:10:10.25",
+        "2024-01-02t10:10:10,250001z",
+        "20240102 1011",
+        "2024-01-02T11.5",
+        "2024-01-02T07:00-05",
+        "2024-01-02T24:00:00",
+        "2024-01-03T00:00:00.1",
+    ]
+
+    def test_of_iso_8601(self, tmp_path):
+        rng = np.random.default_rng(0)
+        items = rng.permutation(len(self.ISO))
+        text = "u,i,t\n" + "".join(f'u,{i},"{self.ISO[i]}"\n' for i in items)
+        path = write(tmp_path / "e.csv", text)
+        data = read_interactions(path, user="u", item="i", time="t", split="none")
+        assert raw(data, "train") == {"u": list(range(len(self.ISO)))}
+
+    def test_of_iso_8601_to_the_nanosecond(self):
+        text = pl.Series(["2024-01-02T10:00:00.123456789", "1969-12-31T23:59:59.999999999Z"])
+        assert times.parse(text).to_list() == [1704189600123456789, -1]
+        assert times.parse(pl.Series(["9999-12-31T23:59:59.5"])).to_list() == [253402300799500000]
+        assert times.parse(pl.Series(["2016-12-31T23:59:60Z", "2017-01-01"])).n_unique() == 1
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *(
+                "03/01/2024",
+                "2024-1-2",
+                "2024-02-30",
+                "2023-02-29",
+                "2024-13-01",
+                "2024-01-02T25:00",
+            ),
+            *(
+                "2024-01-02T24:00:01",
+                "2024-01-02T10:60",
+                "2024-01-02T10:00:61",
+                "2024-W01-1",
+                "2024-",
+            ),
+            *(
+                "2024-01T10:00",
+                "2024-01-02T10:00+24:00",
+                "2024-01-02 10:00 PM",
+                " 2024-01-02",
+                "noon",
+            ),
+            *("2024-01-02T", "2024-01-02T10:00:00.", "2024-01-02T10:00 Z", "20240102T10:1"),
+        ],
+    )
+    @pytest.mark.parametrize("first", ["2024-01-02", "1704189600"])
+    def test_of_other_text_are_named(self, tmp_path, text, first):
+        path = write(tmp_path / "e.csv", f"u,i,t\n1,1,{first}\n\n,2,x\n1,2,{text}\n1,3,{first}\n")
+        if first.isdigit():  # is no date, so it is the first that is wrong
+            text, row = first, 1
+        else:
+            row = 3
+        with pytest.raises(ValueError, match=r"time: .*ISO 8601 .*; time_format= \(--ti") as error:
+            read_interactions(path, user="u", item="i", time="t", drop_missing=True)
+        assert f"got {text!r} (row {row}, not counting" in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("format", "text"),
+        [
+            ("%d/%m/%Y", ["03/01/2024", "01/02/2024", "01/01/2025"]),
+            ("%m/%d/%y", ["01/31/24", "02/01/24", "01/01/25"]),
+            ("%Y%m%d", ["20240103", "20240201", "20250101"]),
+            ("%d.%m.%Y %H:%M:%S.%f", ["01.01.2024 10:00:00.09", "01.01.2024 10:00:00.5"]),
+            ("%b %d, %Y %I:%M %p", ["Jan 3, 2024 11:00 AM", "Jan 3, 2024 01:00 PM"]),
+            ("%Y-%m-%d %H:%M %z", ["2024-01-01 10:30 +0200", "2024-01-01 10:00 +0000"]),
+            ("%s", ["99", "100"]),
+        ],
+    )
+    def test_in_a_format(self, tmp_path, format, text):
+        rows = "".join(f'u,{i},"{text[i]}"\n' for i in reversed(range(len(text))))
+        path = write(tmp_path / "e.csv", "u,i,t\n" + rows)
+        names = {"user": "u", "item": "i", "time": "t", "split": "none"}
+        data = read_interactions(path, **names, time_format=format)
+        assert raw(data, "train") == {"u": list(range(len(text)))}
+        write(path, "u,i,t\n" + rows + "u,9,2024-01-02T\n")
+        with pytest.raises(
+            ValueError, match="time: expected text in the format .* got '2024-01-02T"
+        ):
+            read_interactions(path, **names, time_format=format)
+
+    def test_formats_that_are_refused(self):
+        names = {"user": "who", "item": "what"}
+        text = FRAME.with_columns(pl.col("when").cast(pl.String))
+        for frame, asked, words in (
+            (text, {"time": "when", "time_format": "%H:%M"}, "time_format: expected a date in the"),
+            (text, {"time": "when", "time_format": "%Y %f"}, "time_format: expected a date in the"),
+            (text, {"time_format": "%Y"}, "time_format: expected a time column with it, got '%Y'"),
+            (
+                FRAME,
+                {"time": "when", "time_format": "%s"},
+                "time_format: expected text .* got Int64",
+            ),
+        ):
+            with pytest.raises(ValueError, match=words):
+                read_interactions(frame, **names, **asked)
 
     @pytest.mark.parametrize("kind", [pl.Int32, pl.Float64, pl.Date, pl.Datetime("ns", "UTC")])
     def test_of_frames(self, kind):
@@ -291,6 +439,17 @@ class TestFilters:
         assert 0 < len(left) < pairs.height
         assert set(filters.k_core(pairs, 4).iter_rows()) == left
         assert filters.k_core(pairs, 0).equals(pairs)
+
+    def test_core_of_a_chain_is_found_at_once(self):
+        """One end after another falls off, each in a round of its own."""
+        users = np.arange(20_000)
+        chain = pl.DataFrame({"user": np.tile(users, 2), "item": np.append(users, users + 1)})
+        ring = pl.DataFrame({"user": [20_000, 20_000, 20_001, 20_001], "item": [5, 30_000] * 2})
+        started = time.process_time()
+        # The ring hangs on the chain, which falls off it from the other end.
+        assert filters.k_core(pl.concat([chain, ring]), 2).equals(ring)
+        assert not filters.k_core(chain, 2).height
+        assert time.process_time() - started < 2
 
     def test_core_of_files_with_a_split(self):
         train = pl.DataFrame({"u": [1, 1, 2, 2, 3], "i": [1, 2, 1, 2, 9]})
@@ -394,24 +553,36 @@ class TestBadInput:
             ("e.csv", "u,i,t,w\n", "expected events, got none"),
             ("e.csv", "u,i,t,w\n1,,3,4\n", r"item: expected an id .* got 1 missing \(row 1"),
             ("e.csv", 'u,i,t,w\n1,2,3,4\n"",2,3,4\n', r"user: .* got 1 missing \(row 2"),
-            ("e.csv", "u,i,t,w\n1,2\n", "time: expected a time in every row .* got 1 missing"),
+            (
+                "e.csv",
+                "u,i,t,w\n1,2\n",
+                r"e\.csv, line 2: expected 4 fields, as in the first row, got 2 in '1,2'",
+            ),
             ("e.csv", "u,i,t,w\n1,2,3,nan\n", r"weight: expected a number .* got 1 NaN"),
             ("e.csv", "u,i,t,w\n1,2,3,\n", "weight: expected a weight .* got 1 missing"),
             ("e.csv", "u,i,t,w\n1,2,3,heavy\n", "weight: expected a number .* got 'heavy'"),
             ("e.csv", "u,i,t,w\n1,2,NaN,4\n", "time: expected a number .* got 1 NaN"),
-            ("e.csv", "u,i,t,w\n1,2,2020-13-45,4\n", "time: .*ISO 8601 .* got '2020-13-45'"),
+            (
+                "e.csv",
+                "u,i,t,w\n1,2,2020-13-45,4\n",
+                r"time: .*ISO 8601 .* got '2020-13-45' \(row 1,",
+            ),
             (
                 "e.csv",
                 "u,i,t,w\n1,2,3,4,5\n",
-                "expected UTF-8 CSV, got a damaged one: .*more field",
+                r"line 2: expected 4 fields, .* got 5 in '1,2,3,4,5'",
             ),
-            ("e.csv", "u,i,t,w\nJosé,2,3,4\n".encode("latin1"), "expected UTF-8 CSV, got .*utf-8"),
+            (
+                "e.csv",
+                "u,i,t,w\n1,1,1,1\nJosé,2,3,4\n".encode("latin1"),
+                "line 3: expected UTF-8, got 'Jos.,2,3,4'",
+            ),
             (
                 "e.jsonl",
                 b'{"u": "\xff", "i": 1, "t": 1, "w": 1}\n',
-                "expected UTF-8 JSON lines, got",
+                r"e\.jsonl, line 1: expected UTF-8, got",
             ),
-            ("e.jsonl", '[{"u": 1, "i": 1}]', "expected UTF-8 JSON lines, got a damaged one"),
+            ("e.jsonl", '[{"u": 1, "i": 1}]', "line 1: expected a JSON object, got '"),
             ("e.inter", "u:token\ti:token\n1\t2\n", "time: .* which has 'u', 'i', got 't'"),
             ("e.txt", "0 1 x\n", r"e\.txt, line 1: expected integers"),
             ("e.npz", "u,i\n1,2\n", r"e\.npz: expected SciPy's .* got b'u,i.* at its start"),
@@ -531,7 +702,10 @@ class TestBadInput:
         for arguments, words in (
             ({"format": "xml"}, "format: expected one of csv, tsv, .* got 'xml'"),
             ({"separator": "::"}, "separator: expected one ASCII character, got '::'"),
-            ({"format": "jsonl", "header": False}, "separator, header: expected neither for"),
+            (
+                {"format": "jsonl", "header": False},
+                "separator, quote, header: expected none of them for",
+            ),
         ):
             with pytest.raises(ValueError, match=words):
                 read_interactions(path, **COLUMNS, **arguments)
@@ -543,10 +717,10 @@ class TestBadInput:
             read_interactions(frame, user="u", item="i")
 
     def test_ids_that_end_in_nul(self, tmp_path):
-        """NumPy's strings drop it."""
         path = write(tmp_path / "e.csv", "u,i\na\0b,1\na\0,2\na,3\n")
-        with pytest.raises(ValueError, match=r"user: expected ids that do not end in NUL, got 'a"):
-            read_interactions(path, user="u", item="i")
+        data = read_interactions(path, user="u", item="i", split="none")
+        assert data.user_ids.tolist() == ["a", "a\0", "a\0b"]
+        assert data.user_rows(["a\0", "a"]).tolist() == [1, 0]
 
     def test_matrix_with_nan(self):
         matrix = scipy.sparse.csr_matrix(np.array([[1.0, np.nan], [1.0, 1.0]]))
@@ -574,7 +748,14 @@ class TestBadInput:
     def test_matrices_of_other_kinds(self):
         for matrix, words in (
             (scipy.sparse.eye_array(3, dtype=complex), "real numbers, got complex128 in 2 dim"),
-            (scipy.sparse.coo_array(np.ones(3)), "real numbers, got float64 in 1 dim"),
+            (
+                scipy.sparse.coo_array(np.ones(3)),
+                r"real numbers, got float64 in 1 .*matrix\[\[row\]\]",
+            ),
+            (
+                scipy.sparse.csr_array(np.eye(3))[0],
+                r"real numbers, got float64 in 1 .*matrix\[\[row\]",
+            ),
         ):
             with pytest.raises(ValueError, match=f"source: expected a matrix of {words}"):
                 read_interactions(matrix)

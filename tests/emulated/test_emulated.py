@@ -123,6 +123,56 @@ def test_bad_indices_are_found_and_lead_nowhere(case, run, library):
                 assert found or value == -1 or place != slice(None), (at, value)
 
 
+ROWS = (torch.tensor([0, 1]), torch.tensor([0, 2, 3]), torch.tensor([0, 2, 2]))
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "text"),
+    [
+        (0, [0, 7], "users that are rows of the graph or -1"),
+        (1, [0, 2, 1], "ptr (graph.user_ptr) to rise"),
+        (1, [0, 2, 9], "ptr (graph.user_ptr) to rise"),
+        (2, [0, 2, 3], "ids (graph.user_items) of items that exist"),
+        (2, [2, 0, 2], "ids (graph.user_items) strictly increasing"),
+    ],
+)
+@pytest.mark.parametrize("op", ["score_tables", "smooth_rank"])
+def test_faults_of_rows_have_texts_of_their_own(op, at, value, text, run, library):
+    rows = [torch.tensor(value) if i == at else x for i, x in enumerate(ROWS)]
+    codes = torch.ones(2, 4), torch.ones(3, 4)
+    rest = (torch.tensor([0, 2, 3]), 3, torch.tensor(1.0)) if op == "smooth_rank" else ()
+    last = (True,) if op == "smooth_rank" else ()
+    run(op, (*codes, *rows, *rest, None, None, None, *last))
+    # Rows of other lengths do not fit the offsets either.
+    (found,) = (x for x in value_errors(library) if not x.startswith("offsets"))
+    assert found.startswith(text)
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_products_of_counts_are_exact_whatever_torch_allows_its_own(precision, run):
+    """Numbers of 24 bits, of which TF32 keeps 11 and bfloat16 8."""
+    x = torch.tensor([[2.0**24 - 1, 2.0**23 + 1, 3.0]])
+    torch.set_float32_matmul_precision(precision)
+    try:
+        (got,) = run("fixed_order_mm", (x, torch.eye(3)))
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert torch.equal(got, x)
+
+
+@pytest.mark.parametrize("queries", [2, MANY])
+def test_long_lists_in_any_order(queries, run):
+    """Falling, and equal ids: what makes comparisons of neighbours quadratic."""
+    n = 3000
+    words = torch.arange(n)[:, None] % 64
+    lists = [torch.arange(n - 1, 9, -1), torch.full((n,), 11)]
+    lists += [torch.zeros(0, dtype=torch.int64)] * (queries - 2)
+    ptr = torch.tensor([0, *map(len, lists)]).cumsum(0)
+    args = (words[:queries], words, 20, 64, ptr, torch.cat(lists), None)
+    for got, want in zip(run("hamming_topk", args), expected("hamming_topk", args), strict=True):
+        assert torch.equal(got, want)
+
+
 NUMBERS = [i * i % 101 for i in range(96)]
 NEXT = NUMBERS[1:] + NUMBERS[:1]
 

@@ -68,6 +68,8 @@ class TestHits:
             ([0], [0], r"ids: expected int \[Q, k\]"),
             ([[0.0]], [0], r"ids: expected int \[Q, k\], got float64"),
             ([[0]], [0, 0], r"users: expected int \[1\]"),
+            ([[0, 1, 0]], [0], "ids: expected no item twice in a row, got 0 twice in row 0"),
+            ([[-1, -1], [2, 2]], [0, 0], "ids: .* got 2 twice in row 1"),
         ],
     )
     def test_rejects(self, ids, users, message):
@@ -201,6 +203,22 @@ class TestTies:
         for metric, bound in itertools.product(range(2), range(3)):
             assert np.array_equal(whole[metric][bound], [s[metric][bound][0] for s in single])
             assert np.array_equal(whole[metric][bound], other[metric][bound])
+
+    def test_items_on_no_level_are_never_found(self):
+        candidates, relevant = (
+            np.array([[2, 3], [2, 3], [1, 0]]),
+            np.array([[1, 1], [0, 0], [0, 0]]),
+        )
+        found = tie_expected(candidates, relevant, 9, unranked=np.array([2, 1, 0]))
+        # As one more level, below as many items as the cutoff has places.
+        more, wanted = np.array([[2, 9], [1, 9], [1, 9]]), np.array([[2, 0], [1, 0], [0, 0]])
+        same = tie_expected(np.hstack([more, candidates]), np.hstack([wanted, relevant]), 9)
+        for metric, bound in itertools.product(range(2), range(3)):
+            np.testing.assert_array_equal(found[metric][bound], same[metric][bound])
+        assert found.recall.expected[:2].tolist() == [0.5, 0] and np.isnan(found.recall.lower[2])
+        for wrong in ([1], [1, 1, -1], [1.0, 1, 1]):
+            with pytest.raises(ValueError, match=r"unranked: expected whole numbers >= 0 \[3\]"):
+                tie_expected(candidates, relevant, 9, unranked=np.array(wrong))
 
     def test_nan_without_relevant_items(self):
         found = tie_expected(np.array([[3, 0]]), np.array([[0, 0]]), 2)

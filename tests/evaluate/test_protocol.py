@@ -13,6 +13,8 @@ from hashgcn.evaluate import (
     RealRanking,
     evaluate,
     evaluate_original_order,
+    evaluate_popularity,
+    evaluate_ties,
     rank,
 )
 from hashgcn.ops import pack_codes
@@ -46,8 +48,10 @@ def test_order_is_by_score_then_row(name, k, masked):
     seen = seen_pairs() if masked else None
     got = rank(ranking, seen, k, batch_users=128)
     for user in range(NUM_USERS):
-        own = seen.ids[seen.ptr[user] : seen.ptr[user + 1]] if masked else []
-        order = [j for j in np.argsort(-scores[user], kind="stable") if j not in set(own)]
+        own = set(seen.ids[seen.ptr[user] : seen.ptr[user + 1]].tolist()) if masked else set()
+        # Users without items are cold: they get the most popular ones.
+        key = -seen.popularity() if masked and not own else -scores[user]
+        order = [j for j in np.argsort(key, kind="stable").tolist() if j not in own]
         assert got[user].tolist() == (order + [-1] * (k + NUM_ITEMS))[:k]
 
 
@@ -87,3 +91,54 @@ def test_bytes_per_item():
     assert problem("real")[0].bytes_per_item == 4 * WIDTH
     words = torch.zeros(3, 2, dtype=torch.int64)
     assert HammingRanking(words, words, 65).bytes_per_item == 9
+
+
+@pytest.mark.parametrize("name", ["hamming", "real"])
+def test_users_and_items_have_to_be_the_same(name):
+    ranking, _ = problem(name)
+    seen, fewer = seen_pairs(), seen_pairs(NUM_USERS - 1)
+    with pytest.raises(ValueError, match="seen: expected 300 users, as in ranking, got 299"):
+        rank(ranking, fewer, 5)
+    with pytest.raises(
+        ValueError, match="relevant: expected 300 users and 90 items, .* 299 and 90"
+    ):
+        evaluate(ranking, seen, fewer, [5])
+    wide = Interactions(seen.ptr, seen.ids, NUM_ITEMS + 1)
+    with pytest.raises(
+        ValueError, match="relevant: expected 300 users and 90 items, .* 300 and 91"
+    ):
+        evaluate(ranking, seen, wide, [5])
+
+
+@pytest.mark.parametrize("cutoffs", [[], [0], [5, -1], [2.5], [True], ["5"]])
+def test_cutoffs_are_checked(cutoffs):
+    ranking, _ = problem("hamming")
+    data = generate_sample(num_users=NUM_USERS, num_items=NUM_ITEMS, mean_degree=15.0)
+    calls = [
+        lambda: evaluate(ranking, seen_pairs(), seen_pairs(), cutoffs),
+        lambda: evaluate_popularity(data, cutoffs),
+        lambda: evaluate_ties(ranking, data, cutoffs),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="cutoffs: expected integers >= 1, got"):
+            call()
+
+
+def test_cutoffs_past_the_catalogue_and_users_with_nothing_left():
+    """Of 3 items user 0 has all, user 1 two, user 2 one; user 3 has no test item."""
+    train = Interactions.from_pairs([0, 0, 0, 1, 1, 2, 3], [0, 1, 2, 0, 1, 0, 2], 4, 3)
+    words = pack_codes(torch.ones(4, 8)), pack_codes(torch.ones(3, 8))
+    ranking = HammingRanking(*words, 8)
+    assert rank(ranking, train, 5).tolist() == [
+        [-1] * 5,
+        [2, -1, -1, -1, -1],
+        [1, 2, -1, -1, -1],
+        [0, 1, -1, -1, -1],
+    ]
+    relevant = Interactions.from_pairs([1, 2], [2, 2], 4, 3)
+    found = evaluate(ranking, train, relevant, [1, 2, 50])
+    assert [found[f"recall@{k}"] for k in (1, 2, 50)] == [0.5, 1, 1]
+    assert found["ndcg@50"] == pytest.approx((1 + 1 / np.log2(3)) / 2)
+    # What a user has seen is never found: it counts as missed.
+    own = Interactions.from_pairs([0, 2], [1, 0], 4, 3)
+    assert evaluate(ranking, train, own, [50])["recall@50"] == 0

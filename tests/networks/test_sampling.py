@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from hashgcn.data import Interactions
+from hashgcn.data import Dataset, Interactions
 from hashgcn.graph import BipartiteGraph
+from hashgcn.models import METHODS
 from hashgcn.networks.sampling import (
     epoch_generator,
     padded_batches,
@@ -93,8 +94,30 @@ def test_sampled_users_are_uniform_and_so_are_their_items(graph):
     assert ((counts - expected).abs() <= 5 * expected**0.5).all()
 
 
-def test_a_user_with_every_item_is_named():
-    full = Interactions([0, 1, 3], [0, 0, 1], 2)
-    graph = full.graph()
-    with pytest.raises(ValueError, match="got user 1 with all 2"):
-        pair_batches(graph, 4, 1, epoch_generator(0, 0))
+@pytest.mark.parametrize("sampling", ["pairs", "users"])
+def test_a_user_with_every_item_is_left_out(sampling):
+    full = Interactions([0, 1, 4, 4, 6], [0, 0, 1, 2, 0, 2], 3).graph()
+    rows = torch.cat(pair_batches(full, 2, 1, epoch_generator(0, 0), sampling))
+    assert len(rows) == 3 and set(rows[:, 0].tolist()) <= {0, 3}
+    for user, positive, negative in rows.tolist():
+        assert positive in items_of(full, user) and negative not in items_of(full, user)
+    assert uniform_negatives(full, torch.tensor([1]), 3, epoch_generator(0, 0)).tolist() == [
+        [2] * 3
+    ]
+    nobody = Interactions([0, 2, 2], [0, 1], 2).graph()
+    with pytest.raises(ValueError, match="train: expected a user who has some items and lacks oth"):
+        pair_batches(nobody, 4, 1, epoch_generator(0, 0), sampling)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "recall_hash, sampled", "lightgcn, bpr"])
+def test_every_method_trains_beside_a_user_who_has_everything(method):
+    rng = np.random.default_rng(0)
+    users, items = rng.integers(1, 30, 200), rng.integers(0, 20, 200)
+    users, items = np.append(users, np.zeros(20, int)), np.append(items, np.arange(20))
+    data = Dataset.from_pairs("full", (users, items), ([1], [19]))
+    name, _, form = method.partition(", ")
+    extra = {"sampled": {"sampled_items": 5}, "bpr": {"loss": "bpr"}}.get(form, {})
+    model = METHODS[name](code_length=24, epochs=2, validation_fraction=0, **extra)
+    found = model.fit(data, progress=False).recommend([0, 1], k=20)
+    assert np.isfinite([entry["loss"] for entry in model.metrics.history]).all()
+    assert found.counts[0] == 0 and found.counts[1] > 0

@@ -20,6 +20,7 @@ import pytest
 from command_line import hashgcn
 from indexes import KINDS, assert_same, make_ids, signs
 
+from hashgcn.files import decode_ids
 from hashgcn.retrieval import HammingIndex, export, pack_codes
 
 LENGTHS = [64, 70, 129]
@@ -114,15 +115,85 @@ def test_empty_indexes(engine, tmp_path):
     assert (tmp_path / "items").stat().st_size > 0
 
 
+@pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_numpy(kind, tmp_path):
-    index, _ = problem(kind, 70)
+def test_numpy(kind, length, tmp_path):
+    index, _ = problem(kind, length)
     export.write_numpy(index, tmp_path / "items")
     with np.load(tmp_path / "items") as found:
-        codes, ids, length = found["codes"], found["ids"], int(found["code_length"])
+        arrays = dict(found)
+    codes, length = arrays.pop("codes"), int(arrays.pop("code_length"))
     bits = np.unpackbits(codes, axis=1, count=length, bitorder="little")
-    again = HammingIndex.build(2.0 * bits - 1, ids)
-    assert_same((again.codes, again.ids), (index.codes, index.ids))
+    ids = decode_ids(arrays)
+    for again in (
+        HammingIndex.build(2.0 * bits - 1, ids),
+        HammingIndex.build(bits == 1, ids),
+        HammingIndex.from_bytes(codes, ids, bit_order="little", code_length=length),
+    ):
+        assert_same((again.codes, again.ids), (index.codes, index.ids))
+
+
+def test_one_long_id_does_not_widen_the_others(tmp_path):
+    count = 2000
+    index = HammingIndex(np.arange(count)[:, None], code_length=64, ids=map(str, range(count)))
+    index.add(np.zeros((1, 1), np.int64), ["x" * 10_000])
+    for name in ("index", "numpy", "parquet", "postgres", "milvus"):
+        export.WRITERS[name](index, tmp_path / name)
+        assert (tmp_path / name).stat().st_size < 400_000
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_exported_can_be_read_back(kind, length, tmp_path):
+    polars = library("polars")
+    index, _ = problem(kind, length)
+    for name in ("parquet", "milvus", "qdrant"):
+        export.WRITERS[name](index, tmp_path / name)
+    frame = polars.read_parquet(tmp_path / "parquet")
+    rows = json.loads((tmp_path / "milvus").read_text(encoding="utf-8"))["rows"]
+    octets = [
+        (frame["id"].to_list(), np.frombuffer(b"".join(frame["code"]), np.uint8).reshape(60, -1)),
+        ([row["id"] for row in rows], np.array([row["code"] for row in rows], np.uint8)),
+        (index.ids, export.code_bytes(index.codes, length)),
+    ]
+    again = [
+        HammingIndex.from_bytes(codes, ids, bit_order="little", code_length=length)
+        for ids, codes in octets
+    ]
+    points = read_lines(tmp_path / "qdrant")
+    vectors = np.array([point["vector"] for point in points])
+    again.append(HammingIndex.build(vectors, [point["payload"]["id"] for point in points]))
+    texts = export.bit_strings(index.codes, length)
+    again.append(HammingIndex.build(np.array([list(x) for x in texts]) == "1", index.ids))
+    for one in again:
+        assert_same((one.codes, one.ids), (index.codes, index.ids))
+
+
+FULL = """
+import resource, signal, sys
+from hashgcn.retrieval import HammingIndex, export
+index = HammingIndex.load(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write past the limit fails, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    export.WRITERS[sys.argv[2]](index, sys.argv[3])
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("name", export.WRITERS)
+def test_no_room_is_an_error_of_the_system_and_leaves_the_old_file(name, tmp_path):
+    if name in ("faiss", "usearch"):
+        library({"faiss": "faiss", "usearch": "usearch.index"}[name])
+    source, out = tmp_path / "source", tmp_path / "out"
+    words = np.random.default_rng(0).integers(0, 2**62, (20_000, 1))
+    HammingIndex(words, code_length=64).save(source)
+    out.write_text("old")
+    command = [sys.executable, "-c", FULL, source, name, out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == f"[Errno 27] File too large: '{out}'\n", done.stderr
+    assert out.read_text() == "old" and sorted(os.listdir(tmp_path)) == ["out", "source"]
 
 
 @pytest.mark.parametrize("reader", ["polars", "pyarrow.parquet"])
@@ -354,6 +425,17 @@ def test_command_line(run_folder, tmp_path):
     sql = ("--to", "postgres", "--table", "users", "--out", tmp_path / "b")
     assert hashgcn("export", tmp_path / "a", *sql).returncode == 0
     assert 'CREATE TABLE "users" (id text' in (tmp_path / "b").read_text()
+
+
+def test_the_command_line_exports_nothing_damaged(tmp_path):
+    HammingIndex.build(signs(9, 64, 0), list("abcdefghi")).save(tmp_path / "items.hgx")
+    content = (tmp_path / "items.hgx").read_bytes()
+    assert content.count(b"abcdefghi") == 1
+    (tmp_path / "items.hgx").write_bytes(content.replace(b"abcdefghi", b"abcdefgxi"))
+    out = ("--to", "numpy", "--out", tmp_path / "out")
+    done = hashgcn("export", tmp_path / "items.hgx", *out)
+    assert done.returncode == 1 and "the file is damaged" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

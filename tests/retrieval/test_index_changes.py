@@ -292,3 +292,67 @@ def test_changes_from_several_threads_are_all_kept():
         thread.join()
     assert sorted(index.ids.tolist()) == list(range(60))
     np.testing.assert_array_equal(index.codes, pack_codes(CODES[index.ids]))
+
+
+FORKS = """
+import os, sys, threading, time
+sys.modules["torch"] = None
+import numpy as np
+from hashgcn.data import Interactions
+from hashgcn.retrieval import HammingIndex, Recommender
+names = [f"the item with the number {i}" for i in range(20_000)]
+ids = np.arange(len(names)) * 7 if sys.argv[1] == "int" else names
+index = HammingIndex(np.arange(len(names))[:, None], code_length=64, ids=ids)
+new, codes = ([-1, -2] if sys.argv[1] == "int" else ["a", "b"]), np.zeros((2, 1), np.int64)
+ask = lambda: index.search(codes, 5)
+if sys.argv[1] == "recommender":
+    rng, users = np.random.default_rng(0), [f"the user with the number {i}" for i in range(3000)]
+    pairs = (rng.integers(0, size, 200_000) for size in (3000, len(names)))
+    seen = Interactions.from_pairs(*pairs, 3000, len(names))
+    index = Recommender(np.arange(3000)[:, None], users, index, seen)
+    ask = lambda: (index.recommend(users[:9], 5), index.fold_in([names[5:8]]))
+stop = threading.Event()
+
+
+def change():
+    while not stop.is_set():
+        index.add(codes, new)
+        ask()
+        index.remove(new)
+
+
+thread = threading.Thread(target=change, daemon=True)
+thread.start()
+hung = 0
+for _ in range(20):
+    time.sleep(0.003)
+    child = os.fork()
+    if child == 0:
+        left = getattr(index, "index", index).ids
+        index.remove(left[:1])
+        index.replace(left[1:3], codes)
+        ask()
+        os._exit(0 if os.fork() == 0 or os.wait()[1] == 0 else 1)
+    ends = time.monotonic() + 10
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert status == 0
+            break
+        if time.monotonic() > ends:
+            hung += 1
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            break
+        time.sleep(0.001)
+stop.set()
+thread.join()
+print(hung, len(getattr(index, "index", index)))
+"""
+
+
+@pytest.mark.parametrize("kind", ["int", "str", "recommender"])
+def test_a_process_may_fork_while_a_thread_changes_the_index(kind):
+    command = [sys.executable, "-W", "ignore", "-c", FORKS, kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout == "0 20000\n", done.stderr

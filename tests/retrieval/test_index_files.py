@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
+import zlib
 
 import numpy as np
 import pytest
@@ -96,7 +98,9 @@ def test_opening_a_hundred_million_items_takes_no_time(tmp_path):
         for name, end in ends.items()
     }
     metadata = {"format": "hashgcn.index", "code_length": "64", "popularity_bits": "0"}
-    header["__metadata__"] = {**metadata, "version": "2"}
+    header["__metadata__"] = {**metadata, "version": "3"}
+    canonical = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    header["__metadata__"]["crc32"] = f"{zlib.crc32(canonical):08x}"
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
     with open(path, "wb") as file:  # a hole: it reads as zeros and takes no room
@@ -169,11 +173,11 @@ def test_truncated_anywhere(kind, mapped, tmp_path):
 def test_other_versions_and_other_files(mapped, tmp_path):
     path = tmp_path / "items.hgx"
     make_index().save(path)
-    arrays, metadata = load_arrays(path, "hashgcn.index", version=2)
+    arrays, metadata = load_arrays(path, "hashgcn.index", version=3)
     metadata.pop("version")
-    for version in (1, 3):
+    for version in (1, 2, 4):
         save_arrays(path, arrays, metadata, version=version)
-        with pytest.raises(ValueError, match=f"items.hgx: expected version 2, got {version}"):
+        with pytest.raises(ValueError, match=f"items.hgx: expected version 3 .*, got {version}"):
             HammingIndex.load(path, mmap=mapped)
     save_arrays(path, arrays, {**metadata, "format": "hashgcn.recommender"})
     with pytest.raises(ValueError, match="expected format 'hashgcn.index', got 'hashgcn.recomm"):
@@ -192,10 +196,10 @@ def test_other_versions_and_other_files(mapped, tmp_path):
 def test_numbers_that_are_none(text, mapped, tmp_path):
     path = tmp_path / "items.hgx"
     make_index().save(path)
-    arrays, metadata = load_arrays(path, "hashgcn.index", version=2)
+    arrays, metadata = load_arrays(path, "hashgcn.index", version=3)
     metadata.pop("version")
     for name in ("code_length", "popularity_bits"):
-        save_arrays(path, arrays, {**metadata, name: text}, version=2)
+        save_arrays(path, arrays, {**metadata, name: text}, version=3)
         with pytest.raises(
             ValueError, match=f"items.hgx: {name}: expected a number .*, got '{text[:9]}"
         ):
@@ -203,7 +207,7 @@ def test_numbers_that_are_none(text, mapped, tmp_path):
 
 
 IDS, ORDER = np.arange(5) * 3, np.arange(5)
-NAMES = np.frombuffer(b"a b c d e ", np.uint8).reshape(5, 2)
+TEXT = {"text": np.frombuffer(b"abcde", np.uint8), "offsets": np.arange(6)}
 
 
 @MAPPED
@@ -216,11 +220,13 @@ NAMES = np.frombuffer(b"a b c d e ", np.uint8).reshape(5, 2)
         {"ids": IDS, "order": ORDER.astype(np.int32)},
         {"ids": IDS[:, None], "order": ORDER},
         {"ids": IDS.astype(float), "order": ORDER},
-        {"ids": IDS, "names": NAMES, "order": ORDER},
-        {"names": NAMES[:4], "order": ORDER},
-        {"names": NAMES[:, 0], "order": ORDER},
-        {"names": NAMES[:, :0], "order": ORDER},
-        {"names": NAMES.view(np.int8), "order": ORDER},
+        {**TEXT, "ids": IDS, "order": ORDER},
+        {"text": TEXT["text"], "order": ORDER},
+        {**TEXT, "offsets": ORDER, "order": ORDER},
+        {**TEXT, "text": TEXT["text"][:, None], "order": ORDER},
+        {**TEXT, "text": TEXT["text"].view(np.int8), "order": ORDER},
+        {**TEXT, "offsets": TEXT["offsets"].astype(np.int32), "order": ORDER},
+        {**TEXT},
         {"other": IDS, "order": ORDER},
     ],
 )
@@ -228,28 +234,58 @@ def test_arrays_that_do_not_fit(arrays, mapped, tmp_path):
     path = tmp_path / "items.hgx"
     metadata = {"format": "hashgcn.index", "code_length": "70", "popularity_bits": "0"}
     codes = {"codes": pack_codes(signs(5, 70, 0))}
-    save_arrays(path, {**codes, **arrays}, metadata, version=2)
+    save_arrays(path, {**codes, **arrays}, metadata, version=3)
     with pytest.raises(ValueError, match="items.hgx: expected ids int64 .*, got"):
         HammingIndex.load(path, mmap=mapped)
 
 
-def test_a_wrong_order_of_ids_is_refused_or_finds_nothing_wrong(tmp_path):
+@pytest.mark.parametrize("kind", ["int", "str"])
+def test_a_wrong_order_of_ids_is_refused_or_finds_nothing_wrong(kind, tmp_path):
     path, rng = tmp_path / "items.hgx", np.random.default_rng(0)
-    make_index("int", 30).save(path)
-    arrays, metadata = load_arrays(path, "hashgcn.index", version=2)
+    make_index(kind, 30).save(path)
+    arrays, metadata = load_arrays(path, "hashgcn.index", version=3)
     metadata.pop("version")
     for _ in range(50):
         order = arrays["order"].copy()
         order[rng.integers(0, 30, 3)] = rng.choice([-(2**62), -30, -1, 0, 29, 30, 2**62], 3)
-        save_arrays(path, {**arrays, "order": order}, metadata, version=2)
+        save_arrays(path, {**arrays, "order": order}, metadata, version=3)
         with pytest.raises(ValueError, match="order: expected one that sorts unique ids"):
             HammingIndex.load(path)
         mapped = HammingIndex.load(path, mmap=True)
-        for row, raw in enumerate(arrays["ids"]):
+        for row, raw in enumerate(make_ids(kind, 30)):
             try:
                 assert mapped.rows([raw]) == [row]
             except ValueError as error:
                 assert "expected " in str(error)  # the project's own
+        for change in (
+            lambda i: i.remove(i.ids[:1]),
+            lambda i: i.add(signs(1, 70, 0), ["new"] if kind == "str" else [-7]),
+        ):
+            with pytest.raises(ValueError, match="expected"):
+                change(mapped)
+        assert len(mapped) == 30
+
+
+def test_wrong_offsets_of_texts_are_refused_or_met(tmp_path):
+    """No read outside of the text: a sanitizer would see it."""
+    path, rng = tmp_path / "items.hgx", np.random.default_rng(0)
+    make_index("str", 30).save(path)
+    arrays, metadata = load_arrays(path, "hashgcn.index", version=3)
+    metadata.pop("version")
+    for _ in range(50):
+        offsets = arrays["offsets"].copy()
+        numbers = [-(2**63), -30, -1, len(arrays["text"]) + 1, 2**31, 2**62, 2**63 - 1]
+        offsets[rng.integers(0, 31, 3)] = rng.choice(numbers, 3)
+        save_arrays(path, {**arrays, "offsets": offsets}, metadata, version=3)
+        with pytest.raises(ValueError, match="items.hgx: offsets: expected a non-decreasing"):
+            HammingIndex.load(path)
+        mapped = HammingIndex.load(path, mmap=True)
+        with pytest.raises(ValueError, match="offsets: expected"):
+            mapped.search(QUERIES, 30)
+        with pytest.raises(ValueError, match="offsets: expected"):
+            mapped.add(signs(1, 70, 0), ["new"])
+        for row, raw in enumerate(make_ids("str", 30)):
+            assert mapped.rows([raw], ignore_unknown=True)[0] in (-1, row)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -273,15 +309,51 @@ def test_any_damaged_byte_is_an_error_or_harmless(kind, tmp_path):
     assert refused > 80
 
 
-def test_names_that_are_not_utf8(tmp_path):
+def test_texts_that_are_not_utf8(tmp_path):
     path = tmp_path / "items.hgx"
     make_index("str", 5).save(path)
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"item", b"\xff\xfe\xfd\xfc"))
-    with pytest.raises(ValueError, match="items.hgx: ids: expected UTF-8"):
+    arrays, metadata = load_arrays(path, "hashgcn.index", version=3)
+    metadata.pop("version")
+    text = arrays["text"].tobytes().replace(b"item", b"\xff\xfe\xfd\xfc")
+    arrays["text"] = np.frombuffer(text, np.uint8)
+    save_arrays(path, arrays, metadata, version=3)
+    with pytest.raises(ValueError, match="items.hgx: text: expected UTF-8"):
         HammingIndex.load(path)
-    with pytest.raises(ValueError, match="ids: expected UTF-8"):
+    with pytest.raises(ValueError, match="text: expected UTF-8"):
         HammingIndex.load(path, mmap=True).search(QUERIES, 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_flipped_bits_are_noticed(kind, tmp_path):
+    path, rng = tmp_path / "items.hgx", np.random.default_rng(1)
+    make_index(kind, 9).save(path)
+    content = path.read_bytes()
+    for bit in rng.integers(0, 8 * len(content), 200):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        for options in ({}, {"mmap": True, "verify": True}):
+            with pytest.raises(ValueError, match="items.hgx: "):
+                HammingIndex.load(path, **options)
+
+
+def test_one_long_id_costs_what_it_is_long(tmp_path):
+    """In the file, and in memory also once it is removed."""
+    path = tmp_path / "items.hgx"
+    index = HammingIndex(np.arange(20_000)[:, None], code_length=64, ids=map(str, range(20_000)))
+    index.save(path)
+    size, pickled = path.stat().st_size, len(pickle.dumps(index))
+    index.add(np.zeros((1, 1), np.int64), ["x" * 100_000])
+    assert index.search(np.zeros(1, np.int64), 2).ids.tolist() == ["0", "x" * 100_000]
+    assert index.rows(["x" * 100_000, "x" * 99_999], ignore_unknown=True).tolist() == [20_000, -1]
+    index.save(path)
+    assert size + 100_000 < path.stat().st_size < size + 101_000
+    mapped = HammingIndex.load(path, mmap=True)
+    assert mapped.rows(["19999", "x" * 100_000]).tolist() == [19_999, 20_000]
+    index.remove(["x" * 100_000])
+    assert abs(len(pickle.dumps(index)) - pickled) < 100
+    tables = index._table.ids
+    assert tables.text.base is None and tables.text.nbytes < 100_000
 
 
 FULL = """

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse
+import torch
 from indexes import KINDS, assert_same, make_ids, make_index, oracle, signs
 
 from hashgcn.data import Interactions
@@ -29,7 +32,15 @@ CONTAINERS = {
     "generator of generators": lambda parts: ((y for y in x.tolist()) for x in parts),
     "sets": lambda parts: [set(x.tolist()) for x in parts],
     "object array": objects,
-    "zip": lambda parts: (x for x, _ in zip(parts, range(len(parts)), strict=True)),
+    "first of zip": lambda parts: (x for x, _ in zip(parts, range(len(parts)), strict=True)),
+    "frozensets in a tuple": lambda parts: tuple(frozenset(x.tolist()) for x in parts),
+    "keys": lambda parts: [dict.fromkeys(x.tolist()).keys() for x in parts],
+    "values": lambda parts: dict(enumerate(parts)).values(),
+    "map": lambda parts: map(iter, parts),
+    "pandas of lists": lambda parts: pd.Series([x.tolist() for x in parts]),
+    "lists of pandas": lambda parts: [pd.Series(x) for x in parts],
+    "polars of lists": lambda parts: pl.Series([x.tolist() for x in parts]),
+    "lists of polars": lambda parts: [pl.Series(x.tolist()) for x in parts],
     "np.split": lambda parts: np.split(
         np.concatenate(parts), np.cumsum([len(x) for x in parts])[:-1]
     ),
@@ -87,6 +98,148 @@ def test_two_lists_in_a_tuple_are_two_lists():
     assert 7 not in found.ids[1] and {0, 1} <= set(found.ids[1].tolist())
 
 
+# Name: two lists of the ids 0, 1 and of 7, 9, in containers whose lists have equal lengths.
+PAIRS = {
+    "two arrays": lambda: (np.array([0, 1]), np.array([7, 9])),
+    "tuple of an array": lambda: tuple(np.array([[0, 1], [7, 9]])),
+    "array": lambda: np.array([[0, 1], [7, 9]]),
+    "columns in memory": lambda: np.asfortranarray([[0, 1], [7, 9]]),
+    "objects": lambda: np.array([[0, 1], [7, 9]], dtype=object),
+    "zip": lambda: zip([0, 7], [1, 9], strict=True),
+    "split": lambda: np.split(np.array([0, 1, 7, 9]), [2]),
+    "tuple of split": lambda: tuple(np.split(np.array([0, 1, 7, 9]), 2)),
+    "tensor": lambda: torch.tensor([[0, 1], [7, 9]]),
+    "tensors": lambda: (torch.tensor([0, 1]), torch.tensor([7, 9], dtype=torch.int32)),
+    "unbound": lambda: torch.tensor([[0, 1], [7, 9]]).unbind(),
+    "ranges": lambda: (range(2), range(7, 11, 2)),
+    "a pointer and rows": lambda: (np.array([0, 1]), np.array([7, 9, 9])),
+}
+
+
+@pytest.mark.parametrize("form", PAIRS)
+def test_two_lists_are_one_for_each_query(form):
+    index = make_index("rows")
+    found = index.search(QUERIES[:2], 60, exclude=PAIRS[form]()).ids
+    left_out = [set(range(60)) - set(row.tolist()) for row in found]
+    assert left_out == [{0, 1}, {7, 9}]
+    model = recommender("rows")
+    expected = model.fold_in([[0, 1], [7, 9]])
+    np.testing.assert_array_equal(model.fold_in(PAIRS[form]()), expected)
+    got = model.search(QUERIES[:2], 60, exclude=PAIRS[form]()).ids
+    np.testing.assert_array_equal(got, found)
+    cold = model.search(QUERIES[:2], 60, cold=[True, True], exclude=PAIRS[form]()).ids
+    assert [set(range(60)) - set(row.tolist()) for row in cold] == [{0, 1}, {7, 9}]
+    with pytest.raises(
+        ValueError, match=r"^exclude: expected 3 lists of ids, one per query, got 2"
+    ):
+        index.search(QUERIES[:3], 5, exclude=PAIRS[form]())
+    with pytest.raises(ValueError, match=r"^exclude: expected"):  # one query has one list
+        index.search(QUERIES[0], 5, exclude=PAIRS[form]())
+
+
+# Name: the ids 3, 8 and 5, which a filter or the list of a single query may hold.
+SINGLE = {
+    "list": lambda ids: ids,
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+    "keys": lambda ids: dict.fromkeys(ids).keys(),
+    "values": lambda ids: dict(enumerate(ids)).values(),
+    "generator": lambda ids: (x for x in ids),
+    "iterator": iter,
+    "array": np.array,
+    "repeats": lambda ids: [*ids, *ids],
+    "objects": lambda ids: np.array(ids, dtype=object),
+    "pandas": pd.Series,
+    "pandas index": pd.Index,
+    "polars": pl.Series,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("container", SINGLE)
+def test_filters_take_ids_in_any_container(container, kind):
+    index, model = make_index(kind), recommender(kind)
+    ids = make_ids(kind, 60)[[3, 8, 5]].tolist()
+    rest = set(make_ids(kind, 60).tolist()) - set(ids)
+    make = SINGLE[container]
+    for search in (index.search, model.search):
+        allowed = search(QUERIES, 60, allow=make(ids))
+        assert (allowed.counts == 3).all() and set(allowed.ids[4, :3].tolist()) == set(ids)
+        denied = search(QUERIES, 60, deny=make(ids))
+        assert (denied.counts == 57).all() and set(denied.ids[4, :57].tolist()) == rest
+        single = search(QUERIES[2], 60, exclude=make(ids))
+        assert single.counts == 57 and set(single.ids[:57].tolist()) == rest
+    np.testing.assert_array_equal(model.fold_in([make(ids)]), model.fold_in([ids]))
+    if kind == "rows":
+        tensor = torch.tensor(ids)
+        for options in ({"allow": tensor}, {"deny": tensor}, {"exclude": [tensor] * len(QUERIES)}):
+            wanted = {name: tensor.tolist() for name in options if name != "exclude"}
+            wanted |= {name: [ids] * len(QUERIES) for name in options if name == "exclude"}
+            np.testing.assert_array_equal(
+                index.search(QUERIES, 9, **options).ids, index.search(QUERIES, 9, **wanted).ids
+            )
+
+
+@pytest.mark.parametrize("make", [np.array, pd.Series, torch.tensor, pl.Series, list, tuple])
+def test_filters_take_masks_in_any_container(make):
+    index = make_index("rows")
+    mask = [i in (3, 8, 5) for i in range(60)]
+    assert set(index.search(QUERIES, 3, allow=make(mask)).ids.ravel().tolist()) == {3, 8, 5}
+    assert not {3, 8, 5} & set(index.search(QUERIES, 57, deny=make(mask)).ids.ravel().tolist())
+    with pytest.raises(
+        ValueError, match=r"^allow: expected raw ids or bool \[60\], got bool \[2\]"
+    ):
+        index.search(QUERIES, allow=make([True, False]))
+
+
+@pytest.mark.parametrize(
+    ("filtered", "message"),
+    [
+        ({1: 2}, "expected a list or an array of ids, got dict"),
+        ("ab", "expected a list or an array of ids, got str"),
+        (7, r"expected a 1-d array of ids, got shape \(\)"),
+        (np.array([[1, 2]]), r"expected a 1-d array of ids, got shape \(1, 2\)"),
+        ([1.5], "expected integers or strings, got float"),
+        (np.array([1.0, np.nan]), "expected integers or strings, got float64"),
+        ({3, 60}, "expected ids of the index, got 60"),
+        ({"3"}, r"expected ids of the index \(int64\), got '3'"),
+        ({3, None}, "expected integers or strings, got"),
+    ],
+)
+def test_filters_refuse(filtered, message):
+    for argument in ("allow", "deny"):
+        for search in (make_index("rows").search, recommender("rows").search):
+            with pytest.raises(ValueError, match=f"^{argument}: {message}"):
+                search(QUERIES, **{argument: filtered})
+
+
+def test_a_row_of_a_sparse_array_is_one_list():
+    array = csr(ROWS, scipy.sparse.csr_array)
+    index, model = make_index("rows"), recommender("rows")
+    for row in (array[3], array[3].tocsr()):
+        assert row.ndim == 1
+        for search in (index.search, model.search):
+            got = search(QUERIES[3], 60, exclude=row).ids
+            np.testing.assert_array_equal(got, search(QUERIES[3], 60, exclude=array[[3]]).ids)
+        np.testing.assert_array_equal(model.fold_in(row), model.fold_in(array[[3]]))
+    with pytest.raises(
+        ValueError, match=r"^exclude: expected a matrix of shape \[2, 60\], got \[1, "
+    ):
+        index.search(QUERIES[:2], exclude=row)
+
+
+def test_sets_have_no_order_in_time():
+    model = recommender("rows")
+    with pytest.raises(ValueError, match="recent_fraction: expected 0 for items without an order"):
+        model.fold_in([[3, 5, 8], {3, 5, 8}], recent_fraction=0.3)
+    lists = [dict.fromkeys([9, 3, 5]).keys(), (x for x in (5, 9))]
+    np.testing.assert_array_equal(
+        model.fold_in(lists, recent_fraction=0.3),
+        model.fold_in([[9, 3, 5], [5, 9]], recent_fraction=0.3),
+    )
+
+
 def test_entries_of_a_matrix_count_where_they_are_stored_and_not_zero():
     matrix = csr([np.array([4, 9]), np.array([4])])
     matrix.data[0] = 0
@@ -120,7 +273,20 @@ def broken(indices: list[int], ptr: list[int]) -> scipy.sparse.csr_matrix:
         ([{1: 2}, []], "expected a list or an array of ids, got dict"),
         ([1, 2], r"expected a 1-d array of ids, got shape \(\)"),
         (np.zeros((2, 60), bool), "expected integers or strings, got bool"),
-        ([[1], [60]], "expected ids of the index, got 60"),
+        ([[1], [60]], "expected ids of the index, got 60, in list 1"),
+        ({(1,), (2,)}, "expected a list of ids per query, or a CSR matrix, got set"),
+        (frozenset([(1,), (2,)]), "expected a list of .*, or a CSR matrix, got frozenset"),
+        (pd.DataFrame({"a": [1, 2]}), "expected a list of ids per query, .*, got DataFrame"),
+        (pl.DataFrame({"a": [1, 2]}), "expected a list of ids per query, .*, got DataFrame"),
+        (torch.ones(2, 60).to_sparse(), "expected a list of ids per query, .*, got Tensor"),
+        (torch.ones(2, 60).to_sparse_csr(), "expected a list of ids per query, .*, got Tensor"),
+        (torch.tensor(3), "expected a list of ids per query, .*, got Tensor"),
+        (torch.ones(2, 3, device="meta"), "expected ids, got .*meta.*, in list 0"),
+        (np.zeros((2, 1, 1), int), r"expected a 1-d array of ids, got shape \(1, 1\), in list 0"),
+        (torch.zeros(2, 3), "expected integers or strings, got float32"),
+        ([[1], [2.0]], "expected integers or strings, got float, in list 1"),
+        (pd.Series(["ab", "cd"]), "expected a list or an array of ids, got str, in list 0"),
+        ([(3, [4, 5]), (6, [7])], "expected .*in list 0"),
         ([["1"], []], r"expected ids of the index \(int64\), got '1'"),
         (csr(ROWS[:2]).tocsc(), "expected a 2-d CSR matrix, got CSC"),
         (csr(ROWS[:3]), r"expected a matrix of shape \[2, 60\], got \[3, 60\]"),
@@ -156,7 +322,10 @@ def test_fold_in_means_the_same_in_every_container(kind):
         np.testing.assert_array_equal(model.fold_in(given), expected)
     for make in MATRICES.values():
         np.testing.assert_array_equal(model.fold_in(make()), expected)
-    assert len(model.fold_in((ids[:3], ids[5:8]))) == 2
+    for make in SINGLE.values():
+        np.testing.assert_array_equal(
+            model.fold_in([make(ids[:3].tolist())]), model.fold_in([ids[:3]])
+        )
 
 
 def test_fold_in_takes_the_order_of_lists_and_of_interactions_in_time():
@@ -185,6 +354,8 @@ def test_fold_in_takes_the_order_of_lists_and_of_interactions_in_time():
         (csr(ROWS, num_items=61), r"expected a matrix of shape \[Q, 60\], got \[11, 61\]"),
         (broken([1, 60], [0, 1, 2]), "expected a valid CSR matrix, got indices out of range"),
         (csr([np.array([3]), np.array([], int)]), "expected at least one item .* for user 1"),
+        ({("new",)}, "expected a list of ids per query, or a CSR matrix, got set"),
+        (pd.DataFrame({"a": [1, 2]}), "expected a list of ids per query, .*, got DataFrame"),
     ],
 )
 def test_fold_in_refuses(items, message):

@@ -315,6 +315,73 @@ def test_unpack_refuses(words, length, message):
         _numpy.unpack_codes(words, length)
 
 
+def texts(strings: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    encoded = [text.encode() for text in strings]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    return np.frombuffer(b"".join(encoded), np.uint8), offsets
+
+
+KNOWN = [
+    "pear",
+    "",
+    "fig",
+    "日本",
+    "figs",
+    "fig\0",
+    "é",
+    "zoë",
+    "x" * 300,
+    "🎷",
+    "item 9",
+    "item 10",
+]
+
+
+def test_find_texts():
+    order = np.array(sorted(range(len(KNOWN)), key=lambda row: KNOWN[row].encode()))
+    wanted = [*KNOWN[::-1], "fi", "figz", "\0", "x" * 299, "x" * 301, "🎸", "é" * 99]
+    places, rows = _numpy.find_texts(*texts(KNOWN), order, *texts(wanted))
+    assert rows.tolist() == [KNOWN.index(text) if text in KNOWN else -1 for text in wanted]
+    assert places.tolist() == [sum(x.encode() < text.encode() for x in KNOWN) for text in wanted]
+    assert rows.dtype == places.dtype == np.int64
+    for nothing in (_numpy.find_texts(*texts([]), order[:0], *texts(["a"])),):
+        assert [x.tolist() for x in nothing] == [[0], [-1]]
+    assert [len(x) for x in _numpy.find_texts(*texts(KNOWN), order, *texts([]))] == [0, 0]
+
+
+def test_find_texts_of_damaged_arrays_gives_no_wrong_row():
+    rng, (text, offsets) = np.random.default_rng(0), texts(KNOWN)
+    right = np.array(sorted(range(len(KNOWN)), key=lambda row: KNOWN[row].encode()))
+    numbers = [-(2**63), -9, -1, 0, 3, len(KNOWN), len(text), 2**31, 2**63 - 1]
+    for _ in range(500):
+        order, wrong = right.copy(), offsets.copy()
+        order[rng.integers(0, len(order), 3)] = rng.choice(numbers, 3)
+        _, rows = _numpy.find_texts(text, offsets, order, text, offsets)
+        assert ((rows == -1) | (rows == np.arange(len(KNOWN)))).all()
+        wrong[rng.integers(0, len(wrong), 3)] = rng.choice(numbers, 3)
+        _, rows = _numpy.find_texts(text, wrong, right, text, offsets)
+        assert ((rows >= -1) & (rows < len(KNOWN))).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text": b"abc"}, "text as a NumPy array, got bytes"),
+        ({"text": np.zeros(3, np.int8)}, "text of dtype uint8, got int8"),
+        ({"offsets": np.zeros(2, np.int32)}, "offsets of dtype int64, got int32"),
+        ({"offsets": np.zeros(0, np.int64)}, "offsets and wanted_offsets not to be empty"),
+        ({"wanted_offsets": np.zeros(0, np.int64)}, "offsets and wanted_offsets not to be empty"),
+        ({"offsets": np.zeros((2, 2), np.int64)}, r"offsets of shape \[\*\], got \[2, 2\]"),
+        ({"order": np.zeros(3, np.int64)}, r"order of shape \[1\], got \[3\]"),
+    ],
+)
+def test_find_texts_refuses(changes, message):
+    names = ("text", "offsets", "order", "wanted_text", "wanted_offsets")
+    good = dict(zip(names, (*texts(["a"]), np.zeros(1, np.int64), *texts(["a"])), strict=True))
+    with pytest.raises(ValueError, match=f"^hashgcn::find_texts: expected {message}"):
+        _numpy.find_texts(**{**good, **changes})
+
+
 def run_python(code: str, **environment: str) -> str:
     result = subprocess.run(
         [sys.executable, "-c", code],

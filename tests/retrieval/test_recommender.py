@@ -20,7 +20,7 @@ from hashgcn.retrieval import (
     Recommendations,
     Recommender,
     pack_codes,
-    recommender,
+    state,
     unpack_codes,
 )
 
@@ -68,7 +68,7 @@ def test_a_code_depends_on_its_own_items_alone(monkeypatch, pairs):
     model = example()
     every = Interactions(model.seen.ptr[1:], model.seen.ids, 30)  # the first user has none
     whole = model.fold_in(every)
-    monkeypatch.setattr(recommender, "_PAIRS", pairs)
+    monkeypatch.setattr(state, "_PAIRS", pairs)
     np.testing.assert_array_equal(model.fold_in(every), whole)
     lists = [model.index.ids[rows][::-1] for rows in np.split(every.ids, every.ptr[1:-1])]
     np.testing.assert_array_equal(model.fold_in(lists), whole)
@@ -84,8 +84,9 @@ def test_search_of_folded_codes_has_weights_and_filters():
     liked = ["item 3", "item 9"]
     codes = model.fold_in([liked])
     for p in (None, 1.0, 0.0, -1.0):
-        found = model.search(codes, 5, exclude=[liked], popularity_weight=p)
-        ids, distances = model.index.search(codes, 5, exclude=[liked], popularity_weight=p)
+        options = {"exclude": [liked], "popularity_weight": p}
+        found = model.search(codes, 5, untrained_items=True, **options)
+        ids, distances = model.index.search(codes, 5, **options)
         np.testing.assert_array_equal(found.ids, ids)
         np.testing.assert_array_equal(found.scores, LENGTH - 2 * distances)
         assert not set(liked) & set(found.ids[0])
@@ -95,20 +96,20 @@ def test_search_of_folded_codes_has_weights_and_filters():
 
 def test_known_users_are_recommended_what_a_search_of_their_codes_finds():
     model = example()
-    found = model.recommend([4, 0], k=40)
+    found = model.recommend([4, 11], k=40)
     assert isinstance(found, Recommendations) and found.scores.dtype == np.int32
-    seen = [[f"item {i}" for i in model.seen.of_users(np.array([u])).ids] for u in (4, 0)]
-    again = model.search(model.user_codes[[4, 0]], 40, exclude=seen)
+    seen = [[f"item {i}" for i in model.seen.of_users(np.array([u])).ids] for u in (4, 11)]
+    again = model.search(model.user_codes[[4, 11]], 40, exclude=seen)
     np.testing.assert_array_equal(found.ids, again.ids)
     np.testing.assert_array_equal(found.scores, again.scores)
-    assert found.counts.tolist() == [30 - len(seen[0]), 30]
+    assert found.counts.tolist() == [28 - len(x) for x in seen]
     assert (found.ids[0, found.counts[0] :] == "").all()
     assert (found.scores[0, found.counts[0] :] == -(2**31)).all()
-    with_seen = model.recommend([4, 0], k=40, exclude_seen=False)
+    with_seen = model.recommend([4, 11], k=40, exclude_seen=False, untrained_items=True)
     assert with_seen.counts.tolist() == [30, 30]
+    every = model.index.search(model.user_codes[[4, 11]], 40)
+    np.testing.assert_array_equal(with_seen.ids, every.ids)
     assert model.recommend([4]).ids.shape == (1, 10)
-    with pytest.raises(ValueError, match="users: expected ids of users seen in training, got 40"):
-        model.recommend([4, 40])
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,10 @@ def test_files_keep_metadata_of_the_caller(tmp_path):
         ({"user_codes": np.full((40, 2), -1)}, "codes: expected zero bits past"),
         ({"user_codes": np.zeros((39, 2), np.int64)}, "ids: expected 39, one per code, got 40"),
         ({"users.ids": np.zeros(40, np.int64)}, "unique ids, got 0 twice"),
-        ({"seen.ptr": np.array([0, 164])}, "40 codes for 1 users|ptr"),
+        ({"seen.ptr": np.array([0, 164])}, "seen: expected 40 users and 30 items|ptr"),
+        ({"given": np.array([30])}, r"given: expected rows in \[0, 30\)"),
+        ({"given": np.array([-1])}, r"given: expected rows in \[0, 30\)"),
+        ({"given": np.zeros(1, np.int32)}, "given of dtype int32"),
         ({"seen.ptr": np.zeros(41, np.int32)}, "seen.ptr of dtype int32"),
         ({"user_scale": np.ones((40, 2), np.float32)}, "an array 'user_scale'"),
         ({"seen.ids": np.full(len(example().seen.ids), 99)}, r"ids: expected rows in \[0, 30\)"),
@@ -242,6 +246,9 @@ def test_every_method_folds_in(method):
     model = METHODS[method](**options).fit(data, progress=False)
     codes = model.fold_in([data.item_ids[:3]])
     assert model.index().search(codes, 5).ids.shape == (1, 5)
+    found = model.recommend_from([data.item_ids[:3]], 5)
+    again = model.recommender.search(codes, 5, exclude=[data.item_ids[:3]])
+    np.testing.assert_array_equal(found.ids, again.ids)
 
 
 def test_fold_in_needs_a_fit():

@@ -27,7 +27,7 @@ CODES = signs(60, 70, 1)
 def expected(index, queries, scores, k, depth, **options):
     """Stable sort of the candidates, query by query; scores float32 [Q, n] by row."""
     ids = index.search(queries, depth, **options).ids
-    shape, missing = (len(queries), k), "" if ids.dtype.kind == "U" else -1
+    shape, missing = (len(queries), k), "" if ids.dtype.kind == "T" else -1
     best, found = np.full(shape, -np.inf, np.float32), np.full(shape, missing, ids.dtype)
     for q in range(len(queries)):
         rows = index.rows(ids[q][ids[q] != missing])

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from indexes import KINDS, MAX_DISTANCE, assert_same, make_ids, make_index, oracle, signs
 
+import hashgcn
+from hashgcn import _numpy
+from hashgcn.data.ids import TEXT, find
 from hashgcn.files import save_arrays
 from hashgcn.retrieval import (
     HammingIndex,
     Neighbours,
     Recommendations,
+    codes_from_bytes,
     hamming_topk,
     pack_codes,
     popularity_query_bits,
@@ -37,10 +45,214 @@ def test_pack_takes_codes_of_any_signed_dtype(dtype):
     np.testing.assert_array_equal(unpack_codes(words, 70), codes)
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
-def test_pack_refuses_words_and_unsigned_dtypes(dtype):
-    with pytest.raises(ValueError, match="^x: expected an array of dtype"):
-        pack_codes(np.ones((3, 4), dtype=dtype))
+def test_pack_takes_codes_of_true_and_false():
+    codes = signs(9, 70, 0)
+    for x in (codes > 0, np.asfortranarray(codes > 0), np.repeat(codes > 0, 2, axis=0)[::2]):
+        np.testing.assert_array_equal(pack_codes(x), pack_codes(codes))
+    index = HammingIndex.build(codes > 0)
+    assert_same(index.search(codes[3] > 0, 4), HammingIndex.build(codes).search(codes[3], 4))
+    assert pack_codes(np.zeros((0, 70), bool)).shape == (0, 2)
+
+
+NOT_CODES = [
+    (np.ones((3, 4), np.int64), "expected an array of dtype .*, got int64"),
+    (np.ones((3, 4), np.uint8), "expected codes, got uint8; give 0 and 1 as bool, and packed"),
+    (np.array([[1, -1], [1, 0]], np.int8), r"expected \+1 and -1 .*, got 0 in row 1; give 0 and"),
+    (np.array([[1, -128]], np.int8), "expected .* got -128 in row 0; give 0 and 1 as bool, and"),
+    (np.array([[1], [2]], np.int16), "expected .* got 2 in row 1; give 0 and 1 as bool"),
+    (np.array([[-1], [2**30]], np.int32), f"expected .* got {2**30} in row 1;"),
+    (np.array([[1.0, 0.0], [0.0, 1.0]]), "expected codes of .1 and -1, or real .* only 0 and 1"),
+    (np.array([[1.0, 0.0]], np.float16), "expected codes of .1 and -1, or real .* only 0 and 1"),
+    (np.zeros((2, 2), np.float32), "expected codes of .1 and -1, or real .* only 0 and 1"),
+    (np.random.default_rng(0).random((8, 8)), "expected .* got real values that are all >= 0;"),
+    (np.full((4, 64), 2.0), "expected .* got real values that are all >= 0; give 0 and 1 as bool"),
+    (np.full((9, 9), np.inf, np.float32), "expected .* got real values that are all >= 0;"),
+    (np.full((9, 9), np.nan), "expected an array without NaN, got NaN"),
+    (np.array([[0.0, np.nan]]), "expected an array without NaN, got NaN"),
+]
+
+
+@pytest.mark.parametrize(("x", "message"), NOT_CODES)
+def test_what_is_no_codes_is_refused(x, message):
+    with pytest.raises(ValueError, match=f"^x: {message}"):
+        pack_codes(x)
+    with pytest.raises(ValueError, match=f"^codes: {message}"):
+        HammingIndex.build(x)
+    if x.dtype == np.int64:
+        return  # such queries are packed
+    index = HammingIndex.build(signs(5, x.shape[1], 0))
+    with pytest.raises(ValueError, match=f"^queries: {message}"):
+        index.search(x)
+    with pytest.raises(ValueError, match=f"^codes: {message}"):
+        index.add(x)
+    with pytest.raises(ValueError, match=f"^codes: {message}"):
+        index.replace(np.arange(len(x)), x)
+    assert len(index) == 5
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.ones((3, 70)),  # codes
+        np.ones((3, 70), np.int8),
+        np.full((1, 63), 0.3, np.float32),  # by chance
+        np.array([[0.0, 2.0, 0.5]]),
+        np.concatenate([np.zeros((99, 70)), np.full((1, 70), -1e-30)]),
+        np.full((3, 70), -0.5, np.float16),
+    ],
+)
+def test_real_values_of_any_signs_are_packed(x):
+    np.testing.assert_array_equal(unpack_codes(pack_codes(x), x.shape[1]), np.where(x >= 0, 1, -1))
+
+
+def test_packing_in_parts_finds_the_row(monkeypatch):
+    codes = signs(50, 70, 0).astype(np.int8)
+    want = pack_codes(codes)
+    monkeypatch.setattr("hashgcn.retrieval.codes._CHUNK_VALUES", 200)
+    np.testing.assert_array_equal(pack_codes(codes), want)
+    codes[41, 3] = 5
+    with pytest.raises(ValueError, match="got 5 in row 41"):
+        pack_codes(codes)
+    late = np.ones((50, 70))
+    late[33, 3] = -0.1
+    assert pack_codes(late).shape == (50, 2)
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 63, 64, 70, 129])
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_codes_of_bytes(length, order):
+    codes = signs(9, length, 0)
+    octets = np.packbits(codes > 0, axis=1, bitorder=order)
+    less = (octets.astype(np.int16) - 128).astype(np.int8)  # as embedding services give them
+    for given in (octets, less, np.asfortranarray(octets), octets.tolist()):
+        if isinstance(given, list):
+            given = np.array(given, np.uint8)
+        words = codes_from_bytes(given, length, bit_order=order)
+        assert words.dtype == np.int64
+        np.testing.assert_array_equal(words, pack_codes(codes))
+        index = HammingIndex.from_bytes(
+            given, list("abcdefghi"), bit_order=order, code_length=length
+        )
+        assert_same(
+            index.search(codes, 9), HammingIndex.build(codes, list("abcdefghi")).search(codes, 9)
+        )
+    if length % 8 == 0:
+        assert HammingIndex.from_bytes(octets, bit_order=order).code_length == length
+        np.testing.assert_array_equal(codes_from_bytes(octets, bit_order=order), words)
+    assert codes_from_bytes(octets[:0], length, bit_order=order).shape == (0, words.shape[1])
+
+
+OCTETS = np.array([[255, 1], [255, 3]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"octets": OCTETS.astype(np.int64)}, r"octets: expected uint8 or int8 .* int64 \[2, 2\]"),
+        ({"octets": OCTETS.astype(bool)}, r"octets: expected uint8 or int8 .* bool \[2, 2\]"),
+        ({"octets": OCTETS[0]}, r"octets: expected uint8 or int8 .* uint8 \[2\]"),
+        ({"octets": OCTETS[:, :0]}, r"octets: expected uint8 or int8 .* uint8 \[2, 0\]"),
+        ({"code_length": 8}, "code_length: expected 9 to 16 for 2 bytes a code, got 8"),
+        ({"code_length": 17}, "code_length: expected 9 to 16 for 2 bytes a code, got 17"),
+        ({"code_length": 0}, "code_length: expected 9 to 16 for 2 bytes a code, got 0"),
+        ({"code_length": 9}, "octets: expected zero bits past code_length 9, got others in row 1"),
+        ({"bit_order": "network"}, "bit_order: expected 'big' or 'little', got 'network'"),
+    ],
+)
+def test_codes_of_bytes_refuses(changes, message):
+    arguments = {"octets": OCTETS, "code_length": 10, "bit_order": "little", **changes}
+    for read in (codes_from_bytes, HammingIndex.from_bytes):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            read(**arguments)
+
+
+def test_packed_bytes_are_not_taken_for_codes():
+    """What sentence-transformers and Cohere call `binary`: f bits in f / 8 integers."""
+    octets = np.packbits(signs(9, 128, 0) > 0, axis=1)
+    less = (octets.astype(np.int16) - 128).astype(np.int8)
+    with pytest.raises(ValueError, match="codes: expected .1 and -1 .* packed bytes to codes_from"):
+        HammingIndex.build(less)
+    few = np.ones((2, 2), np.int8)  # all of them happen to be +1
+    with pytest.raises(
+        ValueError, match=r"codes: expected 16 values .* int8 \[2, 2\]; packed bytes"
+    ):
+        HammingIndex.build(few, code_length=16)
+    with pytest.raises(
+        ValueError, match=r"codes: .* uint8 \[9, 16\]; packed bytes are for codes_from"
+    ):
+        HammingIndex(octets, code_length=128)
+    index = HammingIndex.build(signs(9, 128, 0), code_length=128)
+    for query in (octets, less):
+        with pytest.raises(
+            ValueError, match=r"queries: .*\[9, 16\]; packed bytes are for codes_from_"
+        ):
+            index.search(query)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_searches_in_parts_are_the_same(kind, monkeypatch):
+    """Few queries at a time, so that Ctrl-C need not wait for all."""
+    index, ids, queries = make_index(kind), make_ids(kind, 60), signs(150, 70, 2)
+    rng = np.random.default_rng(0)
+    options = {"exclude": [ids[rng.integers(0, 60, q % 7)] for q in range(150)], "deny": ids[:3]}
+    whole = [index.search(queries, 9), index.search(queries, 70, **options)]
+    ptr, rows = np.arange(0, 301, 2), rng.integers(0, 60, 300)
+    given = {"code_length": 70, "exclude_ptr": ptr, "exclude_ids": rows}
+    words = pack_codes(queries)
+    direct = hamming_topk(words, index.codes, 5, **given)
+    calls = []
+    compiled = _numpy.hamming_topk
+    monkeypatch.setattr(_numpy, "hamming_topk", lambda *x: calls.append(len(x[0])) or compiled(*x))
+    monkeypatch.setattr("hashgcn.retrieval.codes._CALL_WORDS", 1)
+    for want, extra in zip(whole, ({"k": 9}, {"k": 70, **options}), strict=True):
+        assert_same(index.search(queries, **extra), want)
+    assert_same(hamming_topk(words, index.codes, 5, **given), direct)
+    assert calls == 3 * [64, 64, 22]
+    for wrong in (ptr + 1, ptr[:-1], ptr[::-1], ptr.astype(np.int32), ptr.tolist()):
+        with pytest.raises(ValueError, match="^exclude_"):
+            hamming_topk(words, index.codes, 5, **{**given, "exclude_ptr": wrong})
+
+
+INTERRUPTED = """
+import sys, time
+sys.modules["torch"] = None
+import numpy as np
+from hashgcn.retrieval import HammingIndex
+index = HammingIndex(np.arange(2**21)[:, None] * 999_983, code_length=64)
+queries = np.arange(2**17)[:, None] * 1_000_003
+print("ready", flush=True)
+try:
+    index.search(queries, 10, num_threads=1)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_ctrl_c_ends_a_long_search():
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        # All of the search takes a minute.
+        assert process.communicate(timeout=25)[0] == "interrupted\n"
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+def test_long_texts_are_found(count):
+    """NumPy's own search reads texts of more than 15 bytes out of bounds."""
+    known = np.array([f"{i} is the number of this item" for i in range(count)], TEXT)
+    order = np.argsort(known)
+    wanted = [*known[::-3].tolist(), "9", "", "5 is the number of this item and more", "é"]
+    rows = [*range(count)[::-3], -1, -1, -1, -1]
+    assert find("x", known, order, wanted, "the shop").tolist() == rows
+    index = HammingIndex.build(signs(count, 8, 0), known)
+    assert index.rows(wanted, ignore_unknown=True).tolist() == rows
+    assert index.ids.dtype == TEXT and index.search(signs(2, 8, 1), 3).ids.dtype == TEXT
 
 
 def test_topk_of_rows():
@@ -216,7 +428,7 @@ def test_build_refuses_nan_and_packed_codes():
             r"queries: expected codes .* float32 \[1, 2, 70\]",
         ),
         ({"queries": np.float32(1)}, r"queries: expected codes .*, got float32 \[\]"),
-        ({"queries": np.ones((2, 70), bool)}, "queries: expected an array of dtype .*, got bool"),
+        ({"queries": np.ones((2, 9), bool)}, r"queries: expected codes \[\*, 70\].* bool \[2, 9\]"),
         (
             {"queries": np.ones((2, 70), np.int64)},
             r"queries: expected packed int64 .* \[\*, 2\]",
@@ -236,6 +448,7 @@ def test_build_refuses_nan_and_packed_codes():
         ({"deny": "a"}, "deny: expected a list or an array of ids, got str"),
         ({"deny": [5]}, "deny: expected ids of the index, got 5"),
         ({"radius": -1}, "radius: expected a number >= 0, got -1"),
+        ({"radius": float("nan")}, "radius: expected a number >= 0, got nan"),
         ({"popularity_weight": 0.5}, "popularity_weight: expected None for codes without"),
         ({"num_threads": -1}, "num_threads: expected a number >= 0, got -1"),
     ],
@@ -323,7 +536,7 @@ GOOD = {"format": "hashgcn.index", "code_length": "70", "popularity_bits": "0"}
 )
 def test_load_refuses_a_file_that_is_no_index(arrays, metadata, tmp_path):
     path = tmp_path / "items.hgx"
-    save_arrays(path, arrays, metadata, version=2)
+    save_arrays(path, arrays, metadata, version=3)
     with pytest.raises(ValueError, match="items.hgx"):
         HammingIndex.load(path)
 
@@ -412,14 +625,16 @@ assert ids[:, 0].tolist() == [f"item {{i}}" for i in range(50)]
 """)
 
 
-def test_a_missing_module_says_how_to_build_it():
-    run_python("""
+def test_a_missing_module_says_how_to_build_it(tmp_path):
+    package = Path(hashgcn.__file__).parent
+    shutil.copytree(package, tmp_path / "hashgcn", ignore=shutil.ignore_patterns("*.so", "lib"))
+    run_python(f"""
 import sys
-sys.modules["hashgcn._numpy"] = None
+sys.path.insert(0, {str(tmp_path)!r})
 try:
     import hashgcn.retrieval
 except ImportError as error:
-    assert "pip install --no-build-isolation -e ." in str(error), error
+    assert "expected kernels compiled" in str(error) and "`make build`" in str(error), error
 else:
     raise AssertionError
 """)

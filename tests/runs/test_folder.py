@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hashgcn.retrieval import Recommender
 from hashgcn.runs.folder import Run
 
 FILES = {"settings.json", "metrics.json", "codes.safetensors", "checkpoint.safetensors"}
-FILES |= {"checkpoint.previous.safetensors", "curves.png"}
+FILES |= {"checkpoint.previous.safetensors", "curves.png", ".lock"}
 SHORT = {"epochs": 2, "validation_fraction": 0, "code_length": 48}
 SHORT_OPTIONS = [part for name, value in SHORT.items() for part in ("--set", f"{name}={value}")]
 
@@ -103,18 +104,35 @@ def test_save_and_load(made_in_python, tmp_path):
     assert again.metrics == model.metrics and again.settings == model.settings
 
 
-def test_data_made_in_memory_is_asked_for(tmp_path):
+@pytest.mark.parametrize("in_time", [True, False])
+def test_data_made_in_memory_is_kept_with_the_run(tmp_path, in_time):
     data = generate_sample(num_users=150, num_items=200, mean_degree=20.0)
-    package.RecallHash(**SHORT).fit(data, run=tmp_path / "run", progress=False)
-    with pytest.raises(ValueError, match="whose data set 'sample' was made in memory, got None"):
-        assert package.open_run(tmp_path / "run").data
-    opened = package.open_run(tmp_path / "run", data=data)
+    if in_time:
+        order = np.random.default_rng(0).permutation(data.train.num_pairs)
+        data = replace(data, train=replace(data.train, order=order))
+    folder = tmp_path / "run"
+    model = package.RecallHash(**SHORT).fit(data, run=folder, progress=False)
+    assert json.loads((folder / "settings.json").read_text())["method"] == "recall_hash"
+    opened = package.open_run(folder)
+    assert repr(opened.data) == repr(data)
+    for mine, theirs in ((opened.data.train, data.train), (opened.data.test, data.test)):
+        np.testing.assert_array_equal(mine.ptr, theirs.ptr)
+        np.testing.assert_array_equal(mine.ids, theirs.ids)
+    if in_time:
+        np.testing.assert_array_equal(opened.data.train.order, order)
+    done = hashgcn("evaluate", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["test"] == model.metrics.test
+    assert hashgcn("report", folder).returncode == 0
+
+    opened = package.open_run(folder, data=data)
     assert opened.data is data and opened.model.evaluate(data).test == opened.metrics.test
     other = generate_sample(seed=1, num_users=150, num_items=200, mean_degree=20.0)
     with pytest.raises(ValueError, match="data: expected the items of the fit, got others"):
-        assert package.open_run(tmp_path / "run", data=other).data
-    done = hashgcn("evaluate", tmp_path / "run")
-    assert done.returncode == 1 and "made in memory" in done.stderr
+        assert package.open_run(folder, data=other).data
+    (folder / "data.safetensors").unlink()
+    done = hashgcn("evaluate", folder)
+    assert done.returncode == 1 and "whose data set 'sample' was made in memory" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -124,11 +142,20 @@ def test_data_made_in_memory_is_asked_for(tmp_path):
         ("settings.json", "[1]", "settings.json: expected a JSON object with method, settings"),
         (
             "settings.json",
-            '{"method": "x", "settings": {}, "data": {}}',
+            '{"method": "x", "settings": {}, "data": {"name": "", "origin": null, "pairs": ""}}',
             "expected a run of recall",
         ),
+        (
+            "settings.json",
+            '{"method": "recall_hash", "settings": {}, "data": {"name": 3}}',
+            "settings.json: expected a JSON object with name, origin, pairs, got another",
+        ),
         ("metrics.json", "{}", "metrics.json: expected a JSON object with test, history"),
-        ("metrics.json", '{"test": {}, "history": []}', "expected the metrics of a run"),
+        (
+            "metrics.json",
+            '{"test": {}, "history": []}',
+            "metrics.json: expected the metrics of a run",
+        ),
         ("metrics.json", None, "metrics.json: no such file; is .* the folder of a run"),
         ("codes.safetensors", "", "codes.safetensors: "),
     ],

@@ -164,7 +164,7 @@ def test_read_titles(tmp_path):
         ("a.csv", "item,title\n8,x\n", None, "in column 'item', such as '7', got '8'"),
         ("a.csv", "item,title\n", None, "got 'no row'"),
         ("a.txt", "7 8\n", None, "expected a table in one of csv, tsv, jsonl, parquet, got lightg"),
-        ("a.csv", b"item,title\n7,\xff\n", None, "a.csv: expected UTF-8 CSV, got a damaged one"),
+        ("a.csv", b"item,title\n7,\xff\n", None, "a.csv, line 2: expected UTF-8"),
     ],
 )
 def test_titles_that_cannot_be_read(tmp_path, name, text, columns, words):

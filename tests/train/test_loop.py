@@ -156,11 +156,19 @@ def test_a_resumed_run_equals_an_uninterrupted_one(data, whole, tmp_path, monkey
     assert whole.metrics.history == resumed.metrics.history
 
 
-def test_a_finished_run_can_be_resumed_and_gives_the_same(data, tmp_path):
-    first = fitted(data, run=tmp_path)
+def test_one_call_begins_goes_on_and_takes_what_is_finished(data, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 8)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(data, run=tmp_path, resume=True)
+    first = fitted(data, run=tmp_path, resume=True)
+    assert_same_codes(whole.recommender, first.recommender)
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    monkeypatch.setattr(loops.Loop, "run", lambda *_: pytest.fail("it was trained again"))
     again = fitted(data, run=tmp_path, resume=True)
-    assert_same_codes(first.recommender, again.recommender)
-    assert first.metrics.test == again.metrics.test
+    assert_same_codes(whole.recommender, again.recommender)
+    assert again.metrics == first.metrics and again.metrics.history == whole.metrics.history
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
 
 
 def test_a_run_is_resumed_with_its_own_settings_and_data_alone(data, tmp_path):
@@ -176,18 +184,18 @@ def test_a_run_is_resumed_with_its_own_settings_and_data_alone(data, tmp_path):
     with pytest.raises(ValueError, match="got one with other train or test pairs"):
         fitted(sample, run=tmp_path, resume=True)
     assert Run(tmp_path).asked() == asked
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        fitted(data, run=tmp_path / "new", resume=True)
     with pytest.raises(ValueError, match="run: expected a folder"):
         fitted(data, resume=True)
 
 
-def test_a_setting_that_changes_no_result_does_not_refuse_a_resume(data, tmp_path):
-    first = fitted(data, run=tmp_path)
-    again = RecallHash(**SETTINGS, eval_users=7).fit(
-        data, run=tmp_path, resume=True, progress=False
-    )
-    assert_same_codes(first.recommender, again.recommender)
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_setting_that_changes_no_result_does_not_refuse_a_resume(data, whole, tmp_path, finished):
+    fitted(data, run=tmp_path)
+    if not finished:
+        (tmp_path / "metrics.json").unlink()
+    free = {"eval_users": 7, "checkpoint_minutes": 0}
+    again = RecallHash(**SETTINGS, **free).fit(data, run=tmp_path, resume=True, progress=False)
+    assert_same_codes(whole.recommender, again.recommender)
 
 
 def test_a_setting_that_a_checkpoint_does_not_know_counts_as_its_default():
@@ -212,6 +220,7 @@ def test_a_half_written_checkpoint_is_refused_and_the_previous_one_is_still_ther
 ):
     whole = fitted(data, run=tmp_path)
     run = Run(tmp_path)
+    (tmp_path / "metrics.json").unlink()
     content = run.checkpoint.read_bytes()
     run.checkpoint.write_bytes(content[: keep if keep > 1 else int(keep * len(content))])
     before = run.previous_checkpoint.read_bytes()
@@ -225,6 +234,7 @@ def test_a_half_written_checkpoint_is_refused_and_the_previous_one_is_still_ther
 def test_a_checkpoint_of_something_else_is_refused(data, tmp_path):
     model = fitted(data, run=tmp_path)
     model.recommender.save(Run(tmp_path).checkpoint)
+    (tmp_path / "metrics.json").unlink()
     with pytest.raises(ValueError, match=r"expected format 'hashgcn\.checkpoint'"):
         fitted(data, run=tmp_path, resume=True)
 
@@ -353,10 +363,13 @@ def test_recommendations_leave_out_seen_items_and_follow_the_dial(data):
     assert (everything[:, -1] == "").all() and (scores[:, -1] == -(2**31)).all()
     for call, words in (
         (
-            lambda: model.recommend(["nobody"]),
-            "users: expected ids of users seen in training, got 'nobody'",
+            lambda: model.recommend(["nobody"], cold_users="error"),
+            "users: expected ids of users with items in train, got 'nobody'",
         ),
-        (lambda: model.recommend([3]), "users: expected ids of .* got 3"),
+        (
+            lambda: model.recommend([3], cold_users="error"),
+            r"users: expected ids of users seen in training \(str\), got 3",
+        ),
         (lambda: model.recommend(users, popularity_weight=1.5), "popularity"),
         (lambda: model.recommend(users, k=0), "k"),
         (lambda: RecallHash().recommend(users), "RecallHash is not fitted yet: call fit first"),
@@ -423,8 +436,10 @@ def test_bad_settings(settings, words):
 def test_one_user():
     pairs = (["ann"] * 8, [f"i{at}" for at in range(8)]), (["ann"] * 2, ["i8", "i9"])
     model = RecallHash(**SETTINGS).fit(Dataset.from_pairs("one", *pairs), progress=False)
-    ids, _ = model.recommend(["ann"], k=2)
-    assert sorted(ids[0]) == ["i8", "i9"] and model.metrics.test["recall@5"] == 1
+    ids, _ = model.recommend(["ann"], k=2, untrained_items=True)
+    assert sorted(ids[0]) == ["i8", "i9"]
+    # Nobody has them in train, so that rankings leave them out.
+    assert model.metrics.test["recall@5"] == 0 and model.metrics.cold_test_items == 2
 
 
 @pytest.mark.parametrize("loss", ["recall", "softmax", "bpr"])
@@ -458,8 +473,8 @@ def test_fit_leaves_a_signal_handler_that_is_not_pythons(monkeypatch):
 
     monkeypatch.setattr(signal, "signal", change)
     monkeypatch.setattr(signal, "getsignal", lambda number: None)
-    with interruptible() as event:
-        assert not event.is_set()
+    with interruptible() as caught:
+        assert not caught
 
 
 def test_ctrl_c_on_the_command_line_leaves_a_checkpoint(tmp_path):

@@ -36,11 +36,35 @@ inline const char* name(ScalarType type) {
       return "int64";
     case ScalarType::Int:
       return "int32";
+    case ScalarType::Short:
+      return "int16";
+    case ScalarType::Char:
+      return "int8";
+    case ScalarType::Byte:
+      return "uint8";
     case ScalarType::Bool:
       return "bool";
+    case ScalarType::ComplexFloat:
+      return "complex64";
+    case ScalarType::ComplexDouble:
+      return "complex128";
     default:
       return "another dtype";
   }
+}
+
+// What to do with bytes and bool, where another dtype is wanted.
+inline const char* advice(bool wants_floats, ScalarType got) {
+  if (wants_floats && got == ScalarType::Bool) return "; 2 * x.float() - 1 is +1 for True, -1 else";
+  if (wants_floats && got == ScalarType::Byte) {
+    return "; of packed bits, unpack_codes makes floats; of 0 and 1, 2 * x.float() - 1";
+  }
+  if (wants_floats && got == ScalarType::Char) return "; x.float() holds the same numbers";
+  if (!wants_floats && got == ScalarType::Byte) {
+    return "; pack_codes makes them of +1 and -1, and of packed bytes, lowest bit first and padded "
+           "to a multiple of 8 bytes a row, x.view(torch.int64)";
+  }
+  return "";
 }
 
 inline std::string shape(const Tensor& tensor) {
@@ -79,7 +103,8 @@ auto with_element_type(ScalarType type, const char* op, const char* argument, co
       return body(core::float16{});
     default:
       require(type == ScalarType::BFloat16, op, argument,
-              " of dtype float32, float64, float16 or bfloat16, got ", name(type));
+              " of dtype float32, float64, float16 or bfloat16, got ", name(type),
+              advice(true, type));
       return body(core::bfloat16{});
   }
 }
@@ -88,7 +113,7 @@ auto with_element_type(ScalarType type, const char* op, const char* argument, co
 template <class Body>
 auto with_float_type(ScalarType type, const char* op, const char* argument, const Body& body) {
   require(type == ScalarType::Float || type == ScalarType::Double, op, argument,
-          " of dtype float32 or float64, got ", name(type));
+          " of dtype float32 or float64, got ", name(type), advice(true, type));
   return type == ScalarType::Double ? body(double{}) : body(float{});
 }
 

@@ -15,6 +15,8 @@ inline Tensor check_packable(const char* op, const Tensor& x) {
 // Packed codes of one side, contiguous; `code_length` has been checked.
 inline Tensor check_words(const Checker& check, const Tensor& words, const char* argument,
                           int64_t code_length) {
+  require(words.scalar_type() == ScalarType::Long, check.op, argument, " of dtype int64, got ",
+          name(words.scalar_type()), advice(false, words.scalar_type()));
   return check.matrix(words, argument, ScalarType::Long, -1, core::words_per_code(code_length));
 }
 

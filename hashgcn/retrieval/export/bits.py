@@ -65,7 +65,7 @@ def bit_strings(words: np.ndarray, code_length: int) -> list[str]:
 def numeric_labels(index: HammingIndex) -> np.ndarray | None:
     """The int ids of an index, for engines that label rows by numbers; None if labels are rows."""
     ids = index.ids
-    return None if ids.dtype.kind == "U" or np.array_equal(ids, np.arange(len(ids))) else ids
+    return None if ids.dtype.kind == "T" or np.array_equal(ids, np.arange(len(ids))) else ids
 
 
 def imported(module: str, package: str) -> ModuleType:

@@ -46,6 +46,12 @@ def write_faiss(index: HammingIndex, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ImportError: faiss is not installed.
+        OSError: the system's error, with the path.
+
+    Note:
+        Memory: two copies of the codes.
     """
     library, converted = imported("faiss", "faiss-cpu"), to_faiss(index)
-    write_atomic(path, lambda temporary: library.write_index_binary(converted, str(temporary)))
+    # Not faiss itself: its errors, such as those of a full disk, are no OSErrors.
+    content = library.serialize_index_binary(converted)
+    write_atomic(path, lambda temporary: temporary.write_bytes(content.data))

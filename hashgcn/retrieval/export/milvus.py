@@ -23,8 +23,8 @@ def milvus_rows(index: HammingIndex) -> Iterator[dict[str, Any]]:
     """
     index = index.snapshot()
     codes = code_bytes(index.codes, index.code_length)
-    for raw, code in zip(index.ids, codes, strict=True):
-        yield {"id": raw.item(), "code": code.tobytes()}
+    for raw, code in zip(index.ids.tolist(), codes, strict=True):
+        yield {"id": raw, "code": code.tobytes()}
 
 
 def write_milvus(index: HammingIndex, path: str | os.PathLike[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 from hashgcn.files import write_atomic
@@ -13,13 +14,16 @@ def write_parquet(index: HammingIndex, path: str | os.PathLike[str]) -> None:
     """Writes a Parquet file in row order: id (int64 or text) and code (binary, code_bytes).
 
     Note:
-        Memory: the codes as Python's bytes, some 40 bytes per item.
+        Memory: the codes as Python's bytes, some 40 bytes per item, and the content of the file.
     """
     import polars
 
     index = index.snapshot()
     codes = [code.tobytes() for code in code_bytes(index.codes, index.code_length)]
-    kind = polars.String if index.ids.dtype.kind == "U" else polars.Int64
+    kind = polars.String if index.ids.dtype.kind == "T" else polars.Int64
     ids = polars.Series("id", index.ids.tolist(), dtype=kind)
     frame = polars.DataFrame([ids, polars.Series("code", codes, dtype=polars.Binary)])
-    write_atomic(path, frame.write_parquet)
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    # Not polars itself: its errors, such as those of a full disk, are no OSErrors.
+    write_atomic(path, lambda temporary: temporary.write_bytes(content.getbuffer()))

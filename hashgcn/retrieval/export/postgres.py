@@ -36,7 +36,7 @@ def write_postgres(
     ids, length = index.ids, index.code_length
     if set(table) & set("\r\n"):  # the name also stands in comments, which they would end
         raise ValueError(f"table: expected a name without line breaks, got {table!r}")
-    name, text = _quoted("table", table, '"'), ids.dtype.kind == "U"
+    name, text = _quoted("table", table, '"'), ids.dtype.kind == "T"
     nearest = f"FROM {name} ORDER BY distance, item_row LIMIT 10"
     head = [
         f"-- The 10 nearest of a code q, a bit({length}), on PostgreSQL 14 or later:",

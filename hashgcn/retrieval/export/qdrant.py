@@ -21,14 +21,14 @@ def qdrant_rows(index: HammingIndex) -> Iterator[dict[str, Any]]:
     f - 2 x Hamming distance, and binary quantization keeps all of it.
 
     Note:
-        Deterministic. Memory: a few thousand rows.
+        Deterministic. Memory: the ids, and a few thousand rows.
     """
     index = index.snapshot()
-    ids = index.ids
+    ids = index.ids.tolist()
     for start in range(0, len(index), CHUNK):
         signs = unpack_codes(index.codes[start : start + CHUNK], index.code_length)
         for row, sign in enumerate(signs.tolist(), start):
-            yield {"id": row, "vector": sign, "payload": {"id": ids[row].item()}}
+            yield {"id": row, "vector": sign, "payload": {"id": ids[row]}}
 
 
 def write_qdrant(index: HammingIndex, path: str | os.PathLike[str]) -> None:

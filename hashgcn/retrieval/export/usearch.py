@@ -54,6 +54,11 @@ def write_usearch(index: HammingIndex, path: str | os.PathLike[str]) -> None:
     Raises:
         ImportError: usearch is not installed.
         ValueError: a negative id.
+        OSError: the system's error, with the path.
+
+    Note:
+        Memory: the graph twice.
     """
-    converted = to_usearch(index)
-    write_atomic(path, lambda temporary: converted.save(str(temporary)))
+    # Not usearch itself: its errors, such as those of a full disk, are no OSErrors.
+    content = to_usearch(index).save()
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hashgcn import metrics
+from hashgcn.data.cold import count_cold
 from hashgcn.evaluate import evaluate_popularity, evaluate_ties, rank
 from hashgcn.files import write_text
 from hashgcn.models.base import ranking_of
@@ -135,6 +136,14 @@ def _quality(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> s
         "Items at equal distance are ranked by popularity; the band shows the range over all other "
         "orders."
     )
+    users_without, items_without = count_cold(run.data.train, run.data.test)
+    if users_without or items_without:
+        text += (
+            f" {_count(users_without, 'test user')} without train pairs "
+            f"{'gets' if users_without == 1 else 'get'} the most popular items; "
+            f"{_count(items_without, 'test item')} without train pairs "
+            f"{'is' if items_without == 1 else 'are'} never found."
+        )
     sizes = run.metrics.bytes_per_item
     if len(sizes) > 1:
         text += f" Bytes per item: {', '.join(f'{name} {size}' for name, size in sizes.items())}."
@@ -198,7 +207,7 @@ def _popularity(run: OpenedRun, ranked: np.ndarray) -> str:
     )
     if index.popularity_bits:
         ids = _recommender(run).recommend(data.user_ids, k, popularity_weight=0.0).ids
-        missing = "" if ids.dtype.kind == "U" else -1
+        missing = "" if ids.dtype.kind == "T" else -1
         neutral = index.rows(ids[ids != missing])
         parts[f"top {k}, popularity weight 0"] = neutral
         share = numbers.coverage(neutral, data.train.num_items)

@@ -1,0 +1,227 @@
+"""What a recommender knows at one moment, what can be asked of it, and the changes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hashgcn.data.cold import ColdRule
+from hashgcn.data.ids import raw_ids
+from hashgcn.data.interactions import Interactions
+from hashgcn.lazy import lazy
+from hashgcn.retrieval.codes import packed_signs, unpack_codes
+from hashgcn.retrieval.index import HammingIndex
+from hashgcn.retrieval.lists import is_matrix, item_mask, listed_interactions
+from hashgcn.retrieval.results import MISSING_DISTANCE, Recommendations, lowest_score
+
+if TYPE_CHECKING:
+    from hashgcn.retrieval.lists import ItemLists
+
+_PAIRS = 1 << 16  # pairs of a user and an item that are folded in at a time
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Codes, raw ids and items seen. Nothing writes to it, so that calls need no lock.
+
+    Attributes:
+        user_codes, user_ids, index, seen: as those of Recommender.
+        user_order: int64 [m], the argsort of user_ids. Made once, before threads share the ids: a
+            process that forks while one sorts strings would leave their lock held in the child.
+        given: bool [n], True for items whose code `add` or `replace` was given.
+    """
+
+    user_codes: np.ndarray
+    user_ids: np.ndarray
+    user_order: np.ndarray
+    index: HammingIndex
+    seen: Interactions
+    given: np.ndarray
+
+    @lazy
+    def rule(self) -> ColdRule:
+        return ColdRule(self.seen)
+
+    @lazy
+    def ranked(self) -> np.ndarray | None:
+        """bool [n], False for items whose code says nothing; None if there are none."""
+        ranked = ~self.rule.items | self.given
+        return None if ranked.all() else ranked
+
+    @lazy
+    def item_weights(self) -> np.ndarray:
+        return 1 / np.sqrt(np.maximum(self.rule.popularity, 1))
+
+    @lazy
+    def cold(self) -> np.ndarray:
+        """bool [m + 1], True for cold users; the last one, row -1, is an unknown user."""
+        return np.append(self.rule.users, True)
+
+    @lazy
+    def seen_or_none(self) -> Interactions:
+        """`seen` with one more user, without items: an unknown one."""
+        return Interactions(np.append(self.seen.ptr, self.seen.ptr[-1:]), self.seen.ids, len(self))
+
+    def __reduce__(self) -> tuple:  # without what is cached
+        users = (self.user_codes, self.user_ids, self.user_order)
+        return State, (*users, self.index, self.seen, self.given)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def search(
+        self,
+        queries: np.ndarray,
+        k: int,
+        *,
+        cold: ArrayLike | None,
+        exclude: ItemLists | None,
+        untrained_items: bool,
+        popularity_weight: float | None,
+        num_threads: int,
+        allow: ArrayLike | Iterable | None = None,
+        deny: ArrayLike | Iterable | None = None,
+        ignore_unknown: bool = False,
+    ) -> Recommendations:
+        """As Recommender.search."""
+        queries = np.asarray(queries)
+        single = queries.ndim == 1
+        if single:
+            queries = queries[None]
+            if exclude is not None and not is_matrix(exclude):
+                exclude = [exclude]
+        popular = np.zeros(0, np.int64)
+        if cold is not None:
+            is_cold = np.atleast_1d(np.asarray(cold))
+            if is_cold.dtype != bool or is_cold.shape != queries.shape[:1]:
+                raise ValueError(
+                    f"cold: expected bool [{len(queries)}], one per query, "
+                    f"got {is_cold.dtype} {list(is_cold.shape)}"
+                )
+            popular = np.flatnonzero(is_cold)
+        if exclude is not None and len(popular):
+            rows = partial(self.index.rows, ignore_unknown=ignore_unknown, argument="exclude")
+            exclude = listed_interactions(
+                "exclude", exclude, len(self), rows, num_lists=len(queries)
+            )
+        mask = self._mask(allow, deny, ignore_unknown, untrained_items)
+        ids, distances = self.index.search(
+            queries,
+            k,
+            exclude=exclude,
+            allow=mask,
+            ignore_unknown=ignore_unknown,
+            popularity_weight=popularity_weight,
+            num_threads=num_threads,
+        )
+        scores = self.index.code_length - 2 * distances.astype(np.int64)
+        scores[distances == MISSING_DISTANCE] = lowest_score(np.dtype(np.int32))
+        if len(popular):
+            nobody = np.zeros(len(popular) + 1, np.int64), np.zeros(0, np.int64)
+            own = Interactions(*nobody, len(self))
+            if isinstance(exclude, Interactions):
+                own = exclude.of_users(popular)
+            best, counts = self.rule.popular(k, own, mask)
+            ids[popular] = self.index.ids_of(best)
+            scores[popular] = np.where(best < 0, lowest_score(np.dtype(np.int32)), counts)
+        found = Recommendations(ids, scores.astype(np.int32))
+        return Recommendations(found.ids[0], found.scores[0]) if single else found
+
+    def _mask(
+        self,
+        allow: ArrayLike | Iterable | None,
+        deny: ArrayLike | Iterable | None,
+        ignore_unknown: bool,
+        untrained_items: bool,
+    ) -> np.ndarray | None:
+        mask = None if untrained_items else self.ranked
+        for argument, items in (("allow", allow), ("deny", deny)):
+            if items is None:
+                continue
+            rows = partial(self.index.rows, ignore_unknown=ignore_unknown, argument=argument)
+            listed = item_mask(argument, items, len(self), rows)
+            kept = listed if argument == "allow" else ~listed
+            mask = kept if mask is None else mask & kept
+        return mask
+
+    def liked(self, items: ItemLists, ignore_unknown: bool) -> tuple[Interactions, Interactions]:
+        """The items of users, and without those that nobody has in train."""
+        rows = partial(self.index.rows, ignore_unknown=ignore_unknown, argument="items")
+        every = listed_interactions("items", items, len(self), rows)
+        return every, every.where(~self.rule.items[every.ids])
+
+    def fold_in(self, liked: Interactions, recent_fraction: float, num_threads: int) -> np.ndarray:
+        """As Recommender.fold_in, of users who all have items of train, and of no others."""
+        weights = self.item_weights[liked.ids]
+        if recent_fraction:
+            recency = liked.recency()
+            if recency is None:
+                raise ValueError(
+                    f"recent_fraction: expected 0 for items without an order in time, "
+                    f"got {recent_fraction}"
+                )
+            recent = recency > 1 - recent_fraction
+            counts = np.bincount(liked.users()[recent], minlength=liked.num_users)
+            ratio = np.sqrt(liked.degrees() / np.maximum(counts, 1))[liked.users()]
+            weights = weights * np.where(recent, 1 + ratio, 1)
+        length = self.index.code_length
+        taste = length - self.index.popularity_bits
+        words = np.empty((liked.num_users, self.index.codes.shape[1]), np.int64)
+        start = 0
+        while start < len(words):
+            end = np.searchsorted(liked.ptr, liked.ptr[start] + _PAIRS, side="right") - 1
+            end = max(int(end), start + 1)
+            first, ptr = liked.ptr[start], liked.ptr[start : end + 1]
+            own = slice(first, ptr[-1])
+            codes = unpack_codes(self.index.codes[liked.ids[own]], length, num_threads=num_threads)
+            sums = np.add.reduceat(codes * weights[own, None], ptr[:-1] - first, axis=0)
+            sums[:, taste:] = 1
+            words[start:end] = packed_signs("items", sums, num_threads)
+            start = end
+        return words
+
+    def added(self, codes: np.ndarray, ids: ArrayLike | None) -> State:
+        index = self.index.snapshot()
+        index.add(codes, ids)
+        seen = Interactions(self.seen.ptr, self.seen.ids, len(index), self.seen.order)
+        given = np.append(self.given, np.ones(len(index) - len(self), dtype=bool))
+        return replace(self, index=index, seen=seen, given=given)
+
+    def removed(self, ids: ArrayLike | Iterable) -> State:
+        kept = np.ones(len(self), dtype=bool)
+        kept[self.index.rows(ids, argument="ids")] = False
+        index = self.index.snapshot()
+        index.remove(self.index.ids_of(np.flatnonzero(~kept)))
+        left = self.seen.where(kept[self.seen.ids])
+        rows = (np.cumsum(kept) - 1)[left.ids]
+        seen = Interactions(left.ptr, rows, len(index), left.order)
+        return replace(self, index=index, seen=seen, given=self.given[kept])
+
+    def replaced(self, ids: ArrayLike | Iterable, codes: np.ndarray) -> State:
+        ids = raw_ids("ids", ids)
+        index = self.index.snapshot()
+        index.replace(ids, codes)
+        given = self.given.copy()
+        given[index.rows(ids)] = True
+        return replace(self, index=index, given=given)
+
+
+def check_fraction(recent_fraction: float) -> None:
+    """Raises a ValueError for a fraction out of range."""
+    if not 0 <= recent_fraction < 1:
+        raise ValueError(f"recent_fraction: expected a number in [0, 1), got {recent_fraction}")
+
+
+def check_liked(liked: Interactions) -> None:
+    """Raises a ValueError that names the first user without items."""
+    without = np.flatnonzero(liked.degrees() == 0)
+    if len(without):
+        raise ValueError(
+            f"items: expected at least one item of train for every user, "
+            f"got none for user {without[0]}"
+        )

@@ -1,0 +1,101 @@
+"""`hashgcn recommend` and `evaluate`: cold users, and ids that would steer a terminal."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from command_line import hashgcn
+
+from hashgcn.cli.tables import printable
+from hashgcn.data import Interactions
+from hashgcn.retrieval import HammingIndex, Recommender, pack_codes
+
+ESCAPES = ["\x1b[31mred", "two\nlines", "bell\a\x9b", "right\u202eleft", "plain ü 日本", "tab\t"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Codes of four users, of whom the last one has nothing, and six items; one is nobody's."""
+    seen = Interactions.from_pairs([0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 1, 3], 4, 6)
+    seen = Interactions.from_pairs(np.append(seen.users(), 2), np.append(seen.ids, 4), 4, 6)
+    index = HammingIndex.build(np.ones((6, 8)), [*ESCAPES])
+    users = ["ann", "\x1b]0;title\a", "cid", "dan"]
+    Recommender(pack_codes(np.ones((4, 8))), users, index, seen).save(
+        tmp_path / "codes.safetensors"
+    )
+    return tmp_path
+
+
+def test_what_is_printed_for_people_cannot_steer_a_terminal(run):
+    done = hashgcn("recommend", run, "--user", "\x1b]0;title\a", "ann", "\x1b[2Jnew", "--keep-seen")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3 and all(line.isprintable() for line in lines)
+    assert lines[0].startswith(r"\x1b]0;title\x07: \x1b[31mred (+8)  two\nlines (+8)  ")
+    assert r"bell\x07\x9b (+8)  right\u202eleft (+8)  plain ü 日本 (+8)" in lines[0]
+    assert lines[2].startswith(
+        r"\x1b[2Jnew, the most popular: two\nlines (3 users)  \x1b[31mred (1 user)  "
+    )
+    done = hashgcn("recommend", run, "--user", "ann", "--keep-seen", "--json")
+    assert json.loads(done.stdout)["items"] == ESCAPES[:5]
+
+
+def test_printable():
+    assert [printable(x) for x in ("a b", 7, "\x00\x7f\r", "\u2028\ue000")] == [
+        *("a b", "7", r"\x00\x7f\r", r"\u2028\ue000")
+    ]
+
+
+def test_cold_users(run):
+    done = hashgcn("recommend", run, "--user", "dan", "nobody", "ann", "-k", 2, "--json")
+    assert done.returncode == 0, done.stderr
+    dan, nobody, ann = map(json.loads, done.stdout.splitlines())
+    for line, user in ((dan, "dan"), (nobody, "nobody")):
+        assert line == {
+            "user": user,
+            "items": [ESCAPES[1], ESCAPES[0]],
+            "scores": [3, 1],
+            "cold": True,
+        }
+    assert ann == {"user": "ann", "items": ESCAPES[2:4], "scores": [8, 8], "cold": False}
+    for user in ("dan", "nobody"):
+        done = hashgcn("recommend", run, "--user", "ann", user, "--cold-users", "error")
+        assert done.returncode == 1 and f"with items in train, got {user!r}" in done.stderr
+    every = json.loads(hashgcn("recommend", run, "--user", "ann", "--json").stdout)["items"]
+    asked = hashgcn("recommend", run, "--user", "ann", "--untrained-items", "--json")
+    assert json.loads(asked.stdout)["items"] == [*every, ESCAPES[5]]
+
+
+def test_cold_users_of_a_run_are_counted(tmp_path):
+    """Ten users and an item of the file of test events are not in that of train."""
+    events = [f"u{u},{i}" for u in range(40) for i in range(u % 2, 20, 2) if (u + i) % 5]
+    (tmp_path / "train.csv").write_text("\n".join(["who,what", *events]) + "\n")
+    later = [f"u{u},{i}" for u in range(35, 50) for i in (0, 1, 99)]
+    (tmp_path / "test.csv").write_text("\n".join(["who,what", *later]) + "\n")
+    columns = ("--user-column", "who", "--item-column", "what")
+    options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--code-length", 32)
+    out = tmp_path / "run"
+    done = hashgcn(
+        *("train", tmp_path / "train.csv", "--test-file", tmp_path / "test.csv"),
+        *(*columns, *options, "--out", out, "--quiet"),
+    )
+    assert done.returncode == 0, done.stderr
+    line = (
+        "cold in test: 10 users without train pairs, who get the most popular items, and 1 item, "
+        "which are never found\n"
+    )
+    assert line in done.stdout
+    done = hashgcn("evaluate", out)
+    assert done.returncode == 0 and line in done.stdout
+    found = json.loads(hashgcn("evaluate", out, "--json").stdout)
+    written = json.loads((out / "metrics.json").read_text())
+    for numbers in (found, written):
+        assert (numbers["cold_test_users"], numbers["cold_test_items"]) == (10, 1)
+    assert found["test"] == written["test"]
+    done = hashgcn("report", out, "--out", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "10 test users without train pairs get the most popular items" in page
+    assert "1 test item without train pairs is never found" in page
