@@ -39,8 +39,9 @@ build: $(VENV)/built
 demo: build
 	$(BIN)/python tools/demo.py $(DATASET) $(if $(DATA),--data $(DATA)) --out $(OUT)
 
+# Files of tests side by side. Threads that wait leave their core to another process.
 test: build
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: build
 	$(BIN)/python -m pytest -m slow
@@ -50,7 +51,7 @@ test-docs: build
 	$(BIN)/python -m pytest -m docs
 
 test-cuda: build
-	$(BIN)/python -m pytest -m cuda tests/test_cuda.py
+	$(BIN)/python -m pytest -m cuda tests/ops/test_cuda.py
 
 # The CUDA kernels as host code, sanitized: needs neither a GPU nor nvcc. EMULATE: options of pytest.
 test-emulate: build

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 import torch
 
 from hashgcn.data import Interactions
 from hashgcn.models import HashModel
 from hashgcn.train.checkpoint import Position
+from hashgcn.train.interrupt import Caught
 from hashgcn.train.loop import Loop
 
 
@@ -34,6 +33,6 @@ def make_loop(model: HashModel, train: Interactions) -> Loop:
 def start(model: HashModel, train: Interactions, phase: str) -> Loop:
     """The same before the first step of a phase: "selection", which holds out pairs, or "refit"."""
     loop = make_loop(model, train)
-    loop.interrupted = threading.Event()
+    loop.caught = Caught()
     loop.start(Position(phase))
     return loop

@@ -6,6 +6,7 @@ import os
 import sys
 
 from hashgcn.cli import signals
+from hashgcn.cli.tables import printable
 
 __all__ = ["main"]
 
@@ -57,7 +58,7 @@ def _failed(error: object) -> int:
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     # NumPy gives advice first where its own libraries cannot be loaded.
     cause = next((line for line in lines if line.startswith("Original error was")), lines[0])
-    print(f"hashgcn: {cause}", file=sys.stderr)
+    print(f"hashgcn: {printable(cause)}", file=sys.stderr)
     return 1
 
 

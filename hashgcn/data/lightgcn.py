@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hashgcn.data.interactions import Dataset
-from hashgcn.data.text import read_bytes
+from hashgcn.data.rows import read_bytes
 
 _OTHER, _DIGIT, _SPACE = range(3)
 _KIND = np.full(256, _OTHER, dtype=np.uint8)

@@ -20,7 +20,7 @@ import pyarrow
 import pyarrow.parquet
 
 from hashgcn.data.lightgcn import parse_lightgcn
-from hashgcn.data.text import TAKEN, read_bytes, read_lines, read_rows
+from hashgcn.data.rows import TAKEN, read_bytes, read_lines, read_rows
 
 # For each format: its name in errors, and the endings of its files.
 FORMATS = {

@@ -342,6 +342,7 @@ class HammingIndex:
         *,
         ignore_unknown: bool = False,
         argument: str = "raw_ids",
+        owner: str = "the index",
     ) -> np.ndarray:
         """Finds the rows of raw ids, in their order.
 
@@ -349,6 +350,7 @@ class HammingIndex:
             raw_ids: int or str [m], as the ids of the index.
             ignore_unknown: give row -1 for an id that the index lacks, in place of an error.
             argument: what errors call the ids.
+            owner: what errors call the index.
 
         Returns:
             int64 [m].
@@ -359,7 +361,7 @@ class HammingIndex:
         Note:
             Cost: O(m log n).
         """
-        return self._table.find(argument, raw_ids, unknown=ignore_unknown)
+        return self._table.find(argument, raw_ids, unknown=ignore_unknown, owner=owner)
 
     def ids_of(self, rows: np.ndarray) -> np.ndarray:
         """Gives the raw ids of rows: the inverse of `rows`.

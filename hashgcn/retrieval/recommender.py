@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.data.cold import ColdUsers, check_cold_users
-from hashgcn.data.ids import find, look_up, raw_ids
+from hashgcn.data.ids import raw_ids
 from hashgcn.data.interactions import Interactions
 from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays, stated_number
 from hashgcn.retrieval.index import HammingIndex
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _FORMAT = "hashgcn.recommender"
 _ARRAYS = ("user_codes", "item_codes", "seen.ptr", "seen.ids", "given")
 _OWN_METADATA = ("code_length", "format", "popularity_bits", "version")
-_USERS = "users seen in training"
 
 
 class Recommender:
@@ -87,9 +86,7 @@ class Recommender:
                 f"got {seen.num_users} and {seen.num_items}"
             )
         given = np.zeros(len(index), dtype=bool)
-        user_ids = users.ids
-        order = np.argsort(user_ids, kind="stable")
-        self._set(State(users.codes, user_ids, order, index, seen, given))
+        self._set(State(users, index, seen, given))
 
     def _set(self, state: State) -> None:
         # Each call takes the state once; changes replace it as a whole.
@@ -108,12 +105,12 @@ class Recommender:
     @property
     def user_codes(self) -> np.ndarray:
         """The packed codes of the users, int64 [m, ceil(f / 64)]."""
-        return self._state.user_codes
+        return self._state.users.codes
 
     @property
     def user_ids(self) -> np.ndarray:
-        """The raw id of every user, int64 or str [m]."""
-        return self._state.user_ids
+        """The raw id of every user, int64 or str [m]; strings are decoded, O(m)."""
+        return self._state.users.ids
 
     @property
     def index(self) -> HammingIndex:
@@ -128,7 +125,7 @@ class Recommender:
     def __repr__(self) -> str:
         state = self._state
         return (
-            f"Recommender({len(state.user_ids):,} users, {len(state):,} items, "
+            f"Recommender({len(state.users):,} users, {len(state):,} items, "
             f"codes of {state.index.code_length} bits)"
         )
 
@@ -170,16 +167,16 @@ class Recommender:
         """
         state, ids = self._state, raw_ids("users", users)
         check_cold_users(cold_users)
-        rows = find("users", state.user_ids, state.user_order, ids, _USERS)
+        rows = state.user_rows(ids, ignore_unknown=True)
         cold, known = state.cold[rows], rows >= 0
         if cold_users == "error" and cold.any():
             first = ids[cold].tolist()[0]
             raise ValueError(f"users: expected ids of users with items in train, got {first!r}")
         codes = np.zeros((len(rows), state.index.codes.shape[1]), np.int64)
-        codes[known] = state.user_codes[rows[known]]
+        codes[known] = state.users.codes[rows[known]]
         exclude = None
         if exclude_seen:
-            nobody = len(state.user_ids)
+            nobody = len(state.users)
             exclude = state.seen_or_none.of_users(np.where(known, rows, nobody))
         return state.search(
             codes,
@@ -351,13 +348,12 @@ class Recommender:
 
     def user_rows(self, users: ArrayLike | Iterable) -> np.ndarray:
         """Finds the rows of raw user ids, int64 [Q]; a ValueError names the first unknown one."""
-        state = self._state
-        return look_up("users", state.user_ids, state.user_order, users, _USERS)
+        return self._state.user_rows(users)
 
     def is_cold(self, users: ArrayLike | Iterable) -> np.ndarray:
         """Whether each raw user id is unknown or of a user without items in train, bool [Q]."""
         state = self._state
-        return state.cold[find("users", state.user_ids, state.user_order, users, _USERS)]
+        return state.cold[state.user_rows(users, ignore_unknown=True)]
 
     def add(self, codes: np.ndarray, ids: ArrayLike | None = None) -> None:
         """Adds items, which no user has seen.
@@ -471,11 +467,11 @@ class Recommender:
         """The arrays and the metadata of a file, without its format."""
         state = self._state
         index, seen = state.index, state.seen
-        arrays = {"user_codes": state.user_codes, "item_codes": index.codes}
+        arrays = {"user_codes": state.users.codes, "item_codes": index.codes}
         arrays |= {"seen.ptr": seen.ptr, "seen.ids": seen.ids}
         if state.given.any():
             arrays["given"] = np.flatnonzero(state.given)
-        for name, ids in (("users", state.user_ids), ("items", index.ids)):
+        for name, ids in (("users", state.users.ids), ("items", index.ids)):
             arrays |= {f"{name}.{part}": array for part, array in encode_ids(ids).items()}
         return arrays, {
             "code_length": str(index.code_length),

@@ -30,15 +30,12 @@ class State:
     """Codes, raw ids and items seen. Nothing writes to it, so that calls need no lock.
 
     Attributes:
-        user_codes, user_ids, index, seen: as those of Recommender.
-        user_order: int64 [m], the argsort of user_ids. Made once, before threads share the ids: a
-            process that forks while one sorts strings would leave their lock held in the child.
+        users: their codes and raw ids.
+        index, seen: as those of Recommender.
         given: bool [n], True for items whose code `add` or `replace` was given.
     """
 
-    user_codes: np.ndarray
-    user_ids: np.ndarray
-    user_order: np.ndarray
+    users: HammingIndex
     index: HammingIndex
     seen: Interactions
     given: np.ndarray
@@ -68,11 +65,16 @@ class State:
         return Interactions(np.append(self.seen.ptr, self.seen.ptr[-1:]), self.seen.ids, len(self))
 
     def __reduce__(self) -> tuple:  # without what is cached
-        users = (self.user_codes, self.user_ids, self.user_order)
-        return State, (*users, self.index, self.seen, self.given)
+        return State, (self.users, self.index, self.seen, self.given)
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def user_rows(self, users: ArrayLike | Iterable, *, ignore_unknown: bool = False) -> np.ndarray:
+        """Rows of raw user ids; -1 for an unknown one if that is no error."""
+        return self.users.rows(
+            users, ignore_unknown=ignore_unknown, argument="users", owner="users seen in training"
+        )
 
     def search(
         self,

@@ -115,7 +115,12 @@ class CodeTable:
         return ids
 
     def find(
-        self, argument: str, ids: ArrayLike | Iterable, *, unknown: bool = False
+        self,
+        argument: str,
+        ids: ArrayLike | Iterable,
+        *,
+        unknown: bool = False,
+        owner: str = "the index",
     ) -> np.ndarray:
         """Rows of raw ids, int64 [len(ids)].
 
@@ -123,18 +128,19 @@ class CodeTable:
             argument: what errors call `ids`.
             ids: int or str, as the table's ids; an array or any other iterable.
             unknown: give -1 for an id that is not in the table, in place of a ValueError.
+            owner: what errors call the table.
         """
         ids = raw_ids(argument, ids)
         if self.ids is None:
-            _check_kind(argument, ids, "i")
+            _check_kind(argument, ids, "i", owner)
             ids = ids.astype(np.int64, copy=False)
             rows = np.where((ids >= 0) & (ids < len(self)), ids, -1)
         else:
             assert self.order is not None
-            rows = _found(argument, self.ids, self.order, ids)
+            rows = _found(argument, self.ids, self.order, ids, owner)
         if not unknown and (rows < 0).any():
             first = ids[rows < 0].tolist()[0]
-            raise ValueError(f"{argument}: expected ids of the index, got {first!r}")
+            raise ValueError(f"{argument}: expected ids of {owner}, got {first!r}")
         return rows
 
     def added(self, words: np.ndarray, ids: ArrayLike | None) -> CodeTable:
@@ -155,7 +161,7 @@ class CodeTable:
             places, known = mine.find(order, new_ids)
         else:
             raw = new.all_ids()
-            known = _found("ids", mine, order, raw)
+            known = _found("ids", mine, order, raw, "the index")
             places = np.searchsorted(self.all_ids(), raw, sorter=order)
         if (known >= 0).any():
             first = new.ids_of(np.flatnonzero(known >= 0)[:1]).tolist()[0]
@@ -212,15 +218,15 @@ def _joined_ids(first: Ids, second: Ids) -> Ids:
     return np.concatenate([first, second])
 
 
-def _found(argument: str, known: Ids, order: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def _found(argument: str, known: Ids, order: np.ndarray, ids: np.ndarray, owner: str) -> np.ndarray:
     """Rows of raw ids among known ones, -1 for one that is unknown."""
     if isinstance(known, Texts):
-        _check_kind(argument, ids, "T")
+        _check_kind(argument, ids, "T", owner)
         return known.find(order, Texts.of(ids))[1] if len(ids) else np.zeros(0, np.int64)
-    return find(argument, known, order, ids, "the index")
+    return find(argument, known, order, ids, owner)
 
 
-def _check_kind(argument: str, ids: np.ndarray, kind: str) -> None:
+def _check_kind(argument: str, ids: np.ndarray, kind: str, owner: str) -> None:
     if len(ids) and ids.dtype.kind != kind:
         name = {"i": "int64", "T": "str"}[kind]
-        raise ValueError(f"{argument}: expected ids of the index ({name}), got {ids.tolist()[0]!r}")
+        raise ValueError(f"{argument}: expected ids of {owner} ({name}), got {ids.tolist()[0]!r}")

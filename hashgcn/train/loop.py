@@ -59,7 +59,6 @@ class Loop:
         )
         if saved is not None:
             saved.restore(self.network, self.schedule.optimizer, self.steps)
-        self.saved_at = time.monotonic()
         with interruptible() as self.caught:
             if self.position.phase == "selection":
                 self.run_epochs(self.settings.epochs)
@@ -86,6 +85,7 @@ class Loop:
         self.network = self.make_network(self.graph).to(self.device)
         self.steps = len(self.network.batches(self.graph, 0))
         self.schedule = Schedule(self.network, self.settings, self.steps)
+        self.saved_at = time.monotonic()
 
     def run_epochs(self, epochs: int) -> None:
         """The rest of the phase: a number of epochs, fewer where they stop improving."""

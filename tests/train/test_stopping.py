@@ -253,7 +253,14 @@ def outcome(out: Path):
     return *codes, Run(out).metrics()["history"]
 
 
-@pytest.mark.parametrize("number", [*ENDING, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ENDING if x != signal.SIGTERM),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_one_command_repeated_until_it_succeeds(small, reference, tmp_path, number):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "hashgcn", *map(str, words(small, out))]

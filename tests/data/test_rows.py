@@ -16,9 +16,10 @@ import polars as pl
 import pytest
 from command_line import hashgcn
 
-from hashgcn.data import describe, read_interactions, read_lightgcn, text
+from hashgcn.data import describe, read_interactions, read_lightgcn
+from hashgcn.data import rows as rows_module
+from hashgcn.data.rows import read_bytes, read_rows
 from hashgcn.data.scan import scan
-from hashgcn.data.text import read_bytes, read_rows
 
 NAMES = {"user": "user", "item": "item", "split": "none"}
 
@@ -105,7 +106,7 @@ class TestQuotes:
     )
     @pytest.mark.parametrize("block", [1 << 24, 5])
     def test_errors_name_the_line(self, tmp_path, monkeypatch, block, content, line, words):
-        monkeypatch.setattr(text, "_BLOCK", block)
+        monkeypatch.setattr(rows_module, "_BLOCK", block)
         path = write(tmp_path / "e.csv", "user,item,title\n" + content)
         with pytest.raises(ValueError, match=rf"e\.csv, line {line}: {words}"):
             pairs(path)
@@ -120,7 +121,7 @@ class TestQuotes:
     @pytest.mark.parametrize("block", [1 << 24, 1, 4, 11])
     def test_what_the_standard_library_reads(self, tmp_path, monkeypatch, block):
         """Random text: equal rows, or an error in both."""
-        monkeypatch.setattr(text, "_BLOCK", block)
+        monkeypatch.setattr(rows_module, "_BLOCK", block)
         rng, path = random.Random(block), tmp_path / "e.csv"
         read = refused = 0
         for _ in range(300):
@@ -209,7 +210,7 @@ class TestFields:
 
     @pytest.mark.parametrize("block", [1 << 24, 40])
     def test_what_is_counted_adds_up(self, tmp_path, monkeypatch, block):
-        monkeypatch.setattr(text, "_BLOCK", block)
+        monkeypatch.setattr(rows_module, "_BLOCK", block)
         rng = random.Random(3)
         lines, events = ["user,item,title,w"], 0
         for _ in range(800):
@@ -235,8 +236,8 @@ class TestFields:
             read_interactions(path)
 
     def test_a_row_without_an_end(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(text, "_LONGEST", 1000)
-        monkeypatch.setattr(text, "_BLOCK", 100)
+        monkeypatch.setattr(rows_module, "_LONGEST", 1000)
+        monkeypatch.setattr(rows_module, "_BLOCK", 100)
         for content in ("user,item\n" + "1" * 2000, 'user,item\n1,"' + "1,2\n" * 1000):
             path = write(tmp_path / "e.csv", content)
             with pytest.raises(ValueError, match=r"e\.csv, line 2: expected a row of at most 1000"):
@@ -291,7 +292,7 @@ class TestEncodings:
 
 class TestGzip:
     def test_that_expands_beyond_measure(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(text, "_EXPANDED", 1 << 20)
+        monkeypatch.setattr(rows_module, "_EXPANDED", 1 << 20)
         for name, row in (("e.csv", "1,2\n"), ("e.txt", "1 2\n"), ("e.jsonl", '{"user":1}\n')):
             path = write(tmp_path / f"{name}.gz", "user,item\n" + row * 400_000)
             words = (
