@@ -44,3 +44,13 @@ def hashgcn_process(*arguments: object) -> subprocess.CompletedProcess:
         text=True,
         check=False,
     )
+
+
+def hashgcn_started(*arguments: object) -> subprocess.Popen:
+    """The same, not waited for; no signal is ignored, as SIGHUP would be under nohup."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "hashgcn", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in ENDING],
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from command_line import hashgcn
+from command_line import hashgcn, hashgcn_started
 
 import hashgcn as package
 
@@ -32,11 +32,7 @@ def ended(*words: object, before: str = "", **options) -> subprocess.CompletedPr
 def test_a_signal_during_the_imports(tmp_path, number):
     """At moments from the start of the interpreter to the reading of the data."""
     for delay in (0.05, 0.2, 0.5, 1.0):
-        process = subprocess.Popen(
-            [*COMMAND, "train", "sample", "--out", tmp_path / "run"],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        process = hashgcn_started("train", "sample", "--out", tmp_path / "run")
         while not catches(process.pid):  # until then the interpreter answers
             assert process.poll() is None
             time.sleep(0.005)

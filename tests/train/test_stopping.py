@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import hashgcn
+from command_line import hashgcn, hashgcn_started
 
 from hashgcn.data import Dataset, generate_sample
 from hashgcn.models import RecallHash
@@ -263,9 +263,8 @@ def outcome(out: Path):
 )
 def test_one_command_repeated_until_it_succeeds(small, reference, tmp_path, number):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "hashgcn", *map(str, words(small, out))]
     for delay in (0, 0.7):  # once in the middle of training, once in its imports or later
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = hashgcn_started(*words(small, out))
         deadline = time.monotonic() + 120
         while not Run(out).checkpoint.exists():
             assert process.poll() is None and time.monotonic() < deadline
