@@ -118,7 +118,7 @@ def read_interactions(
 
     Note:
         Cost: O(events log events). Only the columns in use are kept, so peak memory is the unique
-        ids plus about 115 bytes per event, or 150 if ids in Parquet are text
+        ids plus about 120 bytes per event, or 155 if ids in Parquet are text
         (benchmarks/quality/measure_read_memory.py). LightGCN's text and matrices are read whole.
     """
     split, test_fraction = _check(test, min_weight, k_core, split, test_fraction, seed)
