@@ -12,7 +12,7 @@ from unittest import mock
 import torch
 
 from hashgcn import cli
-from hashgcn.cli.signals import ENDING
+from hashgcn.train.interrupt import ENDING
 
 
 def hashgcn(*arguments: object) -> subprocess.CompletedProcess:

@@ -7,7 +7,7 @@ import signal
 import sys
 from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from hashgcn.train.interrupt import ENDING
 
 
 class Ended(BaseException):

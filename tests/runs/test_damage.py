@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from folders import write_lightgcn
 
 from hashgcn.data import Dataset, generate_sample, load
 from hashgcn.files import load_arrays, save_arrays
@@ -31,13 +32,8 @@ ODD = [None, True, -1, 0, 1.5, 10**30, float("nan"), "", "x", "\ud800", [], [1],
 def data(tmp_path_factory) -> Dataset:
     """A data set that is read from a folder."""
     folder = tmp_path_factory.mktemp("data") / "small"
-    folder.mkdir()
     data = generate_sample(num_users=60, num_items=70, mean_degree=12.0)
-    for name, part in (("train", data.train), ("test", data.test)):
-        rows = (part.ids[part.ptr[u] : part.ptr[u + 1]] for u in range(part.num_users))
-        lines = (" ".join(map(str, (u, *items))) for u, items in enumerate(rows))
-        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    return load(folder)
+    return load(write_lightgcn(folder, data))
 
 
 @pytest.fixture(scope="module")

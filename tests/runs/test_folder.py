@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import hashgcn
+from folders import write_lightgcn
 
 import hashgcn as package
 from hashgcn.data import generate_sample
@@ -32,13 +33,8 @@ def method(request) -> str:
 def small(tmp_path_factory) -> Path:
     """A small data set in LightGCN's format, in a folder of its own."""
     folder = tmp_path_factory.mktemp("data") / "small"
-    folder.mkdir()
     data = generate_sample(num_users=150, num_items=200, mean_degree=20.0)
-    for name, part in (("train", data.train), ("test", data.test)):
-        rows = (part.ids[part.ptr[u] : part.ptr[u + 1]] for u in range(part.num_users))
-        lines = (" ".join(map(str, (u, *items))) for u, items in enumerate(rows))
-        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    return folder
+    return write_lightgcn(folder, data)
 
 
 @pytest.fixture(scope="module")

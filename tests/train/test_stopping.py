@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import hashgcn, hashgcn_started
+from folders import write_lightgcn
 
 from hashgcn.data import Dataset, generate_sample
 from hashgcn.models import RecallHash
@@ -224,12 +225,7 @@ def test_one_of_several_processes_is_refused(data, tmp_path, monkeypatch, size):
 def small(tmp_path_factory, data) -> Path:
     """The data set as a folder in LightGCN's format."""
     folder = tmp_path_factory.mktemp("data") / "small"
-    folder.mkdir()
-    for name, part in (("train", data.train), ("test", data.test)):
-        rows = (part.ids[part.ptr[u] : part.ptr[u + 1]] for u in range(part.num_users))
-        lines = (" ".join(map(str, (u, *items))) for u, items in enumerate(rows))
-        (folder / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    return folder
+    return write_lightgcn(folder, data)
 
 
 def words(small: Path, out: Path) -> list[object]:
