@@ -5,6 +5,7 @@ from hashgcn.ops.fixed_order_mm import fixed_order_mm
 from hashgcn.ops.hamming_histogram import hamming_histogram
 from hashgcn.ops.hamming_topk import TopK, hamming_topk
 from hashgcn.ops.pack_codes import pack_codes, unpack_codes
+from hashgcn.ops.pack_levels import pack_levels, unpack_levels
 from hashgcn.ops.propagate import propagate
 from hashgcn.ops.score_tables import score_tables
 from hashgcn.ops.signs import sign_fourier, sign_guided, sign_ste, sign_swish, tanh_continuation
@@ -17,6 +18,7 @@ __all__ = [
     "hamming_histogram",
     "hamming_topk",
     "pack_codes",
+    "pack_levels",
     "propagate",
     "score_tables",
     "sign_fourier",
@@ -26,4 +28,5 @@ __all__ = [
     "smooth_rank",
     "tanh_continuation",
     "unpack_codes",
+    "unpack_levels",
 ]
