@@ -327,6 +327,21 @@ def _(g):
     yield "exclusions and allow-list", (*words, 40, 64, *excluded, allow)
     yield "nothing allowed", (*words, 3, 64, None, None, torch.zeros(40, dtype=torch.bool))
     yield "strided", (words[0][::2], words[1].repeat(1, 2)[:, :1], 5, 64, None, None, None)
+    # Any words are the bit planes of some weights.
+    for length, planes in ((64, 1), (1, 2), (64, 2), (100, 3), (130, 4), (256, 4)):
+        graded = packed(30 * planes, length).view(30, planes, -1)
+        yield (
+            f"{length} bits, {planes} planes",
+            (graded, packed(40, length), 12, length, None, None, None),
+        )
+        yield (
+            f"{length} bits, {planes} planes, exclusions and allow-list",
+            (graded, packed(40, length), 45, length, *excluded, allow),
+        )
+    yield (
+        "strided planes",
+        (packed(90, 64).view(30, 3, 1)[:, ::2], words[1], 5, 64, None, None, None),
+    )
     yield "no queries", (words[0][:0], words[1], 5, 64, None, None, None)
     yield "no items", (words[0], words[1][:0], 5, 64, None, None, None)
 
@@ -337,6 +352,7 @@ def _(g):
         yield name, (queries, items, length, *lists_of_items)
     words = [torch.ops.hashgcn.pack_codes(normal(g, rows, 64)) for rows in (2, 9000)]
     yield "several slices", (*words, 64, *lists(g, 2, 9000, 9000))
+    yield "several slices, 2 planes", (words[0][None], words[1], 64, None, None)
 
 
 def graph_inputs(g, users, items):

@@ -46,11 +46,11 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
       "Tensor? candidate_weight, Tensor? candidate_order, bool exclude_positives) "
       "-> (Tensor, Tensor)");
 
-  // Ids, then distances.
+  // Ids, then distances. Queries are plain codes [Q, words] or bit planes [Q, P, words].
   m.def(
       "hamming_topk(Tensor queries, Tensor items, int k, int code_length, Tensor? exclude_ptr, "
       "Tensor? exclude_ids, Tensor? allow) -> (Tensor, Tensor)");
-  // Of the items of each query's list, or of all.
+  // Of the items of each query's list, or of all; queries as those of hamming_topk.
   m.def(
       "hamming_histogram(Tensor queries, Tensor items, int code_length, Tensor? ptr, Tensor? ids) "
       "-> Tensor");

@@ -153,6 +153,14 @@ def smooth_rank(
     return 1 + above.masked_fill(itself, 0).sum(1)
 
 
+def graded_distances(queries: Tensor, items: Tensor, code_length: int) -> Tensor:
+    """Of plain queries [Q, words] or bit planes [Q, P, words], from the scores of their weights."""
+    planes = queries.unsqueeze(1) if queries.dim() == 2 else queries
+    weights = sum(2**p * unpack_codes(planes[:, p], code_length) for p in range(planes.shape[1]))
+    longest = (2 ** planes.shape[1] - 1) * code_length
+    return ((longest - weights @ unpack_codes(items, code_length).T) / 2).round()
+
+
 def hamming_topk(
     queries: Tensor,
     items: Tensor,
@@ -164,8 +172,7 @@ def hamming_topk(
 ) -> tuple[Tensor, Tensor]:
     """Ids and distances from all distances, sorted stably."""
     nothing = 2**31 - 1
-    q, d = (unpack_codes(words, code_length) for words in (queries, items))
-    distances = ((code_length - q @ d.T) / 2).round().int()
+    distances = graded_distances(queries, items, code_length).int()
     if allow is not None:
         distances[:, ~allow] = nothing
     if exclude_ptr is not None:
@@ -185,11 +192,12 @@ def hamming_histogram(
     ids: Tensor | None = None,
 ) -> Tensor:
     """Counts from all distances."""
-    q, d = (unpack_codes(words, code_length) for words in (queries, items))
-    distances = ((code_length - q @ d.T) / 2).round().long()
+    distances = graded_distances(queries, items, code_length).long()
+    planes = queries.shape[1] if queries.dim() == 3 else 1
     rows = torch.arange(len(queries))
     times = candidate_weights(rows, len(items), torch.float64, ptr, ids).long()
-    counts = torch.zeros(len(queries), code_length + 1, dtype=torch.int64)
+    bins = (2**planes - 1) * code_length + 1
+    counts = torch.zeros(len(queries), bins, dtype=torch.int64)
     return counts.scatter_add(1, distances, times)
 
 
