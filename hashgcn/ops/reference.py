@@ -108,24 +108,33 @@ def score_tables(
     users: Tensor,
     ptr: Tensor,
     ids: Tensor,
-    *candidates: Tensor | None,
+    candidate_ptr: Tensor | None,
+    candidate_ids: Tensor | None,
+    candidate_weight: Tensor | None,
+    item_weights: Tensor | None,
+    levels: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The tables from the scores of all pairs.
 
-    A level's value is the weighted mean of the scores that sit there: v_w, with an equal share of
-    the gradient for each of them.
+    A column's value is the weighted mean of the scores that sit there: v_w, with a share of the
+    gradient for each of them by weight.
     """
     batch, width = user_codes.shape
+    largest = (2 * levels - 1) * width
     scores = user_codes @ item_codes.T
-    levels = ((scores.detach() + width) / 2).round().long()
+    columns = ((scores.detach() + largest) / 2).round().long()
     mask = positive_mask(users, ptr, ids, len(item_codes))
-    weights = candidate_weights(users, len(item_codes), scores.dtype, *candidates)
+    weights = candidate_weights(
+        users, len(item_codes), scores.dtype, candidate_ptr, candidate_ids, candidate_weight
+    )
+    if item_weights is not None:
+        weights = weights * item_weights
     tables = []
     for counts in (weights * ~mask, mask.to(scores.dtype)):
-        empty = scores.new_zeros(batch, width + 1)
-        total = empty.scatter_add(1, levels, counts)
-        values = torch.arange(-width, width + 1, 2, dtype=scores.dtype).repeat(batch, 1)
-        mean = empty.scatter_add(1, levels, counts * scores) / total.clamp(min=1e-300)
+        empty = scores.new_zeros(batch, largest + 1)
+        total = empty.scatter_add(1, columns, counts)
+        values = torch.arange(-largest, largest + 1, 2, dtype=scores.dtype).repeat(batch, 1)
+        mean = empty.scatter_add(1, columns, counts * scores) / total.clamp(min=1e-300)
         tables.append((torch.where(total > 0, mean, values), total))
     (v_neg, neg), (v_pos, pos) = tables
     return v_neg, v_pos, neg, pos
