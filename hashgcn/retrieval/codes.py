@@ -406,21 +406,27 @@ def _queries_at_once(
     return step
 
 
-def popularity_query_bits(popularity_bits: int, popularity_weight: float) -> np.ndarray:
+def popularity_query_bits(
+    popularity_bits: int, popularity_weight: float, value: int = 1
+) -> np.ndarray:
     """The query's half of the popularity bits, for a weight of popularity.
 
     An item of popularity level c has the first (g + c) / 2 of its g popularity bits set, a
-    thermometer. The inner product of the returned bits with it lies within 2 of p c. To that end
-    round(g (1 + p) / 2) of them are +1, spread evenly: with a = (1 + p) / 2 and m that count,
-    floor(t a + (m - g a) / 2 + 1/2) of the first t bits are +1.
+    thermometer. In training, users have V in all of them, which adds V c to a score. The inner
+    product of the returned weights with the item's bits lies within 2 of p V c. To that end, with
+    a = (1 + p V) / 2 and m = floor(g a + 1/2), the first t weights add up to
+    2 floor(t a + (m - g a) / 2 + 1/2) - t. Of a plain query, V = 1, m weights are +1, spread
+    evenly.
 
     Args:
         popularity_bits: g >= 0.
         popularity_weight: p in [-1, 1]. 1 weighs popularity as in training, 0 leaves it out (to
             within 2), -1 reverses it.
+        value: V, odd and > 0: the weight of every popularity bit in the codes of users, 1 unless
+            they are graded.
 
     Returns:
-        float32 [g], +1 or -1.
+        float32 [g], odd weights from -V to V.
 
     Raises:
         ValueError: an argument is out of range.
@@ -431,6 +437,8 @@ def popularity_query_bits(popularity_bits: int, popularity_weight: float) -> np.
         [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
         >>> popularity_query_bits(6, 0.0).tolist()
         [1.0, -1.0, 1.0, -1.0, 1.0, -1.0]
+        >>> popularity_query_bits(6, 0.5, value=3).tolist()
+        [1.0, 3.0, 1.0, 1.0, 1.0, 3.0]
     """
     if popularity_bits < 0:
         raise ValueError(f"popularity_bits: expected a number >= 0, got {popularity_bits}")
@@ -438,9 +446,11 @@ def popularity_query_bits(popularity_bits: int, popularity_weight: float) -> np.
         raise ValueError(
             f"popularity_weight: expected a number in [-1, 1], got {popularity_weight}"
         )
+    if value < 1 or value % 2 != 1:
+        raise ValueError(f"value: expected an odd number > 0, got {value}")
     # Exact fractions: in floating point neighbouring counts could differ by 2.
     half = Fraction(1, 2)
-    share = (1 + Fraction(float(popularity_weight))) / 2
+    share = (1 + Fraction(float(popularity_weight)) * int(value)) / 2
     count = floor(popularity_bits * share + half)
     shift = (count - popularity_bits * share) / 2 + half
     pluses = [floor(t * share + shift) for t in range(popularity_bits + 1)]
