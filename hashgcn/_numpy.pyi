@@ -14,7 +14,7 @@ def hamming_topk(
     allow: np.ndarray | None = None,
     num_threads: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ids int64 [Q, k] and distances int32 [Q, k]."""
+    """Ids int64 [Q, k] and distances int32 [Q, k]; queries [Q, words] or [Q, planes, words]."""
 
 def find_texts(
     text: np.ndarray,

@@ -248,7 +248,7 @@ def load_arrays(
     path: str | os.PathLike[str],
     expected_format: str,
     *,
-    version: int = _VERSION,
+    version: int | tuple[int, ...] = _VERSION,
     map_file: bool = False,
     verify: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -259,7 +259,7 @@ def load_arrays(
     Args:
         path: the file.
         expected_format: the value that metadata["format"] must have.
-        version: the version of the format that the caller reads, as in save_arrays.
+        version: the version of the format that the caller reads, as in save_arrays, or several.
         map_file: give read-only views of the file, which is then read page by page where an array
             is touched, and shared between processes. Meanwhile the file may be replaced, as
             save_arrays does, but not written to in place.
@@ -288,7 +288,8 @@ def load_arrays(
             metadata, entries, checksum = _read_header(file)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not a safetensors file, or a damaged one: {error}") from None
-        _check_metadata(path, metadata, expected_format, version)
+        versions = version if isinstance(version, tuple) else (version,)
+        _check_metadata(path, metadata, expected_format, versions)
         for name, (dtype, _, _) in entries.items():
             if dtype not in _DTYPES.values():
                 raise ValueError(
@@ -447,7 +448,7 @@ def decode_texts(text: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.n
 
 
 def _check_metadata(
-    path: Path, metadata: dict[str, str], expected_format: str, expected_version: int
+    path: Path, metadata: dict[str, str], expected_format: str, versions: tuple[int, ...]
 ) -> None:
     found = metadata.get("format")
     if found != expected_format:
@@ -456,9 +457,10 @@ def _check_metadata(
         version = stated_number(metadata, "version")
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: expected a version number, got {error}") from error
-    if version != expected_version:
+    if version not in versions:
+        expected = " or ".join(map(str, versions))
         raise ValueError(
-            f"{path}: expected version {expected_version} of {expected_format}, got {version}, "
+            f"{path}: expected version {expected} of {expected_format}, got {version}, "
             "which another release of hashgcn wrote"
         )
 

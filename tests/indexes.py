@@ -1,9 +1,10 @@
-"""Indexes of random codes, and what searching them should give."""
+"""Indexes of random codes, graded queries, and what searching should give."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from hashgcn.levels import largest_weight
 from hashgcn.retrieval import HammingIndex
 
 MAX_DISTANCE = 2**31 - 1
@@ -46,3 +47,25 @@ def assert_same(got, expected) -> None:
     for one, other in zip(got, expected, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+def weights(rows: int, length: int, levels: int, seed: int, bits: int = 0, value: int = 1):
+    """Random odd weights, int64 [rows, length]; `value` in the last `bits` dimensions."""
+    bound = largest_weight(levels)
+    found = 2 * np.random.default_rng(seed).integers(0, bound + 1, (rows, length)) - bound
+    found[:, length - bits :] = value
+    return found
+
+
+def thermometers(rows: int, length: int, bits: int, seed: int) -> np.ndarray:
+    """Random codes whose last bits are thermometers of random levels."""
+    codes = signs(rows, length, seed)
+    count = np.random.default_rng(seed).integers(0, bits + 1, (rows, 1))
+    codes[:, length - bits :] = np.where(np.arange(bits) < count, 1, -1)
+    return codes
+
+
+def by_score(scores: np.ndarray, kept: np.ndarray) -> list[list[int]]:
+    """The kept rows of each query in falling order of score, ties by row."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return [[i for i in row if kept[q, i]] for q, row in enumerate(order.tolist())]

@@ -35,7 +35,8 @@ def expected(op: str, args: tuple):
         return args[0] @ args[1]
     if op == "score_tables_backward":
         grads, inputs = args[:2], [x.clone().requires_grad_() for x in args[4:6]]
-        outputs = expected("score_tables", (*inputs, *args[6:12]))[:2]
+        forward = (*inputs, *args[6:12], *args[13:])
+        outputs = expected("score_tables", forward)[:2]
         return gradients(outputs, inputs, grads)
     if op == "smooth_rank_backward":
         grad, u, i, users, ptr, ids, offsets, *rest = args

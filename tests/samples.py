@@ -217,14 +217,27 @@ def _(g):
     yield "empty", (words[:0], 65, torch.float64)
 
 
-def table_inputs(g, batch, users, items, width, dtype=torch.float64):
+def graded_codes(
+    g: torch.Generator, *shape: int, levels: int, dtype=torch.float64, grad=False
+) -> Tensor:
+    """Odd weights from -(2 levels - 1) to 2 levels - 1."""
+    weights = 2 * torch.randint(-levels, levels, shape, generator=g) + 1
+    return weights.to(dtype).requires_grad_(grad)
+
+
+def table_inputs(g, batch, users, items, width, dtype=torch.float64, levels=1):
     positives = csr(g, users, items, 6)
     return (
-        codes(g, batch, width, dtype=dtype, grad=True),
+        graded_codes(g, batch, width, levels=levels, dtype=dtype, grad=True),
         codes(g, items, width, dtype=dtype, grad=True),
         batch_of(g, batch, users),
         *positives,
     )
+
+
+def item_weights(g: torch.Generator, num_items: int, dtype=torch.float64) -> Tensor:
+    """Not negative, some of them 0."""
+    return (2 * torch.rand(num_items, generator=g) - 0.5).clamp(min=0).to(dtype)
 
 
 @samples_of("score_tables")
@@ -236,17 +249,33 @@ def _(g):
         (33, 20, 65, 64),
         (7, 9, 129, 70),
     ):
-        yield f"{batch}x{items}x{width}", (*table_inputs(g, batch, users, items, width), *none)
+        inputs = table_inputs(g, batch, users, items, width)
+        yield f"{batch}x{items}x{width}", (*inputs, *none, None, 1)
     user, item, *rest = table_inputs(g, 6, 9, 40, 17)
-    yield "strided", (transposed(user), sliced(item), *rest, *none)
-    yield "user gradient only", (user, item.detach(), *rest, *none)
-    yield "float32", (*table_inputs(g, 5, 9, 31, 8, torch.float32), *none)
-    yield "empty batch", (*table_inputs(g, 0, 9, 31, 8), *none)
+    yield "strided", (transposed(user), sliced(item), *rest, *none, None, 1)
+    yield "user gradient only", (user, item.detach(), *rest, *none, None, 1)
+    yield "float32", (*table_inputs(g, 5, 9, 31, 8, torch.float32), *none, None, 1)
+    yield "empty batch", (*table_inputs(g, 0, 9, 31, 8), *none, None, 1)
     inputs = table_inputs(g, 6, 9, 40, 17)
     ptr, ids = lists(g, 6, 40, 12)
-    yield "candidates", (*inputs, ptr, ids, None)
+    yield "candidates", (*inputs, ptr, ids, None, None, 1)
     weight = torch.rand(len(ids), generator=g, dtype=torch.float64) + 0.1
-    yield "weighted candidates", (*inputs, ptr, ids, weight)
+    yield "weighted candidates", (*inputs, ptr, ids, weight, None, 1)
+    for levels, width in ((1, 64), (1, 70), (2, 3), (2, 64), (2, 100), (2, 150), (4, 40), (8, 130)):
+        inputs = table_inputs(g, 33, 20, 71, width, levels=levels)
+        yield f"{levels} levels, {width} bits", (*inputs, *none, None, levels)
+        yield (
+            f"{levels} levels, {width} bits, weights",
+            (*inputs, *none, item_weights(g, 71), levels),
+        )
+    for dtype in (torch.float32, torch.float64):
+        inputs = table_inputs(g, 6, 9, 40, 17, dtype, levels=4)
+        weights = item_weights(g, 40, dtype)
+        yield f"graded candidates of {dtype}", (*inputs, ptr, ids, None, None, 4)
+        yield f"weighed items of {dtype}", (*inputs, *none, weights, 4)
+        yield f"weighed candidates of {dtype}", (*inputs, ptr, ids, weight.to(dtype), weights, 4)
+    user, item, *rest = table_inputs(g, 6, 9, 40, 17, levels=2)
+    yield "strided, 2 levels", (transposed(user), sliced(item), *rest, *none, None, 2)
 
 
 @samples_of("score_tables_backward")
@@ -254,9 +283,9 @@ def _(g):
     for name, args in SAMPLES["score_tables"]():
         with torch.no_grad():
             v_neg, _, neg, pos = torch.ops.hashgcn.score_tables(*args)
-        inputs = [x.detach() if isinstance(x, Tensor) else x for x in args]
+        *inputs, levels = [x.detach() if isinstance(x, Tensor) else x for x in args]
         grads = [normal(g, *v_neg.shape, dtype=v_neg.dtype) for _ in range(2)]
-        yield name, (*grads, neg, pos, *inputs, None)
+        yield name, (*grads, neg, pos, *inputs[:-1], None, inputs[-1], levels)
 
 
 def rank_inputs(g, batch, users, items, width, dtype=torch.float64, padding=0):
@@ -327,6 +356,21 @@ def _(g):
     yield "exclusions and allow-list", (*words, 40, 64, *excluded, allow)
     yield "nothing allowed", (*words, 3, 64, None, None, torch.zeros(40, dtype=torch.bool))
     yield "strided", (words[0][::2], words[1].repeat(1, 2)[:, :1], 5, 64, None, None, None)
+    # Any words are the bit planes of some weights.
+    for length, planes in ((64, 1), (1, 2), (64, 2), (100, 3), (130, 4), (256, 4)):
+        graded = packed(30 * planes, length).view(30, planes, -1)
+        yield (
+            f"{length} bits, {planes} planes",
+            (graded, packed(40, length), 12, length, None, None, None),
+        )
+        yield (
+            f"{length} bits, {planes} planes, exclusions and allow-list",
+            (graded, packed(40, length), 45, length, *excluded, allow),
+        )
+    yield (
+        "strided planes",
+        (packed(90, 64).view(30, 3, 1)[:, ::2], words[1], 5, 64, None, None, None),
+    )
     yield "no queries", (words[0][:0], words[1], 5, 64, None, None, None)
     yield "no items", (words[0], words[1][:0], 5, 64, None, None, None)
 
@@ -337,6 +381,7 @@ def _(g):
         yield name, (queries, items, length, *lists_of_items)
     words = [torch.ops.hashgcn.pack_codes(normal(g, rows, 64)) for rows in (2, 9000)]
     yield "several slices", (*words, 64, *lists(g, 2, 9000, 9000))
+    yield "several slices, 2 planes", (words[0][None], words[1], 64, None, None)
 
 
 def graph_inputs(g, users, items):

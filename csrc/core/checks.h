@@ -25,6 +25,13 @@ inline void check_code_length(const char* op, int64_t code_length) {
           core::kMaxCodeLength, "], got ", code_length);
 }
 
+// Distances of graded queries are whole numbers of 32 bits too.
+inline void check_planes(const char* op, int64_t planes, int64_t code_length) {
+  const int64_t longest = core::kMaxCodeLength / core::largest_weight(planes);
+  require(code_length <= longest, op, "code_length up to ", longest, " for queries of ", planes,
+          " planes, got ", code_length);
+}
+
 inline void check_k(const char* op, int64_t k) {
   require(k >= 1 && k <= core::kMaxTopk, op, "k in [1, ", core::kMaxTopk, "], got ", k);
 }

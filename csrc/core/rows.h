@@ -45,6 +45,7 @@ struct Rows {
   const int64_t* candidate_ids = nullptr;  // ids in any order; a repeated id counts each time
   const T* candidate_weight = nullptr;     // one weight for each candidate id, or null for 1
   int64_t num_candidates = 0;
+  const T* item_weight = nullptr;  // [num_items] how much an item counts, or null for 1
 };
 
 template <class T>
@@ -63,6 +64,13 @@ HASHGCN_HD int64_t candidate_begin(const Rows<T>& rows, int64_t row) {
 template <class T>
 HASHGCN_HD int64_t candidate_end(const Rows<T>& rows, int64_t row) {
   return candidate_begin(rows, row + 1);
+}
+
+// How much the candidate at position c, an item of the catalogue, counts.
+template <class T>
+HASHGCN_HD T weight_of(const Rows<T>& rows, int64_t c) {
+  const T weight = rows.candidate_weight ? rows.candidate_weight[c] : T(1);
+  return rows.item_weight ? weight * rows.item_weight[rows.candidate_ids[c]] : weight;
 }
 
 // First element not below `id` of a sorted span.

@@ -26,7 +26,8 @@ void check_tails(const char* op, const char* argument, const uint64_t* words, in
 
 template <class All>
 void check_codes(const char* op, const core::Codes& codes, const All& all) {
-  check_tails(op, "queries", codes.queries, codes.num_queries, codes.code_length, all);
+  check_tails(op, "queries", codes.queries, codes.num_queries * codes.planes, codes.code_length,
+              all);
   check_tails(op, "items", codes.items, codes.num_items, codes.code_length, all);
 }
 

@@ -16,6 +16,7 @@ constexpr int64_t kStep = kWords == 1 || kWords == 2 || kWords == 4 ? 8 / kWords
 
 HASHGCN_HD Words load_words(const uint64_t* x) { return _mm512_loadu_si512(x); }
 HASHGCN_HD Words least(Words a, Words b) { return _mm512_min_epu64(a, b); }
+HASHGCN_HD Words sum(Words a, Words b) { return _mm512_add_epi64(a, b); }
 // The counts of a code's words are added by rotation, so that each of their places holds the sum.
 template <int kWords>
 HASHGCN_HD Words distances(const uint64_t* items, Words query) {
@@ -40,6 +41,7 @@ HASHGCN_HD Words load_words(const uint64_t* x) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
 }
 HASHGCN_HD Words least(Words a, Words b) { return _mm256_min_epu32(a, b); }
+HASHGCN_HD Words sum(Words a, Words b) { return _mm256_add_epi64(a, b); }
 HASHGCN_HD Words counts(const uint64_t* words, Words query) {
   const Words bytes = byte_counts(_mm256_xor_si256(load_words(words), query));
   return _mm256_sad_epu8(bytes, _mm256_setzero_si256());
@@ -69,42 +71,72 @@ HASHGCN_HD uint32_t items_below(Words distance, int32_t bound) {
 }
 #endif
 
+#if defined(__AVX2__)
+// Of the planes of a query, from the last, whose weight is the largest. Sums of 64 bits serve
+// numbers of 32 bits too: they are not negative.
+template <int kWords, int kPlanes>
+HASHGCN_HD Words graded_distances(const uint64_t* items, const Words* query) {
+  Words distance = distances<kWords>(items, query[kPlanes - 1]);
+  for (int p = kPlanes - 2; p >= 0; --p) {
+    distance = sum(sum(distance, distance), distances<kWords>(items, query[p]));
+  }
+  return distance;
+}
+#endif
+
 // Bit j is set where item j of up to 64 is nearer than the bound.
-template <int kWords>
-HASHGCN_HD uint64_t nearer_items(const uint64_t* items, const uint64_t* query, int64_t words,
-                                 int64_t count, int32_t bound) {
+template <int kWords, int kPlanes>
+static inline uint64_t nearer_items(const uint64_t* items, const uint64_t* query, int64_t words,
+                                    int64_t count, int32_t bound) {
   const int64_t used = kWords > 0 ? kWords : words;
   uint64_t nearer = 0;
 #if defined(__AVX2__)
   if constexpr (kStep<kWords> > 0) {
     if (count == 64) {
       constexpr int64_t step = kStep<kWords>, lanes = sizeof(Words) / 8;
-      uint64_t repeated[lanes];
-      for (int64_t l = 0; l < lanes; ++l) repeated[l] = query[l % kWords];
-      const Words q = load_words(repeated);
-      Words nearest = distances<kWords>(items, q);
+      Words q[kPlanes];
+      for (int p = 0; p < kPlanes; ++p) {
+        uint64_t repeated[lanes];
+        for (int64_t l = 0; l < lanes; ++l) repeated[l] = query[p * kWords + l % kWords];
+        q[p] = load_words(repeated);
+      }
+      Words nearest = graded_distances<kWords, kPlanes>(items, q);
       for (int64_t j = step; j < 64; j += step) {
-        nearest = least(nearest, distances<kWords>(items + j * kWords, q));
+        nearest = least(nearest, graded_distances<kWords, kPlanes>(items + j * kWords, q));
       }
       if (__builtin_expect(items_below<kWords>(nearest, bound) == 0, 1)) return 0;
       for (int64_t j = 0; j < 64; j += step) {
-        const Words distance = distances<kWords>(items + j * kWords, q);
+        const Words distance = graded_distances<kWords, kPlanes>(items + j * kWords, q);
         nearer |= uint64_t(items_below<kWords>(distance, bound)) << j;
       }
       return nearer;
     }
   }
 #endif
+  const auto distance = [&](int64_t j) {
+    return core::graded_distance(query, items + j * used, used, kPlanes);
+  };
   int32_t nearest = INT32_MAX;
-  for (int64_t j = 0; j < count; ++j) {
-    const int32_t distance = core::hamming(query, items + j * used, used);
-    nearest = distance < nearest ? distance : nearest;
-  }
+  for (int64_t j = 0; j < count; ++j) nearest = distance(j) < nearest ? distance(j) : nearest;
   if (__builtin_expect(nearest >= bound, 1)) return 0;
-  for (int64_t j = 0; j < count; ++j) {
-    nearer |= uint64_t(core::hamming(query, items + j * used, used) < bound) << j;
-  }
+  for (int64_t j = 0; j < count; ++j) nearer |= uint64_t(distance(j) < bound) << j;
   return nearer;
+}
+
+template <int kWords>
+HASHGCN_HD uint64_t nearer_items(const uint64_t* items, const uint64_t* query, int64_t words,
+                                 int64_t planes, int64_t count, int32_t bound) {
+  switch (planes) {
+    case 1:
+      return nearer_items<kWords, 1>(items, query, words, count, bound);
+    case 2:
+      return nearer_items<kWords, 2>(items, query, words, count, bound);
+    case 3:
+      return nearer_items<kWords, 3>(items, query, words, count, bound);
+    default:
+      static_assert(core::kMaxPlanes == 4);
+      return nearer_items<kWords, 4>(items, query, words, count, bound);
+  }
 }
 
 }  // namespace hashgcn::cpu::HASHGCN_ISA

@@ -52,7 +52,8 @@ static inline void keep(Nearest* nearest, int64_t row, int32_t distance) {
 template <int kWords>
 static inline void consider(const core::HammingTopk& problem, int64_t row, Nearest* nearest) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const int32_t distance = core::hamming(nearest->query, problem.items + row * words, words);
+  const int32_t distance =
+      core::graded_distance(nearest->query, problem.items + row * words, words, problem.planes);
   if (distance >= nearest->bound) return;
   if (problem.allow != nullptr && !problem.allow[row]) return;
   if (is_excluded(&nearest->excluded, row)) return;
@@ -90,7 +91,7 @@ static void scan_items(const core::HammingTopk& problem, int64_t begin, int64_t 
   for (int64_t first = begin; first < end; first += 64) {
     const int64_t count = end - first < 64 ? end - first : 64;
     uint64_t nearer = nearer_items<kWords>(problem.items + first * words, nearest->query, words,
-                                           count, nearest->bound);
+                                           problem.planes, count, nearest->bound);
     for (; nearer != 0; nearer &= nearer - 1) {
       consider<kWords>(problem, first + __builtin_ctzll(nearer), nearest);
     }
@@ -101,9 +102,10 @@ static void scan_items(const core::HammingTopk& problem, int64_t begin, int64_t 
 static void start(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                   int64_t query, Nearest* nearest) {
   nearest->count = nearest->closer = 0;
-  nearest->bound = int32_t(problem.code_length) + 1;
-  fill<uint32_t>(nearest->histogram, problem.code_length + 1, 0);
-  nearest->query = problem.queries + query * core::words_per_code(problem.code_length);
+  nearest->bound = int32_t(core::longest_distance(problem)) + 1;
+  fill<uint32_t>(nearest->histogram, core::longest_distance(problem) + 1, 0);
+  nearest->query =
+      problem.queries + query * problem.planes * core::words_per_code(problem.code_length);
   nearest->excluded = exclusions(problem, item_begin, item_end, query, nearest->sorted);
 }
 
@@ -222,7 +224,7 @@ template <int kWords>
 static void search_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                          int64_t first_query, int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const bool planar = queries >= kPlanarQueries && words <= kMaxPlanarWords;
+  const bool planar = problem.planes == 1 && queries >= kPlanarQueries && words <= kMaxPlanarWords;
   for (int64_t slot = 0; slot < queries; ++slot) {
     start(problem, item_begin, item_end, first_query + slot, &nearest[slot]);
     if (planar) pick_planes(nearest[slot].query, words, nearest[slot].picks);

@@ -70,9 +70,9 @@ HASHGCN_HD int64_t longest_unsorted(const core::HammingTopk& problem) {
   return longest;
 }
 
-// Counts of the distances 0 to code_length, and one more place.
+// Counts of the distances from 0 to the longest, and one more place.
 HASHGCN_HD int64_t topk_histogram_words(const core::HammingTopk& problem) {
-  return (problem.code_length + 3) / 2;
+  return (core::longest_distance(problem) + 3) / 2;
 }
 
 // Words of one query's state: picks, rows, distances, histogram, sorted exclusions, whose longest

@@ -8,97 +8,169 @@
 
 namespace hashgcn::cpu::HASHGCN_ISA {
 
-constexpr int64_t kTable = core::kMaxTableLength + 1;
-
-// How many items lie at each distance of one user. Neighbouring items are counted in four tables:
-// codes of one user cluster around half the length, and a counter that was just written is slow to
-// read back.
-template <int kWords>
-static void count_distances(const uint64_t* user, const uint64_t* items, int64_t num_items,
-                            int64_t words, uint32_t (*counts)[kTable]) {
-  const int64_t row = kWords > 0 ? kWords : words;
-  int64_t j = 0;
-  for (; j + 4 <= num_items; j += 4) {
-    for (int64_t c = 0; c < 4; ++c) counts[c][core::hamming(user, items + (j + c) * row, row)]++;
+template <class T>
+bool pack_weights(const T* x, uint64_t* words, int64_t code_length, int planes, int64_t begin,
+                  int64_t end) {
+  const int64_t row_words = core::words_per_code(code_length);
+  const int bound = (1 << planes) - 1;
+  bool good = true;
+  for (int64_t row = begin; row < end; ++row) {
+    uint64_t* row_planes = words + row * planes * row_words;
+    fill<uint64_t>(row_planes, planes * row_words, 0);
+    for (int64_t k = 0; k < code_length; ++k) {
+      const T weight = x[row * code_length + k];
+      const bool inside = weight >= -bound && weight <= bound;  // not if it is NaN
+      const int bits = inside ? (int(weight) + bound) / 2 : 0;
+      good &= T(2 * bits - bound) == weight;
+      for (int p = 0; p < planes; ++p) {
+        row_planes[p * row_words + k / 64] |= uint64_t(bits >> p & 1) << (k % 64);
+      }
+    }
   }
-  for (; j < num_items; ++j) counts[0][core::hamming(user, items + j * row, row)]++;
+  return good;
 }
 
-template <class T>
-static void count_all_items(const core::ScoreTables<T>& tables, int64_t row, T* counts) {
-  const int64_t f = tables.code_length, words = core::words_per_code(f);
-  const uint64_t* user = tables.user_words + row * words;
-  uint32_t distances[4][kTable];
-  for (auto& table : distances) fill<uint32_t>(table, f + 1, 0);
-  const int64_t n = tables.rows.num_items;
-  switch (words) {
-    case 1:
-      count_distances<1>(user, tables.item_words, n, words, distances);
-      break;
-    case 2:
-      count_distances<2>(user, tables.item_words, n, words, distances);
-      break;
-    case 4:
-      count_distances<4>(user, tables.item_words, n, words, distances);
-      break;
-    default:
-      count_distances<0>(user, tables.item_words, n, words, distances);
-      break;
+// Words and planes of codes, numbers for the compiler where they are not 0.
+template <int kWords, int kPlanes>
+struct Shape {
+  int64_t all_words;
+  int all_planes;
+
+  int64_t words() const { return kWords > 0 ? kWords : all_words; }
+
+  int64_t distance(const uint64_t* user, const uint64_t* item) const {
+    const int planes = kPlanes > 0 ? kPlanes : all_planes;
+    int64_t sum = 0;
+    for (int p = 0; p < planes; ++p) {
+      sum += int64_t(core::hamming(user + p * words(), item, words())) << p;
+    }
+    return sum;
   }
-  for (int64_t w = 0; w <= f; ++w) {
+};
+
+// Calls body(shape of the codes).
+template <class T, class Body>
+static void with_shape(const core::ScoreTables<T>& tables, const Body& body) {
+  const int64_t words = core::words_per_code(tables.code_length);
+  const int planes = tables.planes;
+  if (planes == 1) {
+    words == 1   ? body(Shape<1, 1>{words, planes})
+    : words == 2 ? body(Shape<2, 1>{words, planes})
+    : words == 4 ? body(Shape<4, 1>{words, planes})
+                 : body(Shape<0, 1>{words, planes});
+  } else if (planes == 2) {
+    words == 1   ? body(Shape<1, 2>{words, planes})
+    : words == 2 ? body(Shape<2, 2>{words, planes})
+                 : body(Shape<0, 2>{words, planes});
+  } else {
+    words == 1 ? body(Shape<1, 0>{words, planes}) : body(Shape<0, 0>{words, planes});
+  }
+}
+
+// Adds items [begin, end) to the tables of their distances from one user, kCounters tables that
+// begin `stride` apart: 1 for each, or its weight.
+template <bool kWeighted, class S, class T, class Total>
+static void add_distances(const S& shape, const uint64_t* user, const uint64_t* items,
+                          const T* weight, int64_t begin, int64_t end, Total* totals,
+                          int64_t stride) {
+  const auto add = [&](int64_t j, Total* table) {
+    table[shape.distance(user, items + j * shape.words())] += kWeighted ? Total(weight[j]) : 1;
+  };
+  int64_t j = begin;
+  for (; j + kCounters <= end; j += kCounters) {
+    for (int64_t c = 0; c < kCounters; ++c) add(j + c, totals + c * stride);
+  }
+  for (; j < end; ++j) add(j, totals);
+}
+
+// counts[w]: how many items have the score of column w.
+template <class T>
+static void count_all_items(const core::ScoreTables<T>& tables, int64_t row, uint32_t* totals,
+                            T* counts) {
+  const int64_t columns = core::num_columns(tables), stride = round_up(columns, 16);
+  fill<uint32_t>(totals, kCounters * stride, 0);
+  with_shape(tables, [&](const auto& shape) {
+    add_distances<false>(shape, tables.user_words + row * tables.planes * shape.words(),
+                         tables.item_words, static_cast<const T*>(nullptr), 0,
+                         tables.rows.num_items, totals, stride);
+  });
+  for (int64_t w = 0; w < columns; ++w) {
     int64_t count = 0;
-    for (auto& table : distances) count += table[f - w];
+    for (int64_t c = 0; c < kCounters; ++c) count += totals[c * stride + columns - 1 - w];
     counts[w] = T(count);
+  }
+}
+
+// sums[w]: the weight of the items outside of `liked` that have the score of column w. Positives
+// are left out, not subtracted: that would leave a rounding where nothing else is.
+template <class T>
+static void weigh_other_items(const core::ScoreTables<T>& tables, int64_t row, core::Span liked,
+                              double* totals, T* sums) {
+  const int64_t columns = core::num_columns(tables), stride = round_up(columns, 16);
+  fill<double>(totals, kCounters * stride, 0);
+  with_shape(tables, [&](const auto& shape) {
+    int64_t begin = 0;
+    for (const int64_t* id = liked.begin; begin < tables.rows.num_items; ++id) {
+      const int64_t end = id < liked.end ? *id : tables.rows.num_items;
+      add_distances<true>(shape, tables.user_words + row * tables.planes * shape.words(),
+                          tables.item_words, tables.rows.item_weight, begin, end, totals, stride);
+      begin = end + 1;
+    }
+  });
+  for (int64_t w = 0; w < columns; ++w) {
+    double sum = 0;
+    for (int64_t c = 0; c < kCounters; ++c) sum += totals[c * stride + columns - 1 - w];
+    sums[w] = T(sum);
   }
 }
 
 template <class T>
 void score_tables(const core::ScoreTables<T>& tables, T* v_neg, T* v_pos, T* neg, T* pos,
-                  int64_t begin, int64_t end) {
+                  void* scratch, int64_t begin, int64_t end) {
   const core::Rows<T>& rows = tables.rows;
-  const int64_t f = tables.code_length;
+  const int64_t columns = core::num_columns(tables);
   for (int64_t row = begin; row < end; ++row) {
-    T* row_neg = neg + row * (f + 1);
-    T* row_pos = pos + row * (f + 1);
-    for (int64_t w = 0; w <= f; ++w) {
-      v_neg[row * (f + 1) + w] = v_pos[row * (f + 1) + w] = T(2 * w - f);
+    T* row_neg = neg + row * columns;
+    T* row_pos = pos + row * columns;
+    for (int64_t w = 0; w < columns; ++w) {
+      v_neg[row * columns + w] = v_pos[row * columns + w] = T(2 * w - (columns - 1));
       row_neg[w] = row_pos[w] = 0;
     }
     if (rows.users[row] < 0) continue;
     const core::Span liked = core::positives(rows, row);
     for (const int64_t* id = liked.begin; id < liked.end; ++id) {
-      row_pos[core::level(tables, row, *id)] += 1;
+      row_pos[core::column(tables, row, *id)] += 1;
     }
-    if (rows.candidate_ptr == nullptr) {
-      count_all_items(tables, row, row_neg);
-      for (int64_t w = 0; w <= f; ++w) row_neg[w] -= row_pos[w];
-    } else {
+    if (rows.candidate_ptr != nullptr) {
       for (int64_t c = rows.candidate_ptr[row]; c < rows.candidate_ptr[row + 1]; ++c) {
         const int64_t item = rows.candidate_ids[c];
         if (core::contains(liked, item)) continue;
-        row_neg[core::level(tables, row, item)] +=
-            rows.candidate_weight ? rows.candidate_weight[c] : T(1);
+        row_neg[core::column(tables, row, item)] += core::weight_of(rows, c);
       }
+    } else if (rows.item_weight != nullptr) {
+      weigh_other_items(tables, row, liked, static_cast<double*>(scratch), row_neg);
+    } else {
+      count_all_items(tables, row, static_cast<uint32_t*>(scratch), row_neg);
+      for (int64_t w = 0; w < columns; ++w) row_neg[w] -= row_pos[w];
     }
   }
 }
 
 // out[j] = shares[distance of item j].
-template <int kWords, class T>
-static inline void look_up(const uint64_t* user, const uint64_t* items, int64_t num_items,
-                           int64_t words, const T* shares, T* out) {
-  const int64_t used = kWords > 0 ? kWords : words;
+template <class S, class T>
+static inline void look_up(const S& shape, const uint64_t* user, const uint64_t* items,
+                           int64_t num_items, const T* shares, T* out) {
   for (int64_t j = 0; j < num_items; ++j) {
-    out[j] = shares[core::hamming(user, items + j * used, used)];
+    out[j] = shares[shape.distance(user, items + j * shape.words())];
   }
 }
 
 #if defined(__AVX512VPOPCNTDQ__)
-// The table of a code of one word stays in registers: distances 0 to 63 are looked up by two
+// The table of a plain code of one word stays in registers: distances 0 to 63 are looked up by two
 // permutations, 64 is a case of its own. A quarter of the time of scalar loads.
 template <>
-inline void look_up<1, float>(const uint64_t* user, const uint64_t* items, int64_t num_items,
-                              int64_t, const float* shares, float* out) {
+inline void look_up(const Shape<1, 1>&, const uint64_t* user, const uint64_t* items,
+                    int64_t num_items, const float* shares, float* out) {
   const __m512 t0 = _mm512_loadu_ps(shares), t1 = _mm512_loadu_ps(shares + 16);
   const __m512 t2 = _mm512_loadu_ps(shares + 32), t3 = _mm512_loadu_ps(shares + 48);
   const __m512 opposite = _mm512_set1_ps(shares[64]);
@@ -123,15 +195,15 @@ inline void look_up<1, float>(const uint64_t* user, const uint64_t* items, int64
 }
 #endif
 
-// dL/ds of the pairs of a tile, [kTileUsers, kTileItems]: the share of each score's level. Items
+// dL/ds of the pairs of a tile, [kTileUsers, kTileItems]: the share of each score's column. Items
 // come in rising order; `next` holds each row's first positive that has not been passed yet.
-template <int kWords, class T>
-static void score_gradients(const core::ScoreTables<T>& tables, const T* share_neg,
+template <class S, class T>
+static void score_gradients(const S& shape, const core::ScoreTables<T>& tables, const T* share_neg,
                             const T* share_pos, int64_t row_begin, int64_t num_rows,
                             int64_t item_begin, int64_t num_items, const int64_t** next,
                             T* gradients) {
-  const int64_t words = kWords > 0 ? kWords : core::words_per_code(tables.code_length);
-  const int64_t levels = share_stride(tables.code_length);
+  const int64_t words = shape.words(), stride = share_stride(core::num_columns(tables));
+  const T* weight = tables.rows.item_weight;
   for (int64_t r = 0; r < num_rows; ++r) {
     const int64_t row = row_begin + r;
     T* out = gradients + r * kTileItems;
@@ -139,13 +211,16 @@ static void score_gradients(const core::ScoreTables<T>& tables, const T* share_n
       fill<T>(out, kTileItems, 0);
       continue;
     }
-    look_up<kWords>(tables.user_words + row * words, tables.item_words + item_begin * words,
-                    num_items, words, share_neg + row * levels, out);
+    look_up(shape, tables.user_words + row * tables.planes * words,
+            tables.item_words + item_begin * words, num_items, share_neg + row * stride, out);
+    if (weight != nullptr) {
+      for (int64_t j = 0; j < num_items; ++j) out[j] *= weight[item_begin + j];
+    }
     for (int64_t j = num_items; j < kTileItems; ++j) out[j] = 0;
     const int64_t* last = core::positives(tables.rows, row).end;
     for (; next[row] < last && *next[row] < item_begin + num_items; ++next[row]) {
       const int64_t id = *next[row];
-      out[id - item_begin] = share_pos[row * levels + core::distance(tables, row, id)];
+      out[id - item_begin] = share_pos[row * stride + core::distance(tables, row, id)];
     }
   }
   fill<T>(gradients + num_rows * kTileItems, (kTileUsers - num_rows) * kTileItems, 0);
@@ -156,7 +231,8 @@ static void backward_candidates(const core::ScoreTables<T>& tables, const T* use
                                 const T* item_codes, const T* share_neg, const T* share_pos,
                                 T* user_grad, T* item_grad, int64_t begin, int64_t end) {
   const core::Rows<T>& rows = tables.rows;
-  const int64_t f = tables.code_length, stride = padded_width<T>(f), levels = share_stride(f);
+  const int64_t f = tables.code_length, stride = padded_width<T>(f);
+  const int64_t shares = share_stride(core::num_columns(tables));
   const auto add = [&](int64_t row, int64_t item, T gradient) {
     add_scaled(f, gradient, item_codes + item * f, user_grad + row * stride);
     add_scaled(f, gradient, user_codes + row * f, item_grad + item * f);
@@ -166,13 +242,13 @@ static void backward_candidates(const core::ScoreTables<T>& tables, const T* use
     if (rows.users[row] < 0) continue;
     const core::Span liked = core::positives(rows, row);
     for (const int64_t* id = core::lower_bound(liked, begin); id < liked.end && *id < end; ++id) {
-      add(row, *id, share_pos[row * levels + core::distance(tables, row, *id)]);
+      add(row, *id, share_pos[row * shares + core::distance(tables, row, *id)]);
     }
     for (int64_t c = rows.candidate_ptr[row]; c < rows.candidate_ptr[row + 1]; ++c) {
       const int64_t item = rows.candidate_ids[c];
       if (item < begin || item >= end || core::contains(liked, item)) continue;
-      const T weight = rows.candidate_weight ? rows.candidate_weight[c] : T(1);
-      add(row, item, weight * share_neg[row * levels + core::distance(tables, row, item)]);
+      const T share = share_neg[row * shares + core::distance(tables, row, item)];
+      add(row, item, core::weight_of(rows, c) * share);
     }
   }
 }
@@ -193,11 +269,20 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_cod
   T* item_signs = scratch;
   T* tile_grad = item_signs + kTileItems * stride;
   T* gradients = tile_grad + kTileItems * stride;
-  T* user_signs = gradients + kTileUsers * kTileItems;
+  // Rows of signs for plain codes, else of weights.
+  const bool plain = tables.planes == 1;
+  T* user_rows = gradients + kTileUsers * kTileItems;
   for (int64_t row = 0; row < batch; row += kTileUsers) {
     const int64_t rows = batch - row < kTileUsers ? batch - row : kTileUsers;
-    lay_out_signs<T>(tables.user_words + row * words, f, rows, kTileUsers, stride,
-                     user_signs + row * stride);
+    T* out = user_rows + row * stride;
+    if (plain) {
+      lay_out_signs<T>(tables.user_words + row * words, f, rows, kTileUsers, stride, out);
+      continue;
+    }
+    fill<T>(out, kTileUsers * stride, 0);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t k = 0; k < f; ++k) out[r * stride + k] = user_codes[(row + r) * f + k];
+    }
   }
   for (int64_t row = 0; row < batch; ++row) {
     next[row] = core::lower_bound(core::positives(tables.rows, row), begin);
@@ -208,14 +293,20 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_cod
     lay_out_signs<T>(tables.item_words + item * words, f, items, kTileItems, stride, item_signs);
     for (int64_t row = 0; row < batch; row += kTileUsers) {
       const int64_t rows = batch - row < kTileUsers ? batch - row : kTileUsers;
-      const auto run = f <= 64    ? &score_gradients<1, T>
-                       : f <= 128 ? &score_gradients<2, T>
-                                  : &score_gradients<0, T>;
-      run(tables, share_neg, share_pos, row, rows, item, items, next, gradients);
+      with_shape(tables, [&](const auto& shape) {
+        score_gradients(shape, tables, share_neg, share_pos, row, rows, item, items, next,
+                        gradients);
+      });
       add_sign_product<T>(kTileUsers, kTileItems, gradients, kTileItems, 1, item_signs, stride,
                           user_grad + row * stride);
-      add_sign_product<T>(kTileItems, kTileUsers, gradients, 1, kTileItems,
-                          user_signs + row * stride, stride, tile_grad);
+      const T* factors = user_rows + row * stride;
+      if (plain) {
+        add_sign_product<T>(kTileItems, kTileUsers, gradients, 1, kTileItems, factors, stride,
+                            tile_grad);
+      } else {
+        add_product<T>(kTileItems, stride, kTileUsers, gradients, 1, kTileItems, factors, stride,
+                       tile_grad, stride);
+      }
     }
     for (int64_t j = 0; j < items; ++j) {
       for (int64_t k = 0; k < f; ++k) item_grad[(item + j) * f + k] = tile_grad[j * stride + k];
@@ -223,6 +314,7 @@ void score_tables_backward(const core::ScoreTables<T>& tables, const T* user_cod
   }
 }
 
+HASHGCN_FOR_FLOATS(pack_weights)
 HASHGCN_FOR_FLOATS(score_tables)
 HASHGCN_FOR_FLOATS(score_tables_backward)
 

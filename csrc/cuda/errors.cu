@@ -82,7 +82,7 @@ void check_tails(const uint64_t* words, int64_t rows, int64_t code_length, unsig
 }
 
 void check_codes(const core::Codes& codes, unsigned int* errors, cudaStream_t stream) {
-  check_tails(codes.queries, codes.num_queries, codes.code_length, errors, stream);
+  check_tails(codes.queries, codes.num_queries * codes.planes, codes.code_length, errors, stream);
   check_tails(codes.items, codes.num_items, codes.code_length, errors, stream);
 }
 

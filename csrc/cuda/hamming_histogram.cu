@@ -10,11 +10,13 @@ static __global__ void __launch_bounds__(kThreads)
     histogram_kernel(core::Codes codes, core::Lists lists, int64_t slices,
                      unsigned long long* counts, unsigned int* errors) {
   extern __shared__ unsigned int own[];
-  const int64_t words = core::words_per_code(codes.code_length), bins = codes.code_length + 1;
+  const int64_t words = core::words_per_code(codes.code_length),
+                bins = core::longest_distance(codes) + 1;
+  const int64_t own_bins = core::unchecked_bins(codes);
   const bool all = lists.ptr == nullptr;
   for (int64_t block = blockIdx.x; block < codes.num_queries * slices; block += gridDim.x) {
     const int64_t query = block / slices, slice = block % slices;
-    for (int64_t d = threadIdx.x; d < bins; d += kThreads) own[d] = 0;
+    for (int64_t d = threadIdx.x; d < own_bins; d += kThreads) own[d] = 0;
     __syncthreads();
     const core::Span list = all ? core::Span{nullptr, nullptr} : core::list_of(lists, query);
     const int64_t count = all ? codes.num_items : list.end - list.begin;
@@ -25,8 +27,9 @@ static __global__ void __launch_bounds__(kThreads)
         bad = true;
         continue;
       }
-      const uint64_t* code = codes.queries + query * words;
-      atomicAdd(&own[core::hamming(code, codes.items + item * words, words)], 1u);
+      const uint64_t* code = codes.queries + query * codes.planes * words;
+      atomicAdd(&own[core::graded_distance(code, codes.items + item * words, words, codes.planes)],
+                1u);
     }
     if (bad) atomicOr(errors, core::kBadLists);
     __syncthreads();
@@ -40,7 +43,7 @@ static __global__ void __launch_bounds__(kThreads)
 void hamming_histogram(const core::Codes& codes, const core::Lists& lists, int64_t* counts,
                        unsigned int* errors, cudaStream_t stream) {
   if (codes.num_queries == 0) return;
-  const size_t shared = size_t(codes.code_length + 1) * sizeof(unsigned int);
+  const size_t shared = size_t(core::unchecked_bins(codes)) * sizeof(unsigned int);
   // As many slices as fill the device, of eight items for each thread at least.
   const int64_t wanted = blocks_at_once(histogram_kernel, kThreads, shared) / codes.num_queries;
   const int64_t worth = codes.num_items / (8 * kThreads);

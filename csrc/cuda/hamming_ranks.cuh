@@ -24,7 +24,8 @@ static __device__ int distance_of(const core::HammingTopk& problem, int64_t quer
                                   int64_t begin, const unsigned int* excluded) {
   if (!is_candidate(problem, item, begin, excluded)) return -1;
   const int64_t words = core::words_per_code(problem.code_length);
-  return core::hamming(problem.queries + query * words, problem.items + item * words, words);
+  return core::graded_distance(problem.queries + query * problem.planes * words,
+                               problem.items + item * words, words, problem.planes);
 }
 
 // Places the query's items [begin, end) of the chunk that starts at `begin` at the next ranks of

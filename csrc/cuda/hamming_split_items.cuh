@@ -82,7 +82,7 @@ static __global__ void __launch_bounds__(kThreads)
       atomicAdd(&counts[distance * split.copies + copy], 1u);
       mine = unsigned(distance) < mine ? distance : mine;
     };
-    if (words == 1) {
+    if (words == 1 && problem.planes == 1) {
       const uint64_t code = problem.queries[query];
 #pragma unroll 4
       for (int64_t item = begin + 2 * threadIdx.x; item < end; item += 2 * kThreads) {
@@ -92,8 +92,8 @@ static __global__ void __launch_bounds__(kThreads)
       }
     } else {
       for (int64_t item = begin + threadIdx.x; item < end; item += kThreads) {
-        count(item,
-              core::hamming(problem.queries + query * words, problem.items + item * words, words));
+        count(item, core::graded_distance(problem.queries + query * problem.planes * words,
+                                          problem.items + item * words, words, problem.planes));
       }
     }
     mine = __reduce_min_sync(kAllLanes, mine);
@@ -169,7 +169,7 @@ static __global__ void place_slices(core::HammingTopk problem, Split split, int6
 }
 
 inline Split::Split(const core::HammingTopk& problem) {
-  bins = int(core::words_per_code(problem.code_length)) * 64 + 1;
+  bins = int(core::unchecked_bins(problem));
   for (copies = kWarp; copies > 1 && bins * copies > 8500;) copies /= 2;
   const int64_t blocks = blocks_at_once(count_slices, kThreads, shared_counts());
   batch = problem.num_queries < blocks ? problem.num_queries : blocks;
@@ -195,7 +195,7 @@ static void split_items(core::HammingTopk problem, void* scratch, int64_t* ids, 
     check_launch();
     place_slices<<<grid, kThreads, shared, stream>>>(problem, split, ids, distances);
     check_launch();
-    problem.queries += split.batch * words;
+    problem.queries += split.batch * problem.planes * words;
     if (problem.excluded.ptr != nullptr) problem.excluded.ptr += split.batch;
     distances += split.batch * problem.k;
     ids += split.batch * problem.k;

@@ -7,7 +7,7 @@ namespace hashgcn::cuda {
 // Whether a lane takes a query: where the queries, 32 to a block, reach three quarters of the
 // multiprocessors, and a code fits a lane's registers. Else a query's items are split among blocks.
 static bool is_many_queries(const core::HammingTopk& problem) {
-  return core::words_per_code(problem.code_length) <= kMaxManyWords &&
+  return problem.planes == 1 && core::words_per_code(problem.code_length) <= kMaxManyWords &&
          problem.num_queries >= 24 * multiprocessors();
 }
 

@@ -81,6 +81,20 @@ py::array words(const char* op, const char* argument, const py::object& object,
   return contiguous(array);
 }
 
+// Codes of queries, which may have planes.
+py::array planes(const char* op, const py::object& object, int64_t code_length) {
+  const py::array array = as_array(op, "queries", object);
+  if (array.ndim() != 3) return words(op, "queries", object, code_length);
+  require(has_dtype<int64_t>(array) || has_dtype<uint64_t>(array), op,
+          "queries of dtype int64 or uint64, got ", dtype(array));
+  const int64_t width = core::words_per_code(code_length), count = array.shape(1);
+  require(count >= 1 && count <= core::kMaxPlanes && array.shape(2) == width, op,
+          "queries of shape [*, ", width, "] or [*, 1 to ", core::kMaxPlanes, " planes, ", width,
+          "] (codes of ", code_length, " bits), got ", shape(array));
+  check_planes(op, count, code_length);
+  return contiguous(array);
+}
+
 template <class T>
 py::array vector(const char* op, const char* argument, const char* type, const py::object& object,
                  int64_t size) {
@@ -199,7 +213,7 @@ std::pair<py::array, py::array> hamming_topk(
   const int64_t code_length = integer(op, "code_length", code_length_in);
   check_k(op, k);
   check_code_length(op, code_length);
-  const py::array queries = words(op, "queries", queries_in, code_length);
+  const py::array queries = planes(op, queries_in, code_length);
   const py::array items = words(op, "items", items_in, code_length);
   const int64_t num_queries = queries.shape(0), num_items = items.shape(0);
   require(exclude_ptr_in.is_none() == exclude_ids_in.is_none(), op,
@@ -214,7 +228,8 @@ std::pair<py::array, py::array> hamming_topk(
                                 exclude_ids ? data<int64_t>(*exclude_ids) : nullptr,
                                 exclude_ids ? exclude_ids->shape(0) : 0};
   const core::HammingTopk problem = {
-      {num_queries, num_items, code_length, data<uint64_t>(queries), data<uint64_t>(items)},
+      {num_queries, num_items, code_length, queries.ndim() == 3 ? queries.shape(1) : 1,
+       data<uint64_t>(queries), data<uint64_t>(items)},
       k,
       excluded,
       allow ? data<bool>(*allow) : nullptr};

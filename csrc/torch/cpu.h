@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <string>
 #include <vector>
 
 #include "../core/rows.h"
@@ -115,6 +116,28 @@ void raise_bad_row(const char* op, const core::Rows<T>& rows) {
   }
 }
 
+// Throws at the first of the numbers of a matrix for which good(number) is false.
+template <class T, class Good>
+[[noreturn]] void raise_bad_number(const char* op, const char* argument, const std::string& wanted,
+                                   const T* x, int64_t width, const Good& good) {
+  int64_t at = 0;
+  while (good(x[at])) ++at;
+  require(false, op, argument, wanted, ", got ", double(x[at]), " in row ", at / width);
+  std::abort();
+}
+
+template <class T>
+void check_item_weights(const char* op, const T* weights, int64_t count) {
+  const auto good = [](T weight) { return weight >= 0 && weight - weight == 0; };
+  if (!parallel_all(count, cpu::kElementGrain, [&](int64_t begin, int64_t end) {
+        bool all = true;
+        for (int64_t i = begin; i < end; ++i) all &= good(weights[i]);
+        return all;
+      })) {
+    raise_bad_number(op, "item_weights", " finite and not negative", weights, 1, good);
+  }
+}
+
 template <class T>
 void check_row_values(const char* op, const core::Rows<T>& rows) {
   if (!parallel_all(rows.batch, 256, [&](int64_t begin, int64_t end) {
@@ -122,22 +145,13 @@ void check_row_values(const char* op, const core::Rows<T>& rows) {
       })) {
     raise_bad_row(op, rows);
   }
+  if (rows.item_weight != nullptr) check_item_weights(op, rows.item_weight, rows.num_items);
   if (rows.candidate_ptr == nullptr) return;
   cpu::check_lists(op, "candidate_", {rows.candidate_ptr, rows.candidate_ids, rows.num_candidates},
                    rows.batch, rows.num_items);
   if (rows.candidate_weight == nullptr) return;
   require(HASHGCN_RUN(all_finite(rows.candidate_weight, 0, rows.num_candidates)), op,
           "candidate_weight finite, got NaN or infinity");
-}
-
-// Throws at the first of the numbers of a matrix for which good(number) is false.
-template <class T, class Good>
-[[noreturn]] void raise_bad_number(const char* op, const char* argument, const char* wanted,
-                                   const T* x, int64_t width, const Good& good) {
-  int64_t at = 0;
-  while (good(x[at])) ++at;
-  require(false, op, argument, wanted, ", got ", double(x[at]), " in row ", at / width);
-  std::abort();
 }
 
 template <class T>

@@ -46,8 +46,9 @@ class Device {
 
 // Codes whose distances a block counts; their values are checked on the device.
 inline void check_codes(const Device& device, const char* op, const core::Codes& codes) {
-  require(codes.code_length <= cuda::kMaxCountedLength, op, "code_length up to ",
-          cuda::kMaxCountedLength, " on CUDA, got ", codes.code_length);
+  const int64_t longest = cuda::kMaxCountedLength / core::largest_weight(codes.planes);
+  require(codes.code_length <= longest, op, "code_length up to ", longest,
+          " on CUDA for queries of ", codes.planes, " plane(s), got ", codes.code_length);
   require(codes.num_items <= cuda::kMaxCountedItems, op, "up to ", cuda::kMaxCountedItems,
           " items on CUDA, got ", codes.num_items);
   cuda::check_codes(codes, device.errors, device.stream);

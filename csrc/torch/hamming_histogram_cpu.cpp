@@ -13,7 +13,8 @@ static Tensor hamming_histogram(const Tensor& queries, const Tensor& items, int6
   const core::Lists lists = tensors.lists();
   cpu::check_codes(check.op, codes, parallel_all);
   cpu::check_lists(check.op, "", lists, codes.num_queries, codes.num_items);
-  Tensor counts = torch::stable::new_empty(input.queries, {codes.num_queries, code_length + 1});
+  Tensor counts = torch::stable::new_empty(input.queries,
+                                           {codes.num_queries, core::longest_distance(codes) + 1});
   const int64_t grain = 1 + cpu::kElementGrain / (codes.num_items + 1);
   parallel(codes.num_queries, grain, [&](int64_t begin, int64_t end) {
     HASHGCN_RUN(hamming_histogram(codes, lists, mutable_data<int64_t>(counts), begin, end));

@@ -11,8 +11,8 @@ static Tensor hamming_histogram(const Tensor& queries, const Tensor& items, int6
   const CodesInput input(check, queries, items, code_length);
   const ListTensors lists(check, "", ptr, ids, input.codes.num_queries);
   check_codes(device, check.op, input.codes);
-  Tensor counts =
-      torch::stable::new_zeros(input.queries, {input.codes.num_queries, code_length + 1});
+  Tensor counts = torch::stable::new_zeros(
+      input.queries, {input.codes.num_queries, core::longest_distance(input.codes) + 1});
   cuda::hamming_histogram(input.codes, lists.lists(), mutable_data<int64_t>(counts), device.errors,
                           device.stream);
   device.finish();

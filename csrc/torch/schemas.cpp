@@ -22,17 +22,18 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
   m.def("unpack_codes(Tensor words, int code_length, ScalarType dtype) -> Tensor");
 
   // users [b] are rows of the positives' CSR (ptr, ids); candidate lists are CSR over the batch.
+  // item_weights [n]: how much an item that is no positive counts, candidate or not.
   m.def(
       "score_tables(Tensor user_codes, Tensor item_codes, Tensor users, Tensor ptr, Tensor ids, "
-      "Tensor? candidate_ptr, Tensor? candidate_ids, Tensor? candidate_weight) "
-      "-> (Tensor, Tensor, Tensor, Tensor)");
+      "Tensor? candidate_ptr, Tensor? candidate_ids, Tensor? candidate_weight, "
+      "Tensor? item_weights, int levels) -> (Tensor, Tensor, Tensor, Tensor)");
   // candidate_order: positions of candidate_ids sorted by item, stable; CUDA sums a row of the item
   // gradient in that order, the CPU does not need it.
   m.def(
       "score_tables_backward(Tensor grad_v_neg, Tensor grad_v_pos, Tensor neg, Tensor pos, "
       "Tensor user_codes, Tensor item_codes, Tensor users, Tensor ptr, Tensor ids, "
       "Tensor? candidate_ptr, Tensor? candidate_ids, Tensor? candidate_weight, "
-      "Tensor? candidate_order) -> (Tensor, Tensor)");
+      "Tensor? candidate_order, Tensor? item_weights, int levels) -> (Tensor, Tensor)");
 
   // offsets [b + 1]: where each row's positives stand among the `size` ranks.
   m.def(
@@ -46,11 +47,11 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
       "Tensor? candidate_weight, Tensor? candidate_order, bool exclude_positives) "
       "-> (Tensor, Tensor)");
 
-  // Ids, then distances.
+  // Ids, then distances. Queries are plain codes [Q, words] or bit planes [Q, P, words].
   m.def(
       "hamming_topk(Tensor queries, Tensor items, int k, int code_length, Tensor? exclude_ptr, "
       "Tensor? exclude_ids, Tensor? allow) -> (Tensor, Tensor)");
-  // Of the items of each query's list, or of all.
+  // Of the items of each query's list, or of all; queries as those of hamming_topk.
   m.def(
       "hamming_histogram(Tensor queries, Tensor items, int code_length, Tensor? ptr, Tensor? ids) "
       "-> Tensor");

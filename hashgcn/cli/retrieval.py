@@ -91,6 +91,13 @@ def export(
             "--users", help="Export the codes of users, which are the queries, not items."
         ),
     ] = False,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="With --users: the signs of graded codes alone, which every engine takes.",
+        ),
+    ] = False,
     table: Annotated[
         str | None, typer.Option(help="Name of the new table, for --to postgres.")
     ] = None,
@@ -101,26 +108,41 @@ def export(
     """
     from hashgcn.retrieval import HammingIndex, Recommender, export
 
+    codes: HammingIndex | export.GradedUsers
     if to not in export.WRITERS:
         raise ValueError(f"--to: expected one of {', '.join(export.WRITERS)}, got {to!r}")
+    if plain and not users:
+        raise ValueError("--plain: expected --users with it, got it alone")
     if table is not None and to != "postgres":
         raise ValueError(f"--table: expected --to postgres with it, got {to}")
     if run.is_dir():
         recommender = Recommender.load(Run(run).codes)
-        index = recommender.index
-        if users:
-            index = HammingIndex(
-                recommender.user_codes, code_length=index.code_length, ids=recommender.user_ids
+        codes = recommender.index
+        if users and recommender.levels > 1 and not plain:
+            if to not in export.GRADED_WRITERS:
+                raise ValueError(
+                    f"--to: expected one of {', '.join(export.GRADED_WRITERS)} for graded users, "
+                    f"or --plain for their signs alone, got {to}"
+                )
+            codes = export.GradedUsers.of(recommender)
+        elif users:
+            codes = HammingIndex(
+                recommender.plain_user_codes,
+                code_length=codes.code_length,
+                ids=recommender.user_ids,
             )
     elif users:
         raise ValueError(f"--users: expected the folder of a run with it, got {run}")
     else:
-        index = HammingIndex.load(run, mmap=True, verify=True)
+        codes = HammingIndex.load(run, mmap=True, verify=True)
     try:
-        if table is None:
-            export.WRITERS[to](index, out)
+        if table is not None:
+            export.write_postgres(codes, out, table=table)
+        elif isinstance(codes, HammingIndex):
+            export.WRITERS[to](codes, out)
         else:
-            export.write_postgres(index, out, table=table)
+            export.GRADED_WRITERS[to](codes, out)
     except ImportError as error:
         raise ValueError(f"--to {to}: {error}") from error
-    typer.echo(f"{len(index):,} codes of {index.code_length} bits saved to {out}")
+    planes = f" in {codes.codes.shape[1]} planes" if codes.codes.ndim == 3 else ""
+    typer.echo(f"{len(codes):,} codes of {codes.code_length} bits{planes} saved to {out}")

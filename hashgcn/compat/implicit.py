@@ -26,6 +26,7 @@ from hashgcn.retrieval import (
     popularity_query_bits,
     unpack_codes,
 )
+from hashgcn.retrieval.recommender import FILE_VERSIONS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array, csr_matrix
@@ -202,7 +203,7 @@ class HashRecommender:
             cold = liked.where(fitted.trained_items[liked.ids]).degrees() == 0
             rows = _with_the_same_items(fitted.seen, users, liked)
             new = np.flatnonzero(~cold & (rows < 0))
-            codes = np.zeros((len(users), index.codes.shape[1]), np.int64)
+            codes = np.zeros((len(users), *fitted.user_codes.shape[1:]), np.int64)
             codes[rows >= 0] = fitted.user_codes[rows[rows >= 0]]
             codes[new] = fitted.fold_in(liked.of_users(new), num_threads=self.num_threads)
         else:
@@ -296,9 +297,9 @@ class HashRecommender:
             users: the only ids that are ranked, at most N of them; not with filter_users.
 
         Returns:
-            ids int32 and scores float32, [N] or [Q, N]: cosines of the taste bits. Users without
-            items in fit are similar to themselves alone. Fewer than N results are filled up as in
-            recommend.
+            ids int32 and scores float32, [N] or [Q, N]: cosines of the taste bits, of graded users
+            those of their signs. Users without items in fit are similar to themselves alone. Fewer
+            than N results are filled up as in recommend.
 
         Raises:
             ValueError: N < 1; users together with filter_users.
@@ -314,7 +315,8 @@ class HashRecommender:
         count, known = _count(N, users), fitted.seen.degrees() > 0
         names, ids = ("users", "filter_users"), np.arange(len(known))
         listed, allow = _listed(names, users, filter_users, ids, known)
-        found, scores = self._nearest(fitted.user_codes, rows, count, listed, allow, known)
+        codes = fitted.plain_user_codes
+        found, scores = self._nearest(codes, rows, count, listed, allow, known)
         return _results(single, found, scores)
 
     def save(self, file: str | os.PathLike[str] | BinaryIO) -> None:
@@ -334,11 +336,13 @@ class HashRecommender:
             return
         arguments = {name: value for name, value in vars(self).items() if name != "recommender"}
         arrays: dict[str, np.ndarray] = {}
+        version = FILE_VERSIONS[0]
         metadata = {"format": _FORMAT, "arguments": json.dumps(arguments)}
         if self.recommender is not None:
             arrays, own = self.recommender.encode()
             metadata |= own
-        save_arrays(file, arrays, metadata)
+            version = self.recommender.file_version
+        save_arrays(file, arrays, metadata, version=version)
 
     @classmethod
     def load(cls, fileobj_or_path: str | os.PathLike[str] | BinaryIO) -> Self:
@@ -356,12 +360,14 @@ class HashRecommender:
                 path = Path(folder) / "model"
                 path.write_bytes(fileobj_or_path.read())
                 return cls.load(path)
-        arrays, metadata = load_arrays(fileobj_or_path, _FORMAT)
+        arrays, metadata = load_arrays(fileobj_or_path, _FORMAT, version=FILE_VERSIONS)
         loaded = cls.__new__(cls)  # The settings were checked before they were saved.
         try:
             arguments = json.loads(metadata["arguments"])
             for name in ("method", "device", "num_threads", "settings"):
                 setattr(loaded, name, arguments[name])
+            if not arrays and metadata["version"] != str(FILE_VERSIONS[0]):
+                raise ValueError(f"no codes in version {metadata['version']}")
             loaded.recommender = Recommender.decode(arrays, metadata) if arrays else None
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{fileobj_or_path}: expected an estimator, got {error!r}") from error

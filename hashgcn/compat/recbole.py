@@ -18,7 +18,7 @@ from hashgcn.data.ids import raw_ids
 from hashgcn.models.settings import ModelSettings, fields
 from hashgcn.networks.base import Step
 from hashgcn.networks.recall_hash import RecallHashNetwork, RecallHashSettings
-from hashgcn.ops import unpack_codes
+from hashgcn.ops import unpack_levels
 from hashgcn.retrieval import HammingIndex, Recommender
 from hashgcn.train.settings import SelectionSettings, TrainSettings
 
@@ -119,7 +119,7 @@ class RecallHash(GeneralRecommender):
         """Scores of users with every item id of RecBole, float64 [b, n + 1], as those of pairs."""
         users, items = self._signs()
         rows = interaction[self.USER_ID]
-        # Sums of +1 and -1, exact in any order.
+        # Sums of small whole numbers, exact in any order.
         inner = (users[rows] @ items.T).double()
         return torch.where(self.cold[rows, None], self.popularity, inner) - self.place
 
@@ -140,10 +140,10 @@ class RecallHash(GeneralRecommender):
         self.signs = None
 
     def _signs(self) -> tuple[Tensor, Tensor]:
-        """Codes of users and items by RecBole's ids, float32 of +1 and -1; 0 for padding."""
+        """Codes of users and items by RecBole's ids, float32, unpacked; 0 for padding."""
         if self.signs is None:
             words = self.network.codes(self.graph)
-            users, items = (unpack_codes(x, self.network.settings.code_length) for x in words)
+            users, items = (unpack_levels(x, self.network.settings.code_length) for x in words)
             pad = partial(nn.functional.pad, pad=(0, 0, 1, 0))
             self.signs = pad(users), pad(items[self.rows])
         return self.signs

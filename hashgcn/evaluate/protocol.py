@@ -14,7 +14,7 @@ from hashgcn.data import Dataset, Interactions
 from hashgcn.data.cold import ColdRule, count_cold
 from hashgcn.evaluate.rankings import HammingRanking, Ranking, rank
 from hashgcn.graph import Candidates
-from hashgcn.ops import score_tables, unpack_codes
+from hashgcn.ops import score_tables, unpack_codes, unpack_levels
 
 
 def evaluate(
@@ -91,17 +91,17 @@ def evaluate_ties(
             parts.setdefault(f"recall@{cutoff}", []).append(bounds.recall)
             parts.setdefault(f"ndcg@{cutoff}", []).append(bounds.ndcg)
 
-    device, length = ranking.users.device, ranking.code_length
+    device, length, levels = ranking.users.device, ranking.code_length, ranking.levels
     item_codes = unpack_codes(ranking.items[torch.from_numpy(ranked).to(device)], length)
     train_graph, test_graph = (x.graph().to(device) for x in (train, test))
     known = np.flatnonzero((data.test.degrees() > 0) & ~rule.users)
     for start in range(0, len(known), batch_users):
         users = known[start : start + batch_users]
         batch = torch.from_numpy(users).to(device)
-        codes = unpack_codes(ranking.users[batch], length)
-        unseen = score_tables(codes, item_codes, batch, train_graph)[2]
+        codes = unpack_levels(ranking.users[batch], length)
+        unseen = score_tables(codes, item_codes, batch, train_graph, levels=levels)[2]
         nothing = Candidates(batch.new_zeros(len(batch) + 1), batch.new_zeros(0))
-        wanted = score_tables(codes, item_codes, batch, test_graph, nothing)[3]
+        wanted = score_tables(codes, item_codes, batch, test_graph, nothing, levels=levels)[3]
         count(users, unseen.cpu().numpy(), wanted.cpu().numpy())
     cold = np.flatnonzero((data.test.degrees() > 0) & rule.users)
     values, level = np.unique(rule.popularity[ranked], return_inverse=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hashgcn.data import Interactions
 from hashgcn.data.cold import ColdRule
+from hashgcn.levels import levels_of
 from hashgcn.ops import fixed_order_mm, hamming_topk
 
 
@@ -50,7 +51,9 @@ class HammingRanking(Ranking):
     """By Hamming distance of codes.
 
     Args:
-        users, items: packed codes, int64 [m or n, ceil(f / 64)], on one device.
+        users: packed codes, int64 [m, ceil(f / 64)]; or [m, P, ceil(f / 64)], the bit planes of
+            graded codes (see ops.pack_levels).
+        items: packed codes, int64 [n, ceil(f / 64)], on the same device.
         code_length: f.
     """
 
@@ -61,6 +64,11 @@ class HammingRanking(Ranking):
     @property
     def num_users(self) -> int:
         return len(self.users)
+
+    @property
+    def levels(self) -> int:
+        """L: users have weights ±1, ±3, ..., ±(2L - 1); 1 for plain codes."""
+        return levels_of(self.users.shape[1]) if self.users.dim() == 3 else 1
 
     @property
     def bytes_per_item(self) -> int:
@@ -86,7 +94,8 @@ class RealRanking(Ranking):
     """By inner products of real-valued embeddings.
 
     Args:
-        users, items: float32 [m or n, f], on one device.
+        users, items: float32 [m or n, f], on one device; as items, too, the signs of codes that
+            ops.unpack_codes gives.
     """
 
     users: Tensor

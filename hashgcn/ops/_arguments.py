@@ -42,7 +42,7 @@ def check_tensors(**arguments: Any) -> None:
                 raise ValueError(f"{part}: expected on {home[1]} like {home[0]}, got {x.device}")
 
 
-_OPTIONAL = ("candidates", "exclude_ptr", "exclude_ids", "allow", "ptr", "ids")
+_OPTIONAL = ("candidates", "item_weights", "exclude_ptr", "exclude_ids", "allow", "ptr", "ids")
 
 
 def graph_tensors(graph: Any) -> dict[str, Tensor]:

@@ -108,24 +108,33 @@ def score_tables(
     users: Tensor,
     ptr: Tensor,
     ids: Tensor,
-    *candidates: Tensor | None,
+    candidate_ptr: Tensor | None,
+    candidate_ids: Tensor | None,
+    candidate_weight: Tensor | None,
+    item_weights: Tensor | None,
+    levels: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The tables from the scores of all pairs.
 
-    A level's value is the weighted mean of the scores that sit there: v_w, with an equal share of
-    the gradient for each of them.
+    A column's value is the weighted mean of the scores that sit there: v_w, with a share of the
+    gradient for each of them by weight.
     """
     batch, width = user_codes.shape
+    largest = (2 * levels - 1) * width
     scores = user_codes @ item_codes.T
-    levels = ((scores.detach() + width) / 2).round().long()
+    columns = ((scores.detach() + largest) / 2).round().long()
     mask = positive_mask(users, ptr, ids, len(item_codes))
-    weights = candidate_weights(users, len(item_codes), scores.dtype, *candidates)
+    weights = candidate_weights(
+        users, len(item_codes), scores.dtype, candidate_ptr, candidate_ids, candidate_weight
+    )
+    if item_weights is not None:
+        weights = weights * item_weights
     tables = []
     for counts in (weights * ~mask, mask.to(scores.dtype)):
-        empty = scores.new_zeros(batch, width + 1)
-        total = empty.scatter_add(1, levels, counts)
-        values = torch.arange(-width, width + 1, 2, dtype=scores.dtype).repeat(batch, 1)
-        mean = empty.scatter_add(1, levels, counts * scores) / total.clamp(min=1e-300)
+        empty = scores.new_zeros(batch, largest + 1)
+        total = empty.scatter_add(1, columns, counts)
+        values = torch.arange(-largest, largest + 1, 2, dtype=scores.dtype).repeat(batch, 1)
+        mean = empty.scatter_add(1, columns, counts * scores) / total.clamp(min=1e-300)
         tables.append((torch.where(total > 0, mean, values), total))
     (v_neg, neg), (v_pos, pos) = tables
     return v_neg, v_pos, neg, pos
@@ -153,6 +162,14 @@ def smooth_rank(
     return 1 + above.masked_fill(itself, 0).sum(1)
 
 
+def graded_distances(queries: Tensor, items: Tensor, code_length: int) -> Tensor:
+    """Of plain queries [Q, words] or bit planes [Q, P, words], from the scores of their weights."""
+    planes = queries.unsqueeze(1) if queries.dim() == 2 else queries
+    weights = sum(2**p * unpack_codes(planes[:, p], code_length) for p in range(planes.shape[1]))
+    longest = (2 ** planes.shape[1] - 1) * code_length
+    return ((longest - weights @ unpack_codes(items, code_length).T) / 2).round()
+
+
 def hamming_topk(
     queries: Tensor,
     items: Tensor,
@@ -164,8 +181,7 @@ def hamming_topk(
 ) -> tuple[Tensor, Tensor]:
     """Ids and distances from all distances, sorted stably."""
     nothing = 2**31 - 1
-    q, d = (unpack_codes(words, code_length) for words in (queries, items))
-    distances = ((code_length - q @ d.T) / 2).round().int()
+    distances = graded_distances(queries, items, code_length).int()
     if allow is not None:
         distances[:, ~allow] = nothing
     if exclude_ptr is not None:
@@ -185,11 +201,12 @@ def hamming_histogram(
     ids: Tensor | None = None,
 ) -> Tensor:
     """Counts from all distances."""
-    q, d = (unpack_codes(words, code_length) for words in (queries, items))
-    distances = ((code_length - q @ d.T) / 2).round().long()
+    distances = graded_distances(queries, items, code_length).long()
+    planes = queries.shape[1] if queries.dim() == 3 else 1
     rows = torch.arange(len(queries))
     times = candidate_weights(rows, len(items), torch.float64, ptr, ids).long()
-    counts = torch.zeros(len(queries), code_length + 1, dtype=torch.int64)
+    bins = (2**planes - 1) * code_length + 1
+    counts = torch.zeros(len(queries), bins, dtype=torch.int64)
     return counts.scatter_add(1, distances, times)
 
 

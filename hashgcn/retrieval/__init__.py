@@ -4,8 +4,10 @@ from hashgcn.retrieval.codes import (
     codes_from_bytes,
     hamming_topk,
     pack_codes,
+    pack_levels,
     popularity_query_bits,
     unpack_codes,
+    unpack_levels,
 )
 from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.recommender import Recommender
@@ -20,7 +22,9 @@ __all__ = [
     "codes_from_bytes",
     "hamming_topk",
     "pack_codes",
+    "pack_levels",
     "popularity_query_bits",
     "search_reranked",
     "unpack_codes",
+    "unpack_levels",
 ]

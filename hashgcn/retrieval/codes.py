@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from hashgcn import _numpy
+from hashgcn.levels import LEVELS, check_levels, largest_weight, num_planes
 from hashgcn.retrieval.results import Neighbours
 
 _COMPILED_ERROR = re.compile(r"hashgcn::\w+: expected (\w+) (?:as (a NumPy array)|(.*?)), got (.*)")
@@ -217,6 +218,92 @@ def unpack_codes(words: np.ndarray, code_length: int, *, num_threads: int = 0) -
         return _numpy.unpack_codes(words, code_length, num_threads)
 
 
+def pack_levels(codes: np.ndarray, levels: int) -> np.ndarray:
+    """Packs graded codes into bit planes: q = sum over p of 2^p b_p, with b_p = ±1.
+
+    Args:
+        codes: any signed integers or floats [N, f] with f >= 1, weights ±1, ±3, ..., ±(2L - 1).
+        levels: L, one of 1, 2, 4 and 8.
+
+    Returns:
+        int64 [N, P, ceil(f / 64)] with P = log2(L) + 1. Plane p holds b_p as pack_codes packs it;
+        the last plane is the sign of every weight.
+
+    Raises:
+        ValueError: another number of levels, another dtype or shape, or other weights.
+
+    Examples:
+        >>> import numpy as np
+        >>> from hashgcn.retrieval import pack_levels, unpack_levels
+        >>> planes = pack_levels(np.array([[3, 1, -1, -3]]), levels=2)
+        >>> planes.tolist()  # 3 = 2 + 1, 1 = 2 - 1, -1 = -2 + 1, -3 = -2 - 1
+        [[[5], [3]]]
+        >>> unpack_levels(planes, code_length=4).tolist()
+        [[3.0, 1.0, -1.0, -3.0]]
+
+    Note:
+        Deterministic, and the words of hashgcn.ops.pack_levels. Cost: O(P N f). Extra memory: some
+        MiB.
+    """
+    check_levels(levels)
+    if not isinstance(codes, np.ndarray):
+        raise ValueError(f"codes: expected a NumPy array, got {type(codes).__name__}")
+    if codes.ndim != 2 or not codes.shape[1] or codes.dtype.kind not in "if":
+        raise ValueError(
+            f"codes: expected signed integers or floats [*, code_length >= 1], "
+            f"got {codes.dtype} {list(codes.shape)}"
+        )
+    bound, planes = largest_weight(levels), num_planes(levels)
+    octets = np.empty((len(codes), planes, (codes.shape[1] + 7) // 8), np.uint8)
+    for rows in _chunks(codes):
+        part = codes[rows]
+        with np.errstate(invalid="ignore"):  # of infinity the remainder is NaN
+            right = (np.abs(part) <= bound) & (part % 2 == 1)
+        if not right.all():
+            row, column = np.unravel_index(right.argmin(), right.shape)
+            raise ValueError(
+                f"codes: expected odd weights from -{bound} to {bound}, got {part[row, column]} in "
+                f"row {rows.start + row}"
+            )
+        index = ((part + bound) / 2).astype(np.uint8)
+        for p in range(planes):
+            octets[rows, p] = np.packbits(index >> p & 1, axis=1, bitorder="little")
+    words = _words_of(octets.reshape(-1, octets.shape[2]))
+    return words.reshape(len(codes), planes, words.shape[1])
+
+
+def unpack_levels(planes: np.ndarray, code_length: int, *, num_threads: int = 0) -> np.ndarray:
+    """Unpacks bit planes into the weights of graded codes: the inverse of pack_levels.
+
+    Args:
+        planes: int64 or uint64 [N, P, ceil(f / 64)] with 1 <= P <= 4; or [N, ceil(f / 64)], plain
+            codes.
+        code_length: f >= 1, the number of dimensions of a code.
+        num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
+
+    Returns:
+        float32 [N, f].
+
+    Raises:
+        ValueError: planes have another shape or dtype, or bits past the code length.
+
+    Note:
+        Deterministic for any number of threads. Cost: O(P N f). Extra memory: as much as the
+        result.
+    """
+    with _errors_of_callers(words="planes"):
+        if not isinstance(planes, np.ndarray) or planes.ndim != 3:
+            return _numpy.unpack_codes(planes, code_length, num_threads)
+        if not 1 <= planes.shape[1] <= len(LEVELS):
+            raise ValueError(
+                f"planes: expected [*, 1 to {len(LEVELS)} planes, words], got {list(planes.shape)}"
+            )
+        weights = _numpy.unpack_codes(planes[:, 0], code_length, num_threads)
+        for p in range(1, planes.shape[1]):
+            weights += 2**p * _numpy.unpack_codes(planes[:, p], code_length, num_threads)
+        return weights
+
+
 def hamming_topk(
     queries: np.ndarray,
     items: np.ndarray,
@@ -230,13 +317,17 @@ def hamming_topk(
 ) -> Neighbours:
     """Finds the k nearest items of each query by Hamming distance.
 
-    Items at equal distance are ranked by row, the smaller row first.
+    Items at equal distance are ranked by row, the smaller row first. A graded query holds odd
+    weights q_w = sum over p of 2^p b_pw with b_pw = ±1, as pack_levels takes them. Its distance
+    from an item d is sum over p of 2^p hamming(b_p, d) = ((2^P - 1) f - sum_w q_w d_w) / 2, so that
+    the nearest item is the one of the largest score.
 
     Args:
-        queries: int64 or uint64 [Q, ceil(f / 64)], packed codes (see pack_codes).
+        queries: int64 or uint64 [Q, ceil(f / 64)], packed codes (see pack_codes); or
+            [Q, P, ceil(f / 64)] with 1 <= P <= 4, the bit planes of graded ones (see pack_levels).
         items: int64 or uint64 [n, ceil(f / 64)]; a read-only memory map is not copied.
         k: number of results per query, k >= 1; it may exceed n.
-        code_length: f >= 1, the number of bits per code.
+        code_length: f >= 1, the number of bits per code; (2^P - 1) f <= 2^31 - 2.
         exclude_ptr: int64 [Q + 1]; query q must not get the item rows
             exclude_ids[exclude_ptr[q]:exclude_ptr[q + 1]].
         exclude_ids: int64, item rows in any order; repeats are allowed.
@@ -261,7 +352,7 @@ def hamming_topk(
         ([[0, 1]], [[0, 1]])
 
     Note:
-        Deterministic for any batch and number of threads. Cost: Q n counts of f bits, after one
+        Deterministic for any batch and number of threads. Cost: Q P n counts of f bits, after one
         read of all codes if f % 64 != 0. Peak extra memory per thread: 2 MiB, or 2 k + 64 pairs of
         12 bytes and the longest exclusion list if that is more, and the results once more if a
         thread has fewer than 256 queries. There is never a table of Q x n. Ctrl-C ends a search
@@ -297,10 +388,11 @@ def _queries_at_once(
     exclude_ids: np.ndarray | None,
 ) -> int | None:
     """The number of queries for one compiled call; None for all, or if the arguments are wrong."""
-    arrays = all(isinstance(x, np.ndarray) and x.ndim == 2 for x in (queries, items))
-    if not arrays or k < 1:
+    arrays = isinstance(queries, np.ndarray) and isinstance(items, np.ndarray)
+    if not arrays or queries.ndim not in (2, 3) or items.ndim != 2 or k < 1:
         return None
-    step = max(_CALL_QUERIES, _CALL_WORDS // max(items.size + k, 1))
+    planes = queries.shape[1] if queries.ndim == 3 else 1
+    step = max(_CALL_QUERIES, _CALL_WORDS // max(planes * items.size + k, 1))
     if step >= len(queries):
         return None
     if exclude_ptr is not None and exclude_ids is not None:
@@ -314,21 +406,27 @@ def _queries_at_once(
     return step
 
 
-def popularity_query_bits(popularity_bits: int, popularity_weight: float) -> np.ndarray:
+def popularity_query_bits(
+    popularity_bits: int, popularity_weight: float, value: int = 1
+) -> np.ndarray:
     """The query's half of the popularity bits, for a weight of popularity.
 
     An item of popularity level c has the first (g + c) / 2 of its g popularity bits set, a
-    thermometer. The inner product of the returned bits with it lies within 2 of p c. To that end
-    round(g (1 + p) / 2) of them are +1, spread evenly: with a = (1 + p) / 2 and m that count,
-    floor(t a + (m - g a) / 2 + 1/2) of the first t bits are +1.
+    thermometer. In training, users have V in all of them, which adds V c to a score. The inner
+    product of the returned weights with the item's bits lies within 2 of p V c. To that end, with
+    a = (1 + p V) / 2 and m = floor(g a + 1/2), the first t weights add up to
+    2 floor(t a + (m - g a) / 2 + 1/2) - t. Of a plain query, V = 1, m weights are +1, spread
+    evenly.
 
     Args:
         popularity_bits: g >= 0.
         popularity_weight: p in [-1, 1]. 1 weighs popularity as in training, 0 leaves it out (to
             within 2), -1 reverses it.
+        value: V, odd and > 0: the weight of every popularity bit in the codes of users, 1 unless
+            they are graded.
 
     Returns:
-        float32 [g], +1 or -1.
+        float32 [g], odd weights from -V to V.
 
     Raises:
         ValueError: an argument is out of range.
@@ -339,6 +437,8 @@ def popularity_query_bits(popularity_bits: int, popularity_weight: float) -> np.
         [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
         >>> popularity_query_bits(6, 0.0).tolist()
         [1.0, -1.0, 1.0, -1.0, 1.0, -1.0]
+        >>> popularity_query_bits(6, 0.5, value=3).tolist()
+        [1.0, 3.0, 1.0, 1.0, 1.0, 3.0]
     """
     if popularity_bits < 0:
         raise ValueError(f"popularity_bits: expected a number >= 0, got {popularity_bits}")
@@ -346,9 +446,11 @@ def popularity_query_bits(popularity_bits: int, popularity_weight: float) -> np.
         raise ValueError(
             f"popularity_weight: expected a number in [-1, 1], got {popularity_weight}"
         )
+    if value < 1 or value % 2 != 1:
+        raise ValueError(f"value: expected an odd number > 0, got {value}")
     # Exact fractions: in floating point neighbouring counts could differ by 2.
     half = Fraction(1, 2)
-    share = (1 + Fraction(float(popularity_weight))) / 2
+    share = (1 + Fraction(float(popularity_weight)) * int(value)) / 2
     count = floor(popularity_bits * share + half)
     shift = (count - popularity_bits * share) / 2 + half
     pluses = [floor(t * share + shift) for t in range(popularity_bits + 1)]

@@ -11,18 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hashgcn.files import load_arrays, save_arrays, stated_number
-from hashgcn.retrieval.codes import (
-    codes_from_bytes,
-    hamming_topk,
-    packed,
-    packed_signs,
-    popularity_query_bits,
-)
+from hashgcn.retrieval.codes import codes_from_bytes, hamming_topk, packed
 from hashgcn.retrieval.lists import is_matrix, item_mask, listed_rows
 from hashgcn.retrieval.locks import ChangeLock
 from hashgcn.retrieval.results import MISSING_DISTANCE, Neighbours
 from hashgcn.retrieval.table import CodeTable, joined
 from hashgcn.retrieval.texts import Texts
+from hashgcn.retrieval.words import (
+    item_words,
+    packed_words,
+    plain_words,
+    query_words,
+    with_popularity,
+)
 
 if TYPE_CHECKING:
     from hashgcn.retrieval.lists import ItemLists
@@ -80,7 +81,7 @@ class HammingIndex:
         ids: ArrayLike | None = None,
         popularity_bits: int = 0,
     ) -> None:
-        words = _item_words(codes, _checked_length(code_length, popularity_bits))
+        words = item_words(codes, _checked_length(code_length, popularity_bits))
         self._set(CodeTable.of(words, ids), code_length, popularity_bits)
 
     def _set(self, table: CodeTable, code_length: int, popularity_bits: int) -> None:
@@ -258,7 +259,9 @@ class HammingIndex:
 
         Args:
             queries: int64 or uint64 [Q, ceil(f / 64)], packed; or [Q, f], codes or real values as
-                in build. A single query has no first axis.
+                in build. A single query has no first axis. Graded queries are packed bit planes
+                [Q, P, ceil(f / 64)], see pack_levels, and always have three axes: a single one is
+                [1, P, ceil(f / 64)], as [P, ceil(f / 64)] are P plain queries.
             k: number of results per query, k >= 1; it may exceed n.
             exclude: the items that each query must not get: Q iterables of raw ids, in any order,
                 repeats allowed; or a CSR matrix [Q, n] over rows (scipy.sparse, of which stored
@@ -266,26 +269,29 @@ class HammingIndex:
                 iterable of raw ids, or a matrix [1, n].
             allow: raw ids, or bool [n]: the only items that queries may get.
             deny: raw ids, or bool [n]: items that no query may get.
-            radius: r >= 0, the largest distance of a result; there are still at most k of them.
+            radius: r >= 0, the largest distance of a result, in the weights of a graded query;
+                there are still at most k of them.
             ignore_unknown: skip ids in exclude, allow and deny that the index lacks, for instance
                 because another thread has just removed them. Matrices and masks refer to rows: take
                 a snapshot of an index that changes meanwhile.
             popularity_weight: p in [-1, 1], the weight of popularity relative to training: the last
                 g bits of every query are replaced by popularity_query_bits(g, p). None weighs
                 popularity as in training, like 1. Codes without popularity bits have no other
-                weight.
+                weight. A graded query has one weight V > 0 in its last g dimensions, which
+                popularity_query_bits(g, p, V) replaces.
             as_rows: give rows in place of raw ids.
             num_threads: number of threads that queries are divided among, at most one per
                 processor; 0 for OMP_NUM_THREADS, or for one per processor.
 
         Returns:
             Neighbours of raw ids (int64 or StringDType) and int32 distances [Q, k], in rising order
-            of (distance, row); [k] for a single query. Where fewer than k candidates are left, the
-            rest has id -1 or "" and distance 2^31 - 1.
+            of (distance, row); [k] for a single query. Distances are as hamming_topk gives them.
+            Where fewer than k candidates are left, the rest has id -1 or "" and distance 2^31 - 1.
 
         Raises:
-            ValueError: queries of another shape or dtype, or packed for another length; ids that
-                the index lacks; an argument out of range.
+            ValueError: queries of another shape or dtype, or packed for another length; graded ones
+                without such a weight of popularity; ids that the index lacks; an argument out of
+                range.
 
         Examples:
             >>> import numpy as np
@@ -497,9 +503,9 @@ class HammingIndex:
         )
         try:
             length, bits = (stated_number(metadata, x) for x in ("code_length", "popularity_bits"))
-            words = _packed_words("codes", arrays["codes"], _checked_length(length, bits))
+            words = packed_words("codes", arrays["codes"], _checked_length(length, bits))
             if not mmap:
-                words = _item_words(words, length)
+                words = item_words(words, length)
             return cls._of(CodeTable.from_arrays({**arrays, "codes": words}, mmap), length, bits)
         except KeyError as error:
             raise ValueError(f"{path}: expected {error} in the file, got none") from error
@@ -516,13 +522,13 @@ class HammingIndex:
         return item_mask(argument, items, len(self), find)
 
     def _item_words(self, codes: np.ndarray) -> np.ndarray:
-        return _item_words(_words("codes", codes, self.code_length, 0), self.code_length)
+        return item_words(plain_words("codes", codes, self.code_length), self.code_length)
 
     def _query_words(
         self, queries: np.ndarray, popularity_weight: float | None, num_threads: int
     ) -> np.ndarray:
         length, bits = self.code_length, self.popularity_bits
-        words = _words("queries", queries, length, num_threads)
+        words = query_words(queries, length, num_threads)
         if bits == 0:
             if popularity_weight not in (None, 1):
                 raise ValueError(
@@ -531,11 +537,7 @@ class HammingIndex:
                 )
             return words
         weight = 1 if popularity_weight is None else popularity_weight
-        replaced = np.full((2, length), -1, dtype=np.float32)
-        replaced[0, length - bits :] = 1
-        replaced[1, length - bits :] = popularity_query_bits(bits, weight)
-        mask, values = packed_signs("queries", replaced, num_threads=1)
-        return (words & ~mask) | values
+        return with_popularity(words, length, bits, weight)
 
 
 def _checked_length(code_length: int, popularity_bits: int) -> int:
@@ -546,43 +548,3 @@ def _checked_length(code_length: int, popularity_bits: int) -> int:
             f"popularity_bits: expected a number in [0, {code_length}], got {popularity_bits}"
         )
     return code_length
-
-
-def _words(argument: str, codes: np.ndarray, code_length: int, num_threads: int) -> np.ndarray:
-    """Codes, packed or not, as int64 words."""
-    codes = np.asarray(codes)
-    if codes.dtype in (np.int64, np.uint64):
-        return _packed_words(argument, codes, code_length)
-    if codes.ndim != 2 or codes.shape[1] != code_length:
-        raise ValueError(
-            f"{argument}: expected codes [*, {code_length}] (or packed, int64), "
-            f"got {codes.dtype} {list(codes.shape)}{_advice(codes)}"
-        )
-    return packed(argument, codes, num_threads)
-
-
-def _item_words(codes: np.ndarray, code_length: int) -> np.ndarray:
-    """Packed codes as contiguous int64 words, checked."""
-    words = np.ascontiguousarray(_packed_words("codes", codes, code_length))
-    used = code_length % 64
-    if used and (words[:, -1].view(np.uint64) >> np.uint64(used)).any():
-        raise ValueError(
-            f"codes: expected zero bits past code_length {code_length}, got bits of a longer code"
-        )
-    return words
-
-
-def _packed_words(argument: str, words: np.ndarray, code_length: int) -> np.ndarray:
-    """The array as int64 words, without a copy."""
-    words = np.asarray(words)
-    width = (code_length + 63) // 64
-    if words.dtype not in (np.int64, np.uint64) or words.ndim != 2 or words.shape[1] != width:
-        raise ValueError(
-            f"{argument}: expected packed int64 words [*, {width}] (codes of {code_length} bits), "
-            f"got {words.dtype} {list(words.shape)}{_advice(words)}"
-        )
-    return words.view(np.int64)
-
-
-def _advice(codes: np.ndarray) -> str:
-    return "; packed bytes are for codes_from_bytes" if codes.dtype.itemsize == 1 else ""

@@ -18,11 +18,15 @@ from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.locks import ChangeLock
 from hashgcn.retrieval.results import Recommendations
 from hashgcn.retrieval.state import State, check_fraction, check_liked
+from hashgcn.retrieval.table import CodeTable
+from hashgcn.retrieval.words import user_words
 
 if TYPE_CHECKING:
     from hashgcn.retrieval.lists import ItemLists
 
 _FORMAT = "hashgcn.recommender"
+# Versions of files with the codes of plain users and of graded ones.
+FILE_VERSIONS = _PLAIN, _GRADED = 2, 3
 _ARRAYS = ("user_codes", "item_codes", "seen.ptr", "seen.ids", "given")
 _OWN_METADATA = ("code_length", "format", "popularity_bits", "version")
 
@@ -39,7 +43,9 @@ class Recommender:
     came from `add` or `replace`: nobody gets it, unless that is asked for.
 
     Args:
-        user_codes: int64 or uint64 [m, ceil(f / 64)], packed.
+        user_codes: int64 or uint64 [m, ceil(f / 64)], packed; or [m, P, ceil(f / 64)], the bit
+            planes of graded codes (see pack_levels). Popularity bits have the same weight V > 0 in
+            the graded codes of all users.
         user_ids: int or str [m], unique raw ids.
         index: the codes and raw ids of n items, as they are now: later changes of that index do not
             affect the recommender.
@@ -78,8 +84,8 @@ class Recommender:
         seen: Interactions,
     ) -> None:
         index = index.snapshot()
-        # An index checks the codes and ids of users as it does those of items.
-        users = HammingIndex(user_codes, code_length=index.code_length, ids=user_ids)
+        words = user_words(user_codes, index.code_length, index.popularity_bits)
+        users = CodeTable.of(words, user_ids)
         if (seen.num_users, seen.num_items) != (len(users), len(index)):
             raise ValueError(
                 f"seen: expected {len(users)} users and {len(index)} items, as there are codes, "
@@ -104,13 +110,28 @@ class Recommender:
 
     @property
     def user_codes(self) -> np.ndarray:
-        """The packed codes of the users, int64 [m, ceil(f / 64)]."""
-        return self._state.users.codes
+        """The packed codes of the users, int64 [m, ceil(f / 64)]; graded [m, P, ceil(f / 64)]."""
+        return self._state.users.words
+
+    @property
+    def plain_user_codes(self) -> np.ndarray:
+        """The signs of the users' codes, int64 [m, ceil(f / 64)]: plain codes for other engines.
+
+        Those of graded users are their last plane: a search with it finds less than with all. Those
+        of plain users are user_codes.
+        """
+        words = self._state.users.words
+        return np.ascontiguousarray(words[:, -1]) if words.ndim == 3 else words
+
+    @property
+    def levels(self) -> int:
+        """L: users' codes hold weights ±1, ±3, ..., ±(2 L - 1); 1 for plain codes of +1 and -1."""
+        return self._state.levels
 
     @property
     def user_ids(self) -> np.ndarray:
         """The raw id of every user, int64 or str [m]; strings are decoded, O(m)."""
-        return self._state.users.ids
+        return self._state.users.all_ids()
 
     @property
     def index(self) -> HammingIndex:
@@ -124,9 +145,10 @@ class Recommender:
 
     def __repr__(self) -> str:
         state = self._state
+        graded = f", users of {state.levels} levels" if state.levels > 1 else ""
         return (
             f"Recommender({len(state.users):,} users, {len(state):,} items, "
-            f"codes of {state.index.code_length} bits)"
+            f"codes of {state.index.code_length} bits{graded})"
         )
 
     def recommend(
@@ -154,16 +176,17 @@ class Recommender:
             num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
 
         Returns:
-            Recommendations of raw ids [Q, k] and int32 scores, best first: `<b_u, d_i>`, for cold
-            users the number of users that the item has in train. Where a user has fewer than k
-            items left, the rest has id -1 or "" and score -2^31.
+            Recommendations of raw ids [Q, k] and int32 scores, best first: `<b_u, d_i>`, where b_u
+            are the weights of a graded user, for cold users the number of users that the item has
+            in train. Where a user has fewer than k items left, the rest has id -1 or "" and score
+            -2^31.
 
         Raises:
             ValueError: ids of another kind, a cold user where that is an error, k < 1, or an
                 argument out of range.
 
         Note:
-            Deterministic. Cost: Q n counts of f bits.
+            Deterministic. Cost: Q n counts of f bits, with graded users Q P n.
         """
         state, ids = self._state, raw_ids("users", users)
         check_cold_users(cold_users)
@@ -172,8 +195,8 @@ class Recommender:
         if cold_users == "error" and cold.any():
             first = ids[cold].tolist()[0]
             raise ValueError(f"users: expected ids of users with items in train, got {first!r}")
-        codes = np.zeros((len(rows), state.index.codes.shape[1]), np.int64)
-        codes[known] = state.users.codes[rows[known]]
+        codes = np.zeros((len(rows), *state.users.words.shape[1:]), np.int64)
+        codes[known] = state.users.words[rows[known]]
         exclude = None
         if exclude_seen:
             nobody = len(state.users)
@@ -232,7 +255,7 @@ class Recommender:
         if cold_users == "error":
             check_liked(liked)
         known = np.flatnonzero(~cold)
-        codes = np.zeros((len(cold), state.index.codes.shape[1]), np.int64)
+        codes = np.zeros((len(cold), *state.users.words.shape[1:]), np.int64)
         codes[known] = state.fold_in(liked.of_users(known), recent_fraction, num_threads)
         return state.search(
             codes,
@@ -311,6 +334,11 @@ class Recommender:
         items in training. Popularity bits are +1, as those of every user. Items that nobody has in
         train do not count. `recommend_from` recommends by such codes, and to cold users as well.
 
+        Where users are graded, so is the code: a sum of size s, relative to the root mean square of
+        the user's sums, gets the weight 1 + 2 (number of thresholds <= s) with its sign. The L - 1
+        thresholds are such that, over the users of train, every weight is as frequent as in the
+        codes that training gave them. Popularity bits have the weight V, as those of every user.
+
         The items of a user of train give a code near the trained one, not always the same:
         training is more than this one layer.
 
@@ -325,7 +353,8 @@ class Recommender:
             num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
 
         Returns:
-            int64 [Q, ceil(f / 64)], packed, for `search` or `index.search`.
+            int64 [Q, ceil(f / 64)], packed, for `search` or `index.search`; [Q, P, ceil(f / 64)]
+            where users are graded.
 
         Raises:
             ValueError: an id that the index lacks (unless ignored), recent_fraction out of range or
@@ -333,7 +362,9 @@ class Recommender:
 
         Note:
             Deterministic; a user's code does not depend on the other users. Cost: O(pairs f).
-            Memory: 2^16 f float64, or f float64 per item of the user with most items.
+            Memory: 2^16 f float64, or f float64 per item of the user with most items. Where users
+            are graded, the first call after a change finds the thresholds, from all users of train
+            or from 4,096 of them, evenly spaced by row; it needs 20 f bytes for each.
         """
         check_fraction(recent_fraction)
         state = self._state
@@ -425,7 +456,7 @@ class Recommender:
         taken = sorted(set(metadata) & set(_OWN_METADATA))
         if taken:
             raise ValueError(f"metadata: expected names that the file does not use, got {taken[0]}")
-        save_arrays(path, arrays, {**metadata, **own})
+        save_arrays(path, arrays, {**metadata, **own}, version=self.file_version)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recommender:
@@ -454,7 +485,7 @@ class Recommender:
             FileNotFoundError: no such file.
             ValueError: a damaged or foreign file; the message names it.
         """
-        arrays, metadata = load_arrays(path, _FORMAT)
+        arrays, metadata = load_arrays(path, _FORMAT, version=FILE_VERSIONS)
         try:
             recommender = cls.decode(arrays, metadata)
         except (KeyError, ValueError) as error:
@@ -463,15 +494,20 @@ class Recommender:
             ) from error
         return recommender, {k: v for k, v in metadata.items() if k not in _OWN_METADATA}
 
+    @property
+    def file_version(self) -> int:
+        """The version of a file that holds what `encode` gives."""
+        return _PLAIN if self.levels == 1 else _GRADED
+
     def encode(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        """The arrays and the metadata of a file, without its format."""
+        """The arrays and the metadata of a file, without its format and version."""
         state = self._state
         index, seen = state.index, state.seen
-        arrays = {"user_codes": state.users.codes, "item_codes": index.codes}
+        arrays = {"user_codes": state.users.words, "item_codes": index.codes}
         arrays |= {"seen.ptr": seen.ptr, "seen.ids": seen.ids}
         if state.given.any():
             arrays["given"] = np.flatnonzero(state.given)
-        for name, ids in (("users", state.users.ids), ("items", index.ids)):
+        for name, ids in (("users", state.users.all_ids()), ("items", index.ids)):
             arrays |= {f"{name}.{part}": array for part, array in encode_ids(ids).items()}
         return arrays, {
             "code_length": str(index.code_length),
@@ -480,7 +516,7 @@ class Recommender:
 
     @classmethod
     def decode(cls, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Recommender:
-        """The inverse of `encode`; a KeyError or a ValueError if the content is damaged."""
+        """What `encode` gave, with a version; a KeyError or a ValueError if it is damaged."""
         for name, array in arrays.items():
             if name in _ARRAYS and array.dtype != np.int64:
                 raise ValueError(f"{name} of dtype {array.dtype}")
@@ -505,6 +541,13 @@ class Recommender:
         )
         seen = Interactions(arrays["seen.ptr"], arrays["seen.ids"], len(index))
         recommender = cls(arrays["user_codes"], ids["users"], index, seen)
+        version = stated_number(metadata, "version")
+        if version != recommender.file_version:
+            planes = "m, 2 to 4 planes, words" if version == _GRADED else "m, words"
+            raise ValueError(
+                f"user_codes: expected [{planes}] in version {version}, "
+                f"got {list(arrays['user_codes'].shape)}"
+            )
         given, rows = np.zeros(len(index), dtype=bool), arrays.get("given", np.zeros(0, np.int64))
         if rows.ndim != 1 or ((rows < 0) | (rows >= len(index))).any():
             raise ValueError(f"given: expected rows in [0, {len(index)}), got others")

@@ -41,13 +41,14 @@ def search_reranked(
 
     Args:
         index: the index to search. It may change meanwhile: the search sees one state of it.
-        queries: as in index.search; float16, float32 or float64 [Q, f] unless there are
-            query_vectors. A single query has no first axis.
+        queries: as in index.search, graded ones too; float16, float32 or float64 [Q, f] unless
+            there are query_vectors. A single query has no first axis.
         k: number of results per query, 1 <= k <= depth.
         depth: number of candidates per query; 4 k if left out. With depth n all items are ranked by
             the score.
         query_vectors: float16, float32 or float64 [Q, d], or [d] for a single query. Without
-            item_vectors d is f: the real values of packed queries.
+            item_vectors d is f: the real values of packed queries. A single graded query has
+            [1, d].
         item_vectors: float16, float32 or float64 [n, d], in the order of rows; a memory map is read
             where it is needed. float16 needs half the memory; its scores are computed in float32.
         exclude: as in index.search.
@@ -103,11 +104,10 @@ def search_reranked(
                 f"got {item_vectors.dtype} {list(item_vectors.shape)}"
             )
         width = item_vectors.shape[1]
-    if own.shape != (*queries.shape[:-1], width):
-        raise ValueError(
-            f"query_vectors: expected [{', '.join(map(str, (*queries.shape[:-1], width)))}], "
-            f"got {list(own.shape)}"
-        )
+    # Not the planes of graded queries, which are always a batch.
+    shape = [width] if queries.ndim < 2 else [len(queries), width]
+    if list(own.shape) != shape:
+        raise ValueError(f"query_vectors: expected {shape}, got {list(own.shape)}")
     rows = index.search(
         queries,
         depth,
@@ -153,9 +153,10 @@ def search_reranked(
 def _vectors(argument: str, queries: np.ndarray, given: np.ndarray | None) -> np.ndarray:
     """Real-valued vectors of the queries, float32."""
     vectors = queries if given is None else np.asarray(given)
-    if vectors.dtype.kind != "f" or vectors.ndim != queries.ndim:
+    axes = min(queries.ndim, 2)  # the third one is that of the planes of graded queries
+    if vectors.dtype.kind != "f" or vectors.ndim != axes:
         raise ValueError(
-            f"{argument}: expected floats of {queries.ndim} dimensions, "
+            f"{argument}: expected floats of {axes} dimensions, "
             f"got {vectors.dtype} {list(vectors.shape)}"
         )
     vectors = vectors.astype(np.float32, copy=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,15 +14,19 @@ from hashgcn.data.cold import ColdRule
 from hashgcn.data.ids import raw_ids
 from hashgcn.data.interactions import Interactions
 from hashgcn.lazy import lazy
-from hashgcn.retrieval.codes import packed_signs, unpack_codes
+from hashgcn.levels import largest_weight, levels_of
+from hashgcn.retrieval.codes import pack_levels, unpack_codes, unpack_levels
 from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.lists import is_matrix, item_mask, listed_interactions
 from hashgcn.retrieval.results import MISSING_DISTANCE, Recommendations, lowest_score
+from hashgcn.retrieval.table import CodeTable
+from hashgcn.retrieval.words import popularity_mask, popularity_values, query_words
 
 if TYPE_CHECKING:
     from hashgcn.retrieval.lists import ItemLists
 
 _PAIRS = 1 << 16  # pairs of a user and an item that are folded in at a time
+_SAMPLE = 1 << 12  # users of train that fold_in is fitted to
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +34,12 @@ class State:
     """Codes, raw ids and items seen. Nothing writes to it, so that calls need no lock.
 
     Attributes:
-        users: their codes and raw ids.
+        users: their codes, as user_words gives them, and raw ids.
         index, seen: as those of Recommender.
         given: bool [n], True for items whose code `add` or `replace` was given.
     """
 
-    users: HammingIndex
+    users: CodeTable
     index: HammingIndex
     seen: Interactions
     given: np.ndarray
@@ -72,9 +76,46 @@ class State:
 
     def user_rows(self, users: ArrayLike | Iterable, *, ignore_unknown: bool = False) -> np.ndarray:
         """Rows of raw user ids; -1 for an unknown one if that is no error."""
-        return self.users.rows(
-            users, ignore_unknown=ignore_unknown, argument="users", owner="users seen in training"
+        return self.users.find(
+            "users", users, unknown=ignore_unknown, owner="users seen in training"
         )
+
+    @property
+    def levels(self) -> int:
+        """L, the number of sizes of the weights in the codes of users."""
+        words = self.users.words
+        return levels_of(words.shape[1]) if words.ndim == 3 else 1
+
+    @lazy
+    def popularity_value(self) -> int:
+        """V, the weight of every popularity bit in the codes of users."""
+        words, bits = self.users.words[:1], self.index.popularity_bits
+        if self.levels == 1 or not bits or not len(words):
+            return 1
+        return int(popularity_values("user_codes", words, self.index.code_length, bits)[0])
+
+    @lazy
+    def thresholds(self) -> np.ndarray:
+        """The sizes (see _sizes) from which fold_in takes the next weight, float64 [L - 1], rising.
+
+        With them every weight has the same share in the codes that train gave to users and in those
+        that fold_in makes of their items.
+        """
+        users = np.flatnonzero(self.seen.degrees())
+        places = np.linspace(0, len(users) - 1, min(len(users), _SAMPLE)).astype(int)
+        users = users[places]
+        own = self.seen.of_users(users)
+        sums = self._sums(own, self.item_weights[own.ids], num_threads=1)
+        sizes = np.concatenate([_sizes(part).ravel() for _, part in sums])
+        trained = unpack_levels(self.users.words[users], self.index.code_length, num_threads=1)
+        trained = np.sort(np.abs(trained[:, : self.taste]), axis=None)
+        smaller = np.searchsorted(trained, 2.0 * np.arange(1, self.levels))
+        return np.append(np.sort(sizes), np.inf)[smaller]
+
+    @property
+    def taste(self) -> int:
+        """The number of bits of a code that are not popularity bits."""
+        return self.index.code_length - self.index.popularity_bits
 
     def search(
         self,
@@ -106,6 +147,11 @@ class State:
                     f"got {is_cold.dtype} {list(is_cold.shape)}"
                 )
             popular = np.flatnonzero(is_cold)
+        length = self.index.code_length
+        queries = query_words(queries, length, num_threads)
+        if queries.ndim == 3 and len(popular):
+            queries = queries.copy()  # with some weight of popularity, as the index wants one
+            queries[popular] = popularity_mask(length, self.index.popularity_bits)
         if exclude is not None and len(popular):
             rows = partial(self.index.rows, ignore_unknown=ignore_unknown, argument="exclude")
             exclude = listed_interactions(
@@ -121,7 +167,8 @@ class State:
             popularity_weight=popularity_weight,
             num_threads=num_threads,
         )
-        scores = self.index.code_length - 2 * distances.astype(np.int64)
+        levels = levels_of(queries.shape[1]) if queries.ndim == 3 else 1
+        scores = largest_weight(levels) * length - 2 * distances.astype(np.int64)
         scores[distances == MISSING_DISTANCE] = lowest_score(np.dtype(np.int32))
         if len(popular):
             nobody = np.zeros(len(popular) + 1, np.int64), np.zeros(0, np.int64)
@@ -171,21 +218,37 @@ class State:
             counts = np.bincount(liked.users()[recent], minlength=liked.num_users)
             ratio = np.sqrt(liked.degrees() / np.maximum(counts, 1))[liked.users()]
             weights = weights * np.where(recent, 1 + ratio, 1)
-        length = self.index.code_length
-        taste = length - self.index.popularity_bits
-        words = np.empty((liked.num_users, self.index.codes.shape[1]), np.int64)
+        words = np.empty((liked.num_users, *self.users.words.shape[1:]), np.int64)
+        for rows, sums in self._sums(liked, weights, num_threads):
+            graded = np.full((len(sums), self.index.code_length), self.popularity_value, np.int8)
+            own = np.where(sums >= 0, 1, -1)
+            if self.levels > 1:
+                own *= 1 + 2 * np.searchsorted(self.thresholds, _sizes(sums), side="right")
+            graded[:, : self.taste] = own
+            words[rows] = pack_levels(graded, self.levels).reshape(words[rows].shape)
+        return words
+
+    def _sums(
+        self, liked: Interactions, weights: np.ndarray, num_threads: int
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """The weighted sums of users' items over the taste bits: rows, and float64 [rows, taste].
+
+        Args:
+            liked: the items of users who all have some.
+            weights: float64 [pairs].
+            num_threads: for unpacking.
+        """
         start = 0
-        while start < len(words):
+        while start < liked.num_users:
             end = np.searchsorted(liked.ptr, liked.ptr[start] + _PAIRS, side="right") - 1
             end = max(int(end), start + 1)
             first, ptr = liked.ptr[start], liked.ptr[start : end + 1]
             own = slice(first, ptr[-1])
-            codes = unpack_codes(self.index.codes[liked.ids[own]], length, num_threads=num_threads)
+            words, length = self.index.codes[liked.ids[own]], self.index.code_length
+            codes = unpack_codes(words, length, num_threads=num_threads)[:, : self.taste]
             sums = np.add.reduceat(codes * weights[own, None], ptr[:-1] - first, axis=0)
-            sums[:, taste:] = 1
-            words[start:end] = packed_signs("items", sums, num_threads)
+            yield slice(start, end), sums
             start = end
-        return words
 
     def added(self, codes: np.ndarray, ids: ArrayLike | None) -> State:
         index = self.index.snapshot()
@@ -211,6 +274,12 @@ class State:
         given = self.given.copy()
         given[index.rows(ids)] = True
         return replace(self, index=index, given=given)
+
+
+def _sizes(sums: np.ndarray) -> np.ndarray:
+    """The sizes of sums [Q, taste], each relative to the user's root mean square."""
+    scale = np.sqrt((sums * sums).sum(axis=1, keepdims=True) / max(sums.shape[1], 1))
+    return np.divide(np.abs(sums), scale, out=np.zeros(sums.shape), where=scale > 0)
 
 
 def check_fraction(recent_fraction: float) -> None:

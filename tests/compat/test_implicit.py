@@ -20,8 +20,9 @@ from scipy import sparse
 
 from hashgcn.compat.implicit import HashRecommender
 from hashgcn.errors import NotFittedError
+from hashgcn.files import load_arrays, save_arrays
 from hashgcn.models import METHODS
-from hashgcn.retrieval import Recommender
+from hashgcn.retrieval import Recommender, pack_levels, unpack_codes
 
 LOWEST = -np.finfo(np.float32).max
 SIZE = 20
@@ -676,3 +677,56 @@ class TestBesideImplicit:
             call(theirs, liked)
         with pytest.raises(wanted.type):
             call(model, liked)
+
+
+@pytest.fixture(scope="module")
+def graded() -> HashRecommender:
+    """The fitted board, with users of random sizes: of the same signs and popularity 3."""
+    plain = fitted("recall_hash").recommender
+    length, bits = plain.index.code_length, plain.index.popularity_bits
+    codes = unpack_codes(plain.user_codes, length)
+    codes *= np.random.default_rng(0).choice([1, 3], codes.shape)
+    codes[:, length - bits :] = 3
+    model = pickle.loads(pickle.dumps(fitted("recall_hash")))
+    model.recommender = Recommender(pack_levels(codes, 2), plain.user_ids, plain.index, plain.seen)
+    return model
+
+
+def test_graded_users(graded, liked, tmp_path):
+    assert repr(graded).endswith("codes of 64 bits, users of 2 levels)")
+    ids, scores = graded.recommend(USERS, liked, N=3)
+    want = graded.recommender.recommend(USERS, 3)
+    np.testing.assert_array_equal(ids, want.ids)
+    np.testing.assert_array_equal(scores, want.scores)
+    # Users of fit get their own codes back; a new one is folded in; one without items is cold.
+    rows = sparse.vstack([liked[4], liked[4, :].multiply(USERS < 7).tocsr(), liked[:1] * 0]).tocsr()
+    rows.eliminate_zeros()
+    again, _ = graded.recommend([4, 99, 98], rows, N=3, recalculate_user=True)
+    np.testing.assert_array_equal(again[0], ids[4])
+    own = [rows[1].indices.tolist()]
+    np.testing.assert_array_equal(again[1], graded.recommender.recommend_from(own, 3).ids[0])
+    cold, _ = fitted("recall_hash").recommend(98, rows[2], N=3, recalculate_user=True)
+    np.testing.assert_array_equal(again[2], cold)
+    for mine, theirs in zip(
+        graded.similar_users(USERS, 5), fitted("recall_hash").similar_users(USERS, 5), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+    graded.save(tmp_path / "model")
+    loaded = HashRecommender.load(tmp_path / "model")
+    assert repr(loaded) == repr(graded)
+    for mine, theirs in zip(
+        loaded.recommend(USERS, liked), graded.recommend(USERS, liked), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_versions_of_files(graded, tmp_path):
+    """2 for plain users and without a fit, 3 for graded ones, and nothing else."""
+    versions = (2, 3)
+    for model, version in ((fitted("recall_hash"), 2), (HashRecommender(), 2), (graded, 3)):
+        model.save(tmp_path / "model")
+        arrays, metadata = load_arrays(tmp_path / "model", "hashgcn.estimator", version=versions)
+        assert metadata.pop("version") == str(version)
+        save_arrays(tmp_path / "model", arrays, metadata, version=5 - version)
+        with pytest.raises(ValueError, match=f"expected an estimator, got .*version {5 - version}"):
+            HashRecommender.load(tmp_path / "model")

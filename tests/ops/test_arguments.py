@@ -41,7 +41,7 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     ops.propagate: {"graph": GRAPH, "x": X, "layers": 2, "first": 1},
     ops.score_tables: {
         **{"user_codes": CODES[:2], "item_codes": CODES, "users": USERS},
-        **{"graph": GRAPH, "candidates": LISTS},
+        **{"graph": GRAPH, "candidates": LISTS, "levels": 1, "item_weights": torch.ones(3)},
     },
     ops.smooth_rank: {
         **{"user_emb": X[:2], "item_emb": X[2:], "users": USERS, "graph": GRAPH, "tau": 1.0},

@@ -239,6 +239,26 @@ OTHERS = {
         lambda: topk(exclude_ptr=torch.arange(20, -1, -1), exclude_ids=torch.zeros(20).long()),
         "exclude_ptr 20",
     ),
+    "planes of longer codes": (
+        lambda: topk(queries=WORDS[:, None].repeat(1, 4, 2)),
+        "queries [*, 1] [*, 1 to 4 planes, 1] [20, 4, 2]",
+    ),
+    "five planes": (lambda: topk(queries=WORDS[:, None].repeat(1, 5, 1)), "1 to 4 [20, 5, 1]"),
+    "histogram of no planes": (lambda: histogram(queries=WORDS[:, None][:, :0]), "1 to 4 [20, 0"),
+    "bits past the code in the second plane": (
+        lambda: topk(queries=torch.stack([WORDS, WORDS | 1 << 9], 1)),
+        "queries 8 longer",
+    ),
+    "planes of int32": (lambda: topk(queries=WORDS[:, None].int()), "queries int64 int32"),
+    "items with planes": (lambda: topk(items=WORDS[:, None]), "items 2 [20, 1, 1]"),
+    "distances past 32 bits": (
+        lambda: topk(
+            queries=torch.zeros(0, 4, 2_236_963).long(),
+            items=torch.zeros(0, 2_236_963).long(),
+            code_length=143_165_577,
+        ),
+        "code_length 143165576 4 planes 143165577",
+    ),
     "exclude_ptr alone": (lambda: topk(exclude_ptr=torch.arange(21)), "exclude_ptr exclude_ids"),
     "allow of another length": (lambda: topk(allow=torch.ones(3).bool()), "allow [20] [3]"),
     "allow of another dtype": (lambda: topk(allow=torch.ones(20)), "allow bool float32"),

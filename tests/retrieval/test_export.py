@@ -18,10 +18,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import hashgcn
-from indexes import KINDS, assert_same, make_ids, signs
+from indexes import KINDS, assert_same, make_ids, signs, weights
 
+from hashgcn.data import Interactions
 from hashgcn.files import decode_ids
-from hashgcn.retrieval import HammingIndex, export, pack_codes
+from hashgcn.retrieval import (
+    HammingIndex,
+    Recommender,
+    export,
+    pack_codes,
+    pack_levels,
+    unpack_levels,
+)
 
 LENGTHS = [64, 70, 129]
 
@@ -452,3 +460,103 @@ def test_command_line_refuses(arguments, message, tmp_path):
     done = hashgcn("export", tmp_path / "items.hgx", "--out", tmp_path / "out", *arguments)
     assert done.returncode == 1 and re.search(message, done.stderr), done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def graded(kind: str, levels: int = 4, length: int = 70) -> Recommender:
+    """Users of random weights, with ids of a kind, and the items of `problem`."""
+    index, _ = problem("int", length)
+    users = pack_levels(weights(9, length, levels, 3), levels)
+    seen = Interactions.from_pairs(np.arange(9), np.arange(9), 9, len(index))
+    return Recommender(users, np.arange(9) if kind == "rows" else make_ids(kind, 9), index, seen)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("levels", [2, 4, 8])
+def test_graded_users_can_be_read_back(kind, levels, tmp_path):
+    polars = library("polars")
+    model = graded(kind, levels)
+    users, wanted = export.GradedUsers.of(model), unpack_levels(model.user_codes, 70)
+    for name in ("numpy", "parquet", "qdrant"):
+        export.GRADED_WRITERS[name](users, tmp_path / name)
+    with np.load(tmp_path / "numpy") as found:
+        arrays = dict(found)
+    codes, length = arrays.pop("codes"), int(arrays.pop("code_length"))
+    assert_same([decode_ids(arrays)], [model.user_ids])
+    frame = polars.read_parquet(tmp_path / "parquet")
+    assert frame["id"].to_list() == model.user_ids.tolist()
+    octets = np.frombuffer(b"".join(frame["code"]), np.uint8).reshape(codes.shape)
+    assert octets.shape == (9, model.user_codes.shape[1], 9)
+    for one in (codes, octets):
+        bits = np.unpackbits(one, axis=-1, count=length, bitorder="little").astype(int)
+        plane = 2 ** np.arange(bits.shape[1])
+        np.testing.assert_array_equal(np.einsum("p,upw->uw", plane, 2 * bits - 1), wanted)
+    points = read_lines(tmp_path / "qdrant")
+    np.testing.assert_array_equal(np.array([point["vector"] for point in points]), wanted)
+    assert [point["payload"]["id"] for point in points] == model.user_ids.tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_postgres_ranks_for_graded_users(kind, psql, tmp_path):
+    _, run = psql
+    model, users = graded(kind), f'users "{kind}'
+    run("DROP TABLE IF EXISTS items;")
+    export.write_postgres(model.index, tmp_path / "items.sql")
+    export.write_postgres(export.GradedUsers.of(model), tmp_path / "u.sql", table=users)
+    for name in ("items", "u"):
+        run((tmp_path / f"{name}.sql").read_text(encoding="utf-8"))
+    text = (tmp_path / "u.sql").read_text(encoding="utf-8")
+    query = " ".join(line.removeprefix("--   ") for line in text.splitlines()[1:3])
+    for user, raw in enumerate(model.user_ids.tolist()):
+        literal = "'" + raw.replace("'", "''") + "'" if kind == "str" else str(raw)
+        rows = run(query.replace("users.id = q", f"users.id = {literal}"))
+        ids, distances = model.index.search(model.user_codes[[user]], 10)
+        assert [row[0] for row in rows] == [str(x) for x in ids[0]]
+        assert [int(row[1]) for row in rows] == distances[0].tolist()
+
+
+@pytest.mark.parametrize("name", ["faiss", "usearch", "milvus"])
+def test_engines_without_weights_take_plain_user_codes_alone(name, tmp_path, monkeypatch):
+    if name != "milvus":  # what is refused does not reach the engine
+        monkeypatch.setitem(
+            sys.modules, {"faiss": "faiss", "usearch": "usearch.index"}[name], object()
+        )
+    users = export.GradedUsers.of(graded("int"))
+    with pytest.raises(ValueError, match="index: expected an index of plain codes, got graded us"):
+        export.WRITERS[name](users, tmp_path / "out")
+    assert name not in export.GRADED_WRITERS and not list(tmp_path.iterdir())
+
+
+def test_plain_users_are_no_graded_ones():
+    model = graded("int")
+    plain = Recommender(model.plain_user_codes, model.user_ids, model.index, model.seen)
+    with pytest.raises(ValueError, match="recommender: expected graded users, got plain ones"):
+        export.GradedUsers.of(plain)
+
+
+def test_command_line_with_graded_users(tmp_path):
+    model, out = graded("str"), tmp_path / "out.npz"
+    model.save(tmp_path / "codes.safetensors")
+    done = hashgcn("export", tmp_path, "--users", "--to", "numpy", "--out", out)
+    assert done.stdout == f"9 codes of 70 bits in 3 planes saved to {out}\n", done.stderr
+    with np.load(out) as found:
+        np.testing.assert_array_equal(found["codes"], export.code_bytes(model.user_codes, 70))
+    sql = tmp_path / "users.sql"
+    done = hashgcn(
+        *("export", tmp_path, "--users", "--to", "postgres", "--table", "who", "--out", sql)
+    )
+    assert done.returncode == 0 and 'CREATE TABLE "who"' in sql.read_text()
+    for name in ("index", "milvus"):
+        arguments = ("export", tmp_path, "--users", "--to", name, "--out", tmp_path / name)
+        done = hashgcn(*arguments)
+        assert done.returncode == 1 and (
+            "--to: expected one of numpy, parquet, postgres, qdrant for graded users, or --plain "
+            f"for their signs alone, got {name}" in done.stderr
+        )
+        done = hashgcn(*arguments, "--plain")
+        assert done.stdout == f"9 codes of 70 bits saved to {tmp_path / name}\n", done.stderr
+    index = HammingIndex.load(tmp_path / "index")
+    assert_same((index.codes, index.ids), (model.plain_user_codes, model.user_ids))
+    done = hashgcn("export", tmp_path, "--to", "index", "--out", out, "--plain")
+    assert done.returncode == 1 and "--plain: expected --users with it" in done.stderr
+    done = hashgcn("export", tmp_path, "--to", "index", "--out", out)
+    assert done.stdout == f"60 codes of 70 bits saved to {out}\n"

@@ -29,7 +29,7 @@ BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1, dty
 
 
 def topk_oracle(queries, items, k, exclude_ptr=None, exclude_ids=None, allow=None):
-    """Ids and distances of every item by (distance, row)."""
+    """Ids and distances of every item by (distance, row); queries [Q, words] or [Q, P, words]."""
     distances = np.full((len(queries), k), MAX_DISTANCE, dtype=np.int32)
     ids = np.full((len(queries), k), -1, dtype=np.int64)
     for q, query in enumerate(queries):
@@ -37,7 +37,10 @@ def topk_oracle(queries, items, k, exclude_ptr=None, exclude_ids=None, allow=Non
         if exclude_ptr is not None:
             kept[exclude_ids[exclude_ptr[q] : exclude_ptr[q + 1]]] = False
         rows = np.flatnonzero(kept)
-        distance = BITS[(items[rows] ^ query).view(np.uint8)].sum(axis=1, dtype=np.int32)
+        distance = sum(
+            (BITS[(items[rows] ^ plane).view(np.uint8)].sum(axis=1, dtype=np.int32) << p)
+            for p, plane in enumerate(np.atleast_2d(query))
+        )
         order = np.lexsort((rows, distance))[:k]
         distances[q, : len(order)] = distance[order]
         ids[q, : len(order)] = rows[order]
@@ -63,6 +66,11 @@ def problem(length: int, num_queries: int = 19, num_items: int = 300, seed: int 
         "exclude_ids": rng.integers(0, num_items, counts.sum()),
         "allow": rng.random(num_items) < 0.7,
     }
+
+
+def graded(rng: np.random.Generator, rows: int, length: int, planes: int) -> np.ndarray:
+    """Bit planes of random weights."""
+    return pack_oracle(signs(rng, rows * planes, length)).reshape(rows, planes, -1)
 
 
 def assert_same(got, expected) -> None:
@@ -117,6 +125,23 @@ def test_topk(length, k):
             assert_same(got, expected)
 
 
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("planes", [1, 2, 3, 4])
+def test_topk_of_graded_queries(length, planes):
+    full = problem(length)
+    queries = graded(np.random.default_rng(1), 19, length, planes)
+    for extra in ({}, {name: full[name] for name in ("exclude_ptr", "exclude_ids", "allow")}):
+        for k, expected in topk_oracles(queries, full["items"], (1, 10, 310), **extra):
+            for threads in (1, 3):
+                got = _numpy.hamming_topk(
+                    queries, full["items"], k, length, **extra, num_threads=threads
+                )
+                assert_same(got, expected)
+                few = _numpy.hamming_topk(queries[:2].view(np.uint64), full["items"], k, length)
+                if not extra:
+                    assert_same(few, tuple(part[:2] for part in expected))
+
+
 def test_topk_selects_among_more_items_than_it_keeps():
     full = problem(8, num_queries=3, num_items=20_000)
     del full["exclude_ptr"], full["exclude_ids"], full["allow"]
@@ -146,13 +171,42 @@ def test_topk_among_many_items(length):
             assert_same(got, expected)
 
 
+@pytest.mark.parametrize("planes", [2, 3, 4])
+@pytest.mark.parametrize("length", [64, 100, 128, 192, 256, 300])
+def test_topk_of_graded_queries_among_many_items(length, planes):
+    """As above; the weights of a query are those of random planes, one size, or all but one."""
+    rng = np.random.default_rng(length + planes)
+    flips = (0.5 + 0.5 * rng.random((20_003, 1))) * rng.random((20_003, length))
+    flips[::72] *= 0.1
+    base = signs(rng, 1, length)
+    items = pack_oracle(np.where(flips > 0.4, -base, base))
+    near = graded(rng, 15 + 2**planes, length, planes)
+    near[:3, -1] = pack_oracle(base)
+    for size in range(2**planes):
+        bits = [np.full((1, length), 2.0 * (size >> p & 1) - 1) for p in range(planes - 1)]
+        near[15 + size] = pack_oracle(np.concatenate([*bits, base if size % 3 else -base]))
+        near[15 + size, 0, 0] ^= size >> planes - 1
+    allow = rng.random(len(items)) < 0.5
+    counts = rng.integers(0, 3000, len(near))
+    exclude_ptr = np.concatenate([[0], np.cumsum(counts)])
+    exclude_ids = rng.integers(0, len(items), counts.sum())
+    for extra in ({}, {"allow": allow, "exclude_ptr": exclude_ptr, "exclude_ids": exclude_ids}):
+        for k, expected in topk_oracles(near, items, (1, 100, 4800), **extra):
+            got = _numpy.hamming_topk(near, items, k, length, **extra, num_threads=1)
+            assert_same(got, expected)
+
+
+@pytest.mark.parametrize("planes", [1, 2, 4])
 @pytest.mark.parametrize("length", [63, 512, 1000, 4032, 4096, 4097, 5000])
-def test_topk_of_long_codes_at_every_distance(length):
-    """Distances from 0 to the code length, few and many queries."""
+def test_topk_of_long_codes_at_every_distance(length, planes):
+    """Distances from 0 to the longest, few and many queries."""
     rng = np.random.default_rng(length)
     queries = np.where(rng.random((1, length)) < np.linspace(0, 1, 15)[:, None], -1.0, 1.0)
     items = np.where(rng.random((1, length)) < np.linspace(0, 1, 1100)[:, None], -1.0, 1.0)
     queries, items = pack_oracle(queries), pack_oracle(items)
+    if planes > 1:
+        queries = np.repeat(queries[:, None], planes, 1)
+        queries[4:8, 0] = queries[0, 0]
     for count in (2, 15):
         for k, expected in topk_oracles(queries[:count], items, (1, 60, 1100)):
             got = _numpy.hamming_topk(queries[:count], items, k, length, num_threads=1)
@@ -163,9 +217,10 @@ def test_topk_of_equal_codes():
     """The bound falls to zero, and the distance is also the greatest there is."""
     for length in (64, 128, 256, 320):
         items = np.full((5000, length // 64), -1)
-        queries = np.concatenate([np.repeat(items[:1], 7, 0), np.zeros_like(items[:7])])
-        for k, expected in topk_oracles(queries, items, (1, 70, 5000)):
-            assert_same(_numpy.hamming_topk(queries, items, k, length), expected)
+        plain = np.concatenate([np.repeat(items[:1], 7, 0), np.zeros_like(items[:7])])
+        for queries in (plain, *(np.repeat(plain[:, None], p, 1) for p in (2, 3, 4))):
+            for k, expected in topk_oracles(queries, items, (1, 70, 5000)):
+                assert_same(_numpy.hamming_topk(queries, items, k, length), expected)
 
 
 def test_topk_of_few_queries_splits_the_items_among_threads():
@@ -181,17 +236,25 @@ def test_topk_of_few_queries_splits_the_items_among_threads():
         for threads in (1, 5):
             got = _numpy.hamming_topk(queries, items, k, 2048, **extra, num_threads=threads)
             assert_same(got, expected)
+    queries = np.stack([queries, queries[::-1]], 1)
+    for k, expected in topk_oracles(queries, items, (1, 300), **extra):
+        got = _numpy.hamming_topk(queries, items, k, 2048, **extra, num_threads=5)
+        assert_same(got, expected)
 
 
 def test_topk_of_a_block_of_queries_splits_the_items_among_threads():
     rng = np.random.default_rng(0)
-    items, queries = (rng.integers(0, 2**12, (rows, 2)) for rows in (40_003, 70))
+    items, queries = (rng.integers(0, 2**12, (rows, 2)) for rows in (40_003, 140))
+    graded_queries, queries = queries.reshape(70, 2, 2), queries[:70]
     exclude_ptr, exclude_ids = np.arange(0, 701, 10), rng.integers(0, len(items), 700)
     for extra in ({}, {"exclude_ptr": exclude_ptr, "exclude_ids": exclude_ids}):
         for k, expected in topk_oracles(queries, items, (1, 7, 30), **extra):
             for threads in (1, 3, 5):
                 got = _numpy.hamming_topk(queries, items, k, 128, **extra, num_threads=threads)
                 assert_same(got, expected)
+    for k, expected in topk_oracles(graded_queries, items, (1, 30), **extra):
+        got = _numpy.hamming_topk(graded_queries, items, k, 128, **extra, num_threads=3)
+        assert_same(got, expected)
 
 
 def test_topk_of_nothing():
@@ -241,6 +304,7 @@ def test_any_number_of_threads_gives_the_same_words():
 
 
 VALID = problem(70, num_queries=3, num_items=9)
+PLANES = np.repeat(VALID["queries"][:, None], 4, 1)
 WIDE = VALID["items"].copy()
 WIDE[4, 1] |= 1 << 20
 
@@ -262,6 +326,17 @@ WIDE[4, 1] |= 1 << 20
         ({"items": VALID["items"].astype(np.float64)}, "items of dtype .*, got float64"),
         ({"items": VALID["items"].astype(">i8")}, "items of dtype .*, got >i8"),
         ({"items": VALID["items"][:, :1]}, r"items of shape \[\*, 2\] .*, got \[9, 1\]"),
+        ({"queries": PLANES[:, :, :1]}, r"queries of shape \[\*, 2\] or .*, got \[3, 4, 1\]"),
+        ({"queries": PLANES[:, :0]}, r"queries of shape .*1 to 4 planes.*, got \[3, 0, 2\]"),
+        ({"queries": np.repeat(PLANES, 2, 1)}, r"queries of shape .*, got \[3, 8, 2\]"),
+        ({"queries": PLANES[None]}, r"queries of shape .*, got \[1, 3, 4, 2\]"),
+        ({"queries": PLANES.astype(np.int32)}, "queries of dtype int64 or uint64, got int32"),
+        ({"queries": PLANES | np.int64(1 << 20)}, "queries with zero bits past code_length 70"),
+        ({"items": PLANES}, r"items of shape \[\*, 2\] .*, got \[3, 4, 2\]"),
+        (
+            {"queries": np.zeros((0, 4, 2_236_963), np.int64), "code_length": 143_165_577},
+            "code_length up to 143165576 for queries of 4 planes, got 143165577",
+        ),
         ({"exclude_ptr": None}, "exclude_ptr and exclude_ids together"),
         ({"exclude_ids": None}, "exclude_ptr and exclude_ids together"),
         ({"exclude_ptr": VALID["exclude_ptr"][:-1]}, r"exclude_ptr of shape \[4\], got \[3\]"),

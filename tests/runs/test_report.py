@@ -15,7 +15,7 @@ from hashgcn import data as datasets
 from hashgcn import models
 from hashgcn.data import Interactions
 from hashgcn.data.sample import generate_sample
-from hashgcn.retrieval import HammingIndex, Recommender
+from hashgcn.retrieval import HammingIndex, Recommender, pack_levels, unpack_codes
 from hashgcn.retrieval.codes import pack_codes
 from hashgcn.runs import report as run_report
 from hashgcn.runs.opened import OpenedRun, open_run
@@ -187,13 +187,15 @@ def test_bits_of_known_codes():
     assert found.mean_correlation == pytest.approx(1 / 3)
 
 
-def test_distances_are_those_of_all_pairs():
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_distances_are_those_of_all_pairs(levels):
+    rng, most = np.random.default_rng(0), 12 * (2 * levels - 1)
     users, items = (rng.choice([-1.0, 1.0], (count, 12)) for count in (70, 31))
+    users *= 2 * rng.integers(0, levels, users.shape) + 1
     train = Interactions.from_pairs(np.arange(70), rng.integers(0, 15, 70), 70, 31)
     test = Interactions.from_pairs(np.arange(70), rng.integers(15, 31, 70), 70, 31)
     index = HammingIndex.build(items)
-    recommender = Recommender(pack_codes(users), np.arange(70), index, train)
+    recommender = Recommender(pack_levels(users, levels), np.arange(70), index, train)
     found = numbers.distances(recommender, train, test)
     assert found.users == 70
     nearness = users @ items.T
@@ -205,7 +207,7 @@ def test_distances_are_those_of_all_pairs():
     pairs = nearness[masks["test"]][:, None] - nearness[masks["other"]]
     assert found.nearer() == pytest.approx(((pairs > 0) + (pairs == 0) / 2).mean(), rel=1e-12)
     for name, mask in masks.items():
-        exact = np.bincount(((12 - nearness[mask]) / 2).astype(int), minlength=13)
+        exact = np.bincount(((most - nearness[mask]) / 2).astype(int), minlength=most + 1)
         assert found.counts[name].tolist() == exact.tolist()
 
 
@@ -233,3 +235,20 @@ def test_neighbours_leave_the_item_itself_out():
     for item, found, near in zip((3, 5), distances, rows, strict=True):
         assert item not in near and sorted(near) == [at for at in range(9) if at != item]
         assert found.tolist() == apart[item, near].tolist() == sorted(found)
+
+
+def test_graded_users_are_named(tmp_path):
+    opened = fitted(models.RecallHash, {"code_length": 32}, DATA, tmp_path / "run")
+    before = opened.model.recommender
+    assert "bits a dimension" not in written(Case("", opened), tmp_path / "plain.html")
+    bits = before.index.popularity_bits
+    codes = unpack_codes(before.user_codes, 32)
+    codes[:, : 32 - bits : 2] *= 3
+    graded = Recommender(pack_levels(codes, 2), before.user_ids, before.index, before.seen)
+    opened.model.recommender = graded
+    page = written(Case("", opened), tmp_path / "report.html")
+    assert "4 bytes per item; users have 2 bits a dimension" in page
+    assert (
+        "Users have 2 bits a dimension, for weights from -3 to 3; only the signs are shown" in page
+    )
+    assert [node.text for node in tree(page).iter("h2")] == SECTIONS

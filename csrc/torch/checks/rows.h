@@ -10,7 +10,7 @@ namespace hashgcn {
 // The tensors of a batch's rows and candidate lists; see core/rows.h.
 struct Batch {
   Tensor users, ptr, ids;
-  MaybeTensor candidate_ptr, candidate_ids, candidate_weight;
+  MaybeTensor candidate_ptr, candidate_ids, candidate_weight, item_weights = {};
   ListTensors lists = {};  // of candidates
 
   // Makes the tensors contiguous and returns what points into them.
@@ -27,6 +27,9 @@ struct Batch {
       candidate_weight =
           check.vector(*candidate_weight, "candidate_weight", lists.ids->size(0), kFloatType<T>);
     }
+    if (item_weights) {
+      item_weights = check.vector(*item_weights, "item_weights", num_items, kFloatType<T>);
+    }
     const core::Lists candidates = lists.lists();
     return {size,
             ptr.size(0) - 1,
@@ -38,7 +41,8 @@ struct Batch {
             candidates.ptr,
             candidates.ids,
             data<T>(candidate_weight),
-            candidates.num_ids};
+            candidates.num_ids,
+            data<T>(item_weights)};
   }
 };
 
@@ -48,13 +52,19 @@ struct TablesInput {
   Tensor user_codes, item_codes;
   core::ScoreTables<T> tables;
 
-  TablesInput(const Checker& check, const Tensor& users, const Tensor& items, Batch& batch)
+  TablesInput(const Checker& check, const Tensor& users, const Tensor& items, Batch& batch,
+              int64_t levels)
       : user_codes(check.matrix(users, "user_codes", kFloatType<T>, -1, -1)) {
     const int64_t code_length = users.size(1);
     require(code_length >= 1 && code_length <= core::kMaxTableLength, check.op,
             "user_codes with 1 to ", core::kMaxTableLength, " bits, got shape ", shape(users));
     item_codes = check.matrix(items, "item_codes", kFloatType<T>, -1, code_length);
-    tables = {batch.check<T>(check, users.size(0), items.size(0)), code_length, nullptr, nullptr};
+    require(levels == 1 || levels == 2 || levels == 4 || levels == 8, check.op,
+            "levels one of 1, 2, 4 and 8, got ", levels);
+    int planes = 1;
+    while ((1 << planes) <= levels) ++planes;
+    tables = {batch.check<T>(check, users.size(0), items.size(0)), code_length, planes, nullptr,
+              nullptr};
   }
 };
 

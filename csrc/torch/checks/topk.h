@@ -20,6 +20,17 @@ inline Tensor check_words(const Checker& check, const Tensor& words, const char*
   return check.matrix(words, argument, ScalarType::Long, -1, core::words_per_code(code_length));
 }
 
+// The same of queries, which may have planes.
+inline Tensor check_planes(const Checker& check, const Tensor& queries, int64_t code_length) {
+  if (queries.dim() != 3) return check_words(check, queries, "queries", code_length);
+  const int64_t words = core::words_per_code(code_length), planes = queries.size(1);
+  require(planes >= 1 && planes <= core::kMaxPlanes && queries.size(2) == words, check.op,
+          "queries of shape [*, ", words, "] or [*, 1 to ", core::kMaxPlanes, " planes, ", words,
+          "], got ", shape(queries));
+  check_planes(check.op, planes, code_length);
+  return check.tensor(queries, "queries", 3, ScalarType::Long);
+}
+
 // Codes of queries and items, with the tensors that keep their memory alive.
 struct CodesInput {
   Tensor queries, items;
@@ -28,9 +39,13 @@ struct CodesInput {
   CodesInput(const Checker& check, const Tensor& queries_in, const Tensor& items_in,
              int64_t code_length) {
     check_code_length(check.op, code_length);
-    queries = check_words(check, queries_in, "queries", code_length);
+    queries = check_planes(check, queries_in, code_length);
     items = check_words(check, items_in, "items", code_length);
-    codes = {queries.size(0), items.size(0), code_length, data<uint64_t>(queries),
+    codes = {queries.size(0),
+             items.size(0),
+             code_length,
+             queries.dim() == 3 ? queries.size(1) : 1,
+             data<uint64_t>(queries),
              data<uint64_t>(items)};
   }
 };

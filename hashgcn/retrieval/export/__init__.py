@@ -2,6 +2,9 @@
 
 A code becomes ceil(f / 8) bytes: bit j of byte b is dimension 8 b + j, and bits past the code
 length are 0. Distances of such bytes are those of the index. Files are written atomically.
+
+Some writers take GradedUsers, the codes of graded users, in place of an index. Other engines search
+with a recommender's plain_user_codes, which are plain and find less.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from hashgcn.retrieval.export.parquet import write_parquet
 from hashgcn.retrieval.export.postgres import write_postgres
 from hashgcn.retrieval.export.qdrant import qdrant_rows, write_qdrant
 from hashgcn.retrieval.export.usearch import to_usearch, write_usearch
+from hashgcn.retrieval.export.users import GradedUsers
 from hashgcn.retrieval.index import HammingIndex
 
 # Writers of files, by name.
@@ -30,9 +34,18 @@ WRITERS: dict[str, Callable[[HammingIndex, str | os.PathLike[str]], None]] = {
     "milvus": write_milvus,
     "qdrant": write_qdrant,
 }
+# Those that take graded users as well.
+GRADED_WRITERS: dict[str, Callable[[GradedUsers, str | os.PathLike[str]], None]] = {
+    "numpy": write_numpy,
+    "parquet": write_parquet,
+    "postgres": write_postgres,
+    "qdrant": write_qdrant,
+}
 
 __all__ = [
+    "GRADED_WRITERS",
     "WRITERS",
+    "GradedUsers",
     "bit_strings",
     "code_bytes",
     "milvus_rows",

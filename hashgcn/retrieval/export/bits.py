@@ -16,12 +16,13 @@ def code_bytes(words: np.ndarray, code_length: int) -> np.ndarray:
     """Converts packed codes to the bytes that other engines take.
 
     Args:
-        words: int64 [N, ceil(f / 64)], packed (see pack_codes).
+        words: int64 [N, ceil(f / 64)], packed (see pack_codes); or [N, P, ceil(f / 64)], bit planes
+            (see pack_levels).
         code_length: f >= 1, the number of bits per code.
 
     Returns:
-        uint8 [N, ceil(f / 8)]; np.unpackbits(..., axis=1, count=f, bitorder="little") gives the
-        bits. It is a view of words if these have as many bytes.
+        uint8 [N, ceil(f / 8)] or [N, P, ceil(f / 8)]; np.unpackbits(..., axis=-1, count=f,
+        bitorder="little") gives the bits. It is a view of words if these have as many bytes.
 
     Raises:
         ValueError: words of another shape or dtype.
@@ -37,20 +38,30 @@ def code_bytes(words: np.ndarray, code_length: int) -> np.ndarray:
         ['110000001']
     """
     width = (code_length + 63) // 64
-    if words.dtype != np.int64 or words.ndim != 2 or words.shape[1] != width:
+    if words.dtype != np.int64 or words.ndim not in (2, 3) or words.shape[-1] != width:
         raise ValueError(
             f"words: expected int64 [*, {width}] (codes of {code_length} bits), "
             f"got {words.dtype} {list(words.shape)}"
         )
     little = np.ascontiguousarray(words, dtype="<i8")
-    return np.ascontiguousarray(little.view(np.uint8)[:, : (code_length + 7) // 8])
+    return np.ascontiguousarray(little.view(np.uint8)[..., : (code_length + 7) // 8])
+
+
+def plain_bytes(index: HammingIndex) -> np.ndarray:
+    """The bytes of an index, for engines that take plain codes alone."""
+    if index.codes.ndim != 2:
+        raise ValueError(
+            "index: expected an index of plain codes, got graded users; their plain codes are "
+            "Recommender.plain_user_codes"
+        )
+    return code_bytes(index.codes, index.code_length)
 
 
 def bit_strings(words: np.ndarray, code_length: int) -> list[str]:
     """Converts packed codes to texts of f zeros and ones, dimension 0 first: PostgreSQL's bit(f).
 
     Args:
-        words: as in code_bytes.
+        words: int64 [N, ceil(f / 64)], as in code_bytes.
         code_length: as in code_bytes.
 
     Raises:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hashgcn.files import write_atomic
-from hashgcn.retrieval.export.bits import code_bytes, imported, numeric_labels
+from hashgcn.retrieval.export.bits import imported, numeric_labels, plain_bytes
 from hashgcn.retrieval.index import HammingIndex
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def to_faiss(index: HammingIndex) -> faiss.IndexBinary:
     """
     library = imported("faiss", "faiss-cpu")
     index = index.snapshot()
-    codes = code_bytes(index.codes, index.code_length)
+    codes = plain_bytes(index)
     flat = library.IndexBinaryFlat(8 * codes.shape[1])
     labels = numeric_labels(index)
     if labels is None:

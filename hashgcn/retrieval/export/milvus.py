@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hashgcn.files import write_atomic
-from hashgcn.retrieval.export.bits import code_bytes
+from hashgcn.retrieval.export.bits import plain_bytes
 from hashgcn.retrieval.index import HammingIndex
 
 
@@ -22,7 +22,7 @@ def milvus_rows(index: HammingIndex) -> Iterator[dict[str, Any]]:
         Deterministic. Memory: a copy of the codes.
     """
     index = index.snapshot()
-    codes = code_bytes(index.codes, index.code_length)
+    codes = plain_bytes(index)
     for raw, code in zip(index.ids.tolist(), codes, strict=True):
         yield {"id": raw, "code": code.tobytes()}
 

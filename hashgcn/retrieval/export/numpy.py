@@ -10,10 +10,11 @@ import numpy as np
 
 from hashgcn.files import encode_ids, write_atomic
 from hashgcn.retrieval.export.bits import code_bytes
+from hashgcn.retrieval.export.users import GradedUsers
 from hashgcn.retrieval.index import HammingIndex
 
 
-def write_numpy(index: HammingIndex, path: str | os.PathLike[str]) -> None:
+def write_numpy(index: HammingIndex | GradedUsers, path: str | os.PathLike[str]) -> None:
     """Writes an .npz file for numpy.load: codes (code_bytes), code_length and the ids.
 
     Ids that are integers are `ids`, int64 [n]. Of strings the UTF-8 of id i is

@@ -7,11 +7,14 @@ import os
 
 from hashgcn.files import write_atomic
 from hashgcn.retrieval.export.bits import code_bytes
+from hashgcn.retrieval.export.users import GradedUsers
 from hashgcn.retrieval.index import HammingIndex
 
 
-def write_parquet(index: HammingIndex, path: str | os.PathLike[str]) -> None:
+def write_parquet(index: HammingIndex | GradedUsers, path: str | os.PathLike[str]) -> None:
     """Writes a Parquet file in row order: id (int64 or text) and code (binary, code_bytes).
+
+    The code of a graded user is that of their planes, one after another.
 
     Note:
         Memory: the codes as Python's bytes, some 40 bytes per item, and the content of the file.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hashgcn.files import write_atomic
-from hashgcn.retrieval.export.bits import code_bytes, imported, numeric_labels
+from hashgcn.retrieval.export.bits import imported, numeric_labels, plain_bytes
 from hashgcn.retrieval.index import HammingIndex
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def to_usearch(index: HammingIndex) -> usearch.index.Index:
     """
     library = imported("usearch.index", "usearch")
     index = index.snapshot()
-    codes = code_bytes(index.codes, index.code_length)
+    codes = plain_bytes(index)
     labels = numeric_labels(index)
     if labels is not None and len(labels) and labels.min() < 0:
         raise ValueError(f"index: expected ids >= 0 for usearch, got {labels.min()}")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hashgcn.data import Interactions
+from hashgcn.levels import largest_weight
 from hashgcn.retrieval import Recommender
-from hashgcn.retrieval.codes import unpack_codes
+from hashgcn.retrieval.codes import unpack_codes, unpack_levels
 
 # Number of users whose distances are counted.
 _SAMPLE = 2000
@@ -59,11 +60,11 @@ def bits(words: np.ndarray, code_length: int) -> Bits:
 
 @dataclass(frozen=True)
 class Distances:
-    """Histograms of the Hamming distances between users and items.
+    """Histograms of the distances between users and items.
 
     Attributes:
-        counts: the number of user-item pairs at each distance, int64 [f + 1], for "test" items,
-            "train" items and all "other" items of the users.
+        counts: the number of user-item pairs at each distance, int64 [(2L - 1) f + 1] where users
+            have L levels, for "test" items, "train" items and all "other" items of the users.
         users: the number of users.
     """
 
@@ -83,12 +84,13 @@ def distances(recommender: Recommender, train: Interactions, test: Interactions)
     places = np.linspace(0, len(with_test) - 1, min(len(with_test), _SAMPLE)).astype(int)
     users = with_test[places]
     length = recommender.index.code_length
-    items, bars = unpack_codes(recommender.index.codes, length), length + 1
+    most = largest_weight(recommender.levels) * length
+    items, bars = unpack_codes(recommender.index.codes, length), most + 1
     counts = {name: np.zeros(bars, np.int64) for name in ("test", "train", "other")}
     for start in range(0, len(users), 64):
         batch = users[start : start + 64]
-        codes = unpack_codes(recommender.user_codes[batch], length)
-        found = ((length - codes @ items.T) / 2).astype(np.int64)
+        codes = unpack_levels(recommender.user_codes[batch], length)
+        found = ((most - codes @ items.T) / 2).astype(np.int64)
         counts["other"] += np.bincount(found.ravel(), minlength=bars)
         for name, part in (("test", test), ("train", train)):
             rows = np.repeat(np.arange(len(batch)), part.degrees()[batch])

@@ -127,7 +127,7 @@ def histograms(found: Distances) -> Figure:
     used = np.flatnonzero(sum(found.counts.values()))
     axes.set(
         xlim=(edges[used[0]], edges[used[-1] + 1]),
-        xlabel="Hamming distance from the user",
+        xlabel="distance from the user",
         title="share of pairs",
         ylim=(0, None),
     )

@@ -12,6 +12,7 @@ from hashgcn import metrics
 from hashgcn.data.cold import count_cold
 from hashgcn.evaluate import evaluate_popularity, evaluate_ties, rank
 from hashgcn.files import write_text
+from hashgcn.levels import largest_weight, num_planes
 from hashgcn.models.base import ranking_of
 from hashgcn.retrieval import Recommender
 from hashgcn.runs.curves import training_curves
@@ -80,9 +81,11 @@ def _head(run: OpenedRun, popular: dict[str, float]) -> str:
         value, base = (x[f"{measure}@{cutoff}"] for x in (found.test, popular))
         times = f"{value / base:.1f} × popularity ranking" if base else "popularity ranking: 0"
         tiles.append((f"{value:.4f}", f"{name}@{cutoff} on test; {times}"))
-    index, size = _recommender(run).index, found.bytes_per_item["codes"]
+    recommender, size = _recommender(run), found.bytes_per_item["codes"]
+    planes = num_planes(recommender.levels)
+    graded = f"; users have {planes} bits a dimension" if planes > 1 else ""
     tiles += [
-        (f"{index.code_length} bits", f"per code; {size} bytes per item"),
+        (f"{recommender.index.code_length} bits", f"per code; {size} bytes per item{graded}"),
         (f"{data.train.num_users:,}", f"users, with {data.train.num_pairs:,} train pairs"),
         (f"{data.train.num_items:,}", f"items, with {data.test.num_pairs:,} test pairs"),
         (
@@ -152,9 +155,10 @@ def _quality(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> s
 
 
 def _codes(run: OpenedRun) -> str:
-    index = _recommender(run).index
+    recommender = _recommender(run)
+    index, levels = recommender.index, recommender.levels
     length, popularity_bits = index.code_length, index.popularity_bits
-    words = {"items": index.codes, "users": _recommender(run).user_codes}
+    words = {"items": index.codes, "users": recommender.plain_user_codes}
     sides = {name: numbers.bits(found, length) for name, found in words.items()}
     text = " ".join(
         f"{sides[name].distinct:,} different codes for {len(found):,} {name}"
@@ -165,6 +169,11 @@ def _codes(run: OpenedRun) -> str:
         " A bit carries most information if it is set in half of the codes, and two bits carry "
         "different information if they are not correlated."
     )
+    if levels > 1:
+        text += (
+            f" Users have {num_planes(levels)} bits a dimension, for weights from "
+            f"-{largest_weight(levels)} to {largest_weight(levels)}; only the signs are shown here."
+        )
     if popularity_bits:
         text += (
             f" The last {popularity_bits} are popularity bits: in the codes of items they are a "
