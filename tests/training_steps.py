@@ -20,9 +20,12 @@ from hashgcn.graph import BipartiteGraph
 from hashgcn.nn import (
     ESTIMATORS,
     AllPairsBPRLoss,
+    BSLLoss,
     FullSoftmaxLoss,
     LightGCN,
+    Mixture,
     PopularityBits,
+    SLAtKLoss,
     SmoothNDCGLoss,
     SmoothRecallLoss,
 )
@@ -36,6 +39,7 @@ LOSSES: dict[str, nn.Module] = {
     "ndcg": SmoothNDCGLoss(2.0),
     "softmax": FullSoftmaxLoss(4.0),
     "bpr": AllPairsBPRLoss(2.0),
+    "bsl and softmax at 20": Mixture([(1.0, BSLLoss(4.0, 3.0)), (0.5, SLAtKLoss(4.0, 2.0))]),
 }
 
 # Name: method and settings.
