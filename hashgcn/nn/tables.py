@@ -227,15 +227,15 @@ def log_partition(
         items: [n, f] of the same dtype, the rows q_j; n >= 1.
         temperature: t > 0, in units of the scores.
         tile: the number of items per tile.
-        weights: [n] of any float dtype, finite, w_j >= 0, at least one of them > 0; gets no
-            gradient. None for 1. An item of weight 0 is left out of the sum.
+        weights: floats [n], finite, w_j >= 0, one or more > 0; they get no gradient. None for 1.
 
     Returns:
         Tensor [b] of the same dtype.
 
     Raises:
-        ValueError: temperature is not positive; weights of another shape, negative, not finite or
-            all 0.
+        ValueError: temperature is not positive; weights of another shape or dtype, negative, not
+            finite or all 0. On CUDA, where the host would have to wait for the device to tell, such
+            values of weights make the result NaN instead.
 
     Examples:
         >>> import torch
@@ -249,7 +249,6 @@ def log_partition(
     Note:
         Results do not depend on the number of threads. Cost: 4 b n f multiply-adds and 2 b n
         exponentials, forward and backward together. Memory: O(b (f + tile) + n f), never b x n.
-        With weights, the host waits for the device once, to check them.
     """
     if not temperature > 0:
         raise ValueError(f"temperature: expected a positive number, got {temperature}")
@@ -266,17 +265,19 @@ def _log_weights(weights: Tensor, items: Tensor) -> Tensor:
         raise ValueError(
             f"weights: expected floats [{len(items)}], got {weights.dtype} {list(weights.shape)}"
         )
-    low, high = weights.detach().aminmax()
-    if not (low >= 0 and 0 < high < torch.inf):  # false for NaN, which aminmax passes on
+    weights = weights.detach()
+    low, high = weights.aminmax()
+    valid = (low >= 0) & (high > 0) & (high < torch.inf)  # false for NaN, which aminmax passes on
+    if weights.device.type == "cpu" and not valid:
         raise ValueError(
-            "weights: expected finite numbers >= 0, one of them > 0, "
+            "weights: expected finite numbers >= 0, one or more > 0, "
             f"got {low.item():g} to {high.item():g}"
         )
-    return weights.detach().double().log().to(items.dtype)
+    return torch.where(valid, weights.double().log(), torch.nan).to(items.dtype)
 
 
 def _scores(users: Tensor, items: Tensor, logs: Tensor | None, tile: slice) -> Tensor:
-    """<p_u, q_j> + log w_j for the items of a tile."""
+    """Scores plus log w_j, `<p_u, q_j> + log w_j`, for the items of a tile."""
     scores = fixed_order_mm(users, items[tile].T)
     return scores if logs is None else scores.add_(logs[tile])
 
