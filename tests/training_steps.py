@@ -20,9 +20,12 @@ from hashgcn.graph import BipartiteGraph
 from hashgcn.nn import (
     ESTIMATORS,
     AllPairsBPRLoss,
+    BSLLoss,
     FullSoftmaxLoss,
     LightGCN,
+    Mixture,
     PopularityBits,
+    SLAtKLoss,
     SmoothNDCGLoss,
     SmoothRecallLoss,
 )
@@ -36,6 +39,7 @@ LOSSES: dict[str, nn.Module] = {
     "ndcg": SmoothNDCGLoss(2.0),
     "softmax": FullSoftmaxLoss(4.0),
     "bpr": AllPairsBPRLoss(2.0),
+    "bsl and softmax at 20": Mixture([(1.0, BSLLoss(4.0, 3.0)), (0.5, SLAtKLoss(4.0, 2.0))]),
 }
 
 # Name: method and settings.
@@ -44,6 +48,7 @@ METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "RecallHash, sampled items": ("recall_hash", {"sampled_items": 30}),
     "LightGCN": ("lightgcn", {"l2": 1e-4}),
     "LightGCN, softmax": ("lightgcn", {"loss": "softmax"}),
+    "LightGCN, popular negatives": ("lightgcn", {"loss": "softmax", "negative_popularity": 1.0}),
     "LightGCN, bpr": ("lightgcn", {"loss": "bpr", "batch_pairs": 256}),
     "BGCH": ("bgch", {"batch_pairs": 256}),
     "BGCH, mean": ("bgch", {"form": "mean", "popularity_bits": 5, "batch_pairs": 256}),
@@ -59,6 +64,7 @@ COPIES = {
     "RecallHash, sampled items": 1,
     "LightGCN": 1,
     "LightGCN, softmax": 1,
+    "LightGCN, popular negatives": 1,
     "BGCH": 4,
     "BGCH, mean": 4,
     "HashGNN": 1,

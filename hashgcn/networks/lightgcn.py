@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -39,6 +39,9 @@ class LightGCNSettings(PairSettings, UserBatchSettings, LayerSettings, NetworkSe
         "cosine",
         description="Which rows are divided by their norms: both, those of users, or none.",
     )
+    ranking_score: Literal["cosine", "user", "dot"] | None = Field(
+        None, description="The same in the ranking `real`, where None means as in training."
+    )
     item_bias: bool = Field(
         True, description="Whether a learned number per item is added to its scores."
     )
@@ -48,9 +51,25 @@ class LightGCNSettings(PairSettings, UserBatchSettings, LayerSettings, NetworkSe
         description="Temperature of scores in ranks and in the softmax; 0.1 works better for the "
         "softmax.",
     )
+    negative_popularity: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="In the softmax, an item counts as its number of users to this power; 1 is "
+        "what the positives of other users in a batch amount to, taken as negatives.",
+    )
     train_cutoffs: tuple[int, ...] = Field(
         (20, 50, 100), min_length=1, description="Cutoffs N of the recall loss."
     )
+
+    @model_validator(mode="after")
+    def _popularity_in_softmax(self) -> LightGCNSettings:
+        if self.negative_popularity and self.loss != "softmax":
+            raise ValueError(
+                f'negative_popularity: expected 0 without loss="softmax", '
+                f"got {self.negative_popularity}"
+            )
+        return self
 
 
 class LightGCNNetwork(PairNetwork):
@@ -78,22 +97,23 @@ class LightGCNNetwork(PairNetwork):
         bias = torch.zeros(graph.num_items, dtype=torch.float32)
         self.bias = nn.Parameter(bias) if s.item_bias else None
         self.degrees = graph.user_ptr.diff().cpu()
+        weights = item_weights(graph, s.negative_popularity) if s.negative_popularity else None
+        self.register_buffer("item_weights", weights, persistent=False)
 
-    def scored(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
+    def scored(self, graph: BipartiteGraph, score: str) -> tuple[Tensor, Tensor]:
         """Rows whose inner products are the scores: embeddings, and the bias as one more column."""
-        users, items = self.embeddings(graph)
+        users, items = self.embeddings(graph, score)
         if self.bias is not None:
             users = torch.cat([users, users.new_ones(len(users), 1)], 1)
             items = torch.cat([items, self.bias[:, None]], 1)
         return users, items
 
-    def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        """The rows of users and items, normalised as the setting `score` says."""
-        s = self.settings
+    def embeddings(self, graph: BipartiteGraph, score: str) -> tuple[Tensor, Tensor]:
+        """The rows of users and items, normalised as the setting `score` has it."""
         users, items = self.encoder(graph)
-        if s.score != "dot":
+        if score != "dot":
             users = normalize(users)
-        if s.score == "cosine":
+        if score == "cosine":
             items = normalize(items)
         return users, items
 
@@ -116,7 +136,7 @@ class LightGCNNetwork(PairNetwork):
     def recall_loss(self, graph: BipartiteGraph, users: Tensor, size: int) -> Tensor:
         """Negative smooth recall on log ranks, averaged over cutoffs and over users with items."""
         s = self.settings
-        p, q = self.scored(graph)
+        p, q = self.scored(graph, s.score)
         own = p.index_select(0, users)
         ranks = smooth_rank(own, q, users, graph, s.temperature, size=size).log()
         recall = sum(torch.sigmoid(math.log(n) - ranks) for n in s.train_cutoffs)
@@ -126,14 +146,19 @@ class LightGCNNetwork(PairNetwork):
         return self.decayed(-sum_in_blocks(recall) / (len(s.train_cutoffs) * count))
 
     def softmax_loss(self, graph: BipartiteGraph, users: Tensor, size: int) -> Tensor:
-        """Softmax cross entropy of the users' items against all items, averaged over pairs."""
+        """Softmax cross entropy of the users' items against all items, averaged over pairs.
+
+        Weights of items count in the sum over all items alone: those of the users' own items would
+        add a constant.
+        """
         s = self.settings
-        p, q = self.scored(graph)
+        p, q = self.scored(graph, s.score)
         p = p.index_select(0, users)
         row, item = graph.positives(users, size)
         degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
         own = (take(p, row) * take(q, item)).sum(1)
-        total = sum_in_blocks(degree * log_partition(p, q, s.temperature))
+        total = log_partition(p, q, s.temperature, weights=self.item_weights)
+        total = sum_in_blocks(degree * total)
         return self.decayed((total - sum_in_blocks(own) / s.temperature) / max(len(row), 1))
 
     def decayed(self, loss: Tensor) -> Tensor:
@@ -144,7 +169,7 @@ class LightGCNNetwork(PairNetwork):
     def bpr_loss(self, graph: BipartiteGraph, batch: Tensor) -> Tensor:
         users, positives, negatives = columns(batch)
         items = torch.cat([positives[:, None], negatives], 1)
-        p, q = self.scored(graph)
+        p, q = self.scored(graph, self.settings.score)
         scores = (take(p, users)[:, None] * take(q, items)).sum(2)
         rows = torch.cat([users[:, None], items + graph.num_users], 1)
         size = mean(take(self.encoder.weight, rows).square().sum(2)) * rows.shape[1]
@@ -152,16 +177,25 @@ class LightGCNNetwork(PairNetwork):
 
     @torch.no_grad()
     def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        return self.packed(*self.embeddings(graph))
+        return self.packed(*self.embeddings(graph, self.settings.score))
 
     @torch.no_grad()
     def ranking(self, graph: BipartiteGraph, name: str) -> Ranking:
+        s = self.settings
         if name == "codes":
             return super().ranking(graph, name)
         if name == "real":
-            return RealRanking(*self.scored(graph))
-        users, items = self.embeddings(graph)
+            return RealRanking(*self.scored(graph, s.ranking_score or s.score))
+        users, items = self.embeddings(graph, s.score)
         generator = torch.Generator().manual_seed(self.seed)
         rotation = itq(torch.cat([users, items]), generator=generator)
         words = self.packed(*(fixed_order_mm(x, rotation) for x in (users, items)))
-        return HammingRanking(*words, self.settings.code_length)
+        return HammingRanking(*words, s.code_length)
+
+
+def item_weights(graph: BipartiteGraph, power: float) -> Tensor | None:
+    """The items' numbers of users to a power, float64 [n] of mean 1; None without any pair."""
+    degrees = graph.item_ptr.diff().double()
+    weights = torch.exp(power * degrees.log())  # torch.pow rounds by the place in a thread's part
+    total = sum_in_blocks(weights)
+    return weights * (len(weights) / total) if len(graph.user_items) else None

@@ -1,7 +1,15 @@
 """Layers and losses: torch modules that depend on no data set and no training loop."""
 
 from hashgcn.nn.layers import LightGCN, PopularityBits
-from hashgcn.nn.losses import AllPairsBPRLoss, FullSoftmaxLoss, SmoothNDCGLoss, SmoothRecallLoss
+from hashgcn.nn.losses import (
+    AllPairsBPRLoss,
+    BSLLoss,
+    FullSoftmaxLoss,
+    Mixture,
+    SLAtKLoss,
+    SmoothNDCGLoss,
+    SmoothRecallLoss,
+)
 from hashgcn.nn.signs import (
     ESTIMATORS,
     FourierSeries,
@@ -14,11 +22,14 @@ from hashgcn.nn.tables import real_score_tables
 __all__ = [
     "ESTIMATORS",
     "AllPairsBPRLoss",
+    "BSLLoss",
     "FourierSeries",
     "FullSoftmaxLoss",
     "HashLayer",
     "LightGCN",
+    "Mixture",
     "PopularityBits",
+    "SLAtKLoss",
     "SignSwish",
     "SmoothNDCGLoss",
     "SmoothRecallLoss",

@@ -1,10 +1,11 @@
 """Losses over the whole catalogue, computed from score tables.
 
-Each loss takes v_neg, v_pos, neg and pos, float32 or float64 [b, f + 1], as `ops.score_tables`
-returns them (or [b, bins], from `nn.real_score_tables`), and returns a scalar to minimise. The
-gradients flow through v_neg and v_pos to the codes. Rows without positives do not count. All
-temperatures are positive and in units of scores, which lie in [-f, f]. An argument out of range is
-a ValueError.
+Each loss takes v_neg, v_pos, neg and pos, float32 or float64 [b, bins], as `ops.score_tables` and
+`nn.real_score_tables` return them, and returns a scalar to minimise. The number of bins does not
+matter. If `neg` adds up weights of items instead of counting them, sums over negatives are weighted
+sums, and means over negatives are weighted means. The gradients flow through v_neg and v_pos to the
+codes. Rows without positives do not count. All temperatures are positive and in units of scores. An
+argument out of range is a ValueError.
 
     >>> import torch
     >>> from hashgcn.graph import BipartiteGraph
@@ -19,8 +20,8 @@ a ValueError.
     >>> round(FullSoftmaxLoss(0.1)(*tables).item(), 4)
     0.0
 
-Results do not depend on the number of threads. Cost: O(b f^2), for the softmax O(b f). Memory:
-O(b f + f^2).
+Results do not depend on the number of threads. Cost: O(b bins^2) with O(b bins + bins^2) memory,
+and O(b bins) for FullSoftmaxLoss, BSLLoss and SLAtKLoss.
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ def sum_over_levels(
     values: Tensor,
     at: Tensor,
 ) -> Tensor:
-    """The sum over w of counts[w] h(values[w] - at[x]) for every level x, [b, f + 1].
+    """The sum over w of counts[w] h(values[w] - at[x]) for every level x, [b, bins].
 
     All rows of `values` and `at` hold the same numbers and differ only in their gradients. So h is
-    evaluated on [f + 1, f + 1] instead of [b, f + 1, f + 1], and the gradient comes from two linear
+    evaluated on [bins, bins] instead of [b, bins, bins], and the gradient comes from two linear
     terms whose value is 0.
 
     Args:
         function: h, elementwise.
         slope: the derivative of h, elementwise.
-        counts: [b, f + 1].
+        counts: [b, bins].
         values: v_neg or v_pos of score_tables.
         at: v_neg or v_pos of score_tables.
     """
@@ -74,7 +75,7 @@ def smooth_ranks(
     tau: float,
     exclude_positives: bool = True,
 ) -> Tensor:
-    """The smooth rank of a positive at each level, [b, f + 1].
+    """The smooth rank of a positive at each level, [b, bins].
 
         rank(v) = 1 + sum_w neg[w] sigma((v_neg[w] - v) / tau)
 
@@ -95,12 +96,33 @@ def smooth_ranks(
 
 
 def mean_over_positives(x: Tensor, pos: Tensor, mean: Literal["users", "pairs"]) -> Tensor:
-    """The mean of x, [b, f + 1], over all positives, or over each user's and then over users."""
+    """The mean of x, [b, bins], over all positives, or over each user's and then over users."""
     total = (pos * x).sum(1)
     count = pos.sum(1)
     if mean == "pairs":
         return total.sum() / count.sum().clamp(min=1)
     return (total / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
+
+
+def softmax_terms(
+    v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor, temperature: float
+) -> Tensor:
+    """-log of the softmax over all items, for a positive at each level, [b, bins]."""
+    values = torch.cat([v_neg, v_pos], 1) / temperature
+    return _log_sum(values, torch.cat([neg, pos], 1)) - v_pos / temperature
+
+
+def _log_sum(values: Tensor, counts: Tensor) -> Tensor:
+    """log of the sum over w of counts[w] e^values[w], [b, 1]."""
+    # The bound keeps a row whose counts are all 0, such as padding, from giving NaN.
+    return torch.logsumexp(values + counts.log().clamp(min=-1e30), 1, keepdim=True)
+
+
+def _log_mean(values: Tensor, counts: Tensor) -> Tensor:
+    """log of the mean of e^values, each of them counted so often, [b, 1]; 0 where none is."""
+    total = counts.sum(1, keepdim=True)
+    some = total > 0
+    return torch.where(some, _log_sum(values, counts) - torch.where(some, total, 1).log(), 0)
 
 
 def _check(mean: str = "users", **temperatures: float) -> None:
@@ -212,11 +234,101 @@ class FullSoftmaxLoss(nn.Module):
 
     def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
         """The loss of a batch, 0-d."""
-        values = torch.cat([v_neg, v_pos], 1) / self.temperature
-        # The bound keeps a padding row, whose counts are all 0, from giving NaN.
-        counts = torch.cat([neg, pos], 1).log().clamp(min=-1e30)
-        total = torch.logsumexp(values + counts, 1, keepdim=True)
-        return mean_over_positives(total - v_pos / self.temperature, pos, self.mean)
+        terms = softmax_terms(v_neg, v_pos, neg, pos, self.temperature)
+        return mean_over_positives(terms, pos, self.mean)
+
+
+class BSLLoss(nn.Module):
+    """Bilateral softmax loss: positives are pooled like negatives, at a temperature of their own.
+
+        loss = mean over u of
+               r log(mean over j of e^(s_uj / t2)) - log(mean over i of e^(s_ui / t1)),  r = t2 / t1
+
+    where j runs over the negatives of u and i over its positives. The smaller t2, the more the
+    hardest negatives count; the smaller t1, the more the best positives.
+
+    Args:
+        temperature: t1, of the positives.
+        temperature_negative: t2, of the negatives; None for t1.
+        ratio: r > 0; None for t2 / t1, as published. The released code sets r and has t1 = t2.
+        pooled: whether a user's positives are pooled, as published; else each stands alone, and the
+            last term is the mean over i of s_ui / t1, as in the released code for graph models.
+        mean: "users", or "pairs", where a user counts as often as it has positives.
+
+    Source: Wu et al., "BSL: Understanding and Improving Softmax Loss for Recommendation" (ICDE
+    2024, arXiv 2312.12882).
+    """
+
+    def __init__(
+        self,
+        temperature: float,
+        temperature_negative: float | None = None,
+        ratio: float | None = None,
+        pooled: bool = True,
+        mean: Literal["users", "pairs"] = "users",
+    ) -> None:
+        super().__init__()
+        self.temperature, self.pooled, self.mean = temperature, pooled, mean
+        self.temperature_negative = (
+            temperature if temperature_negative is None else temperature_negative
+        )
+        _check(mean, temperature=temperature, temperature_negative=self.temperature_negative)
+        self.ratio = self.temperature_negative / temperature if ratio is None else ratio
+        _check(ratio=self.ratio)
+
+    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+        """The loss of a batch, 0-d."""
+        positive = v_pos / self.temperature
+        if self.pooled:
+            positive = _log_mean(positive, pos)
+        negative = _log_mean(v_neg / self.temperature_negative, neg)
+        return mean_over_positives(self.ratio * negative - positive, pos, self.mean)
+
+
+class SLAtKLoss(nn.Module):
+    """Softmax loss at K: a positive counts more, the further its score is above the K-th best.
+
+        loss = mean over u, i of
+               sigma((s_ui - beta_u) / tau) log(sum over all j of e^((s_uj - s_ui) / t))
+
+    beta_u is the score of the user's K-th best item, own items included, or of the last one if
+    there are fewer than K. It is a constant for the gradient, which reaches s_ui through both
+    factors. The released code takes beta_u from sampled items, anew every few epochs.
+
+    Args:
+        temperature: t, of the softmax.
+        tau_weight: tau, of the weights.
+        cutoff: K >= 1; a number of items, or their total weight if `neg` adds up weights.
+        mean: "users" or "pairs", see SmoothRecallLoss.
+
+    Source: Yang et al., "Breaking the Top-K Barrier: Advancing Top-K Ranking Metrics Optimization
+    in Recommender Systems" (KDD 2025, arXiv 2508.05673).
+    """
+
+    def __init__(
+        self,
+        temperature: float,
+        tau_weight: float,
+        cutoff: int = 20,
+        mean: Literal["users", "pairs"] = "users",
+    ) -> None:
+        super().__init__()
+        self.temperature, self.tau_weight = temperature, tau_weight
+        self.cutoff, self.mean = cutoff, mean
+        if cutoff < 1:
+            raise ValueError(f"cutoff: expected a number >= 1, got {cutoff}")
+        _check(mean, temperature=temperature, tau_weight=tau_weight)
+
+    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+        """The loss of a batch, 0-d."""
+        # In float64, which adds the shares of nn.real_score_tables without rounding.
+        at_least = (neg.double() + pos.double()).flip(1).cumsum(1).flip(1)
+        wanted = at_least[:, :1].clamp(max=self.cutoff)
+        level = (at_least >= wanted).sum(1, keepdim=True) - 1
+        beta = v_pos.detach().gather(1, level)
+        weight = torch.sigmoid((v_pos - beta) / self.tau_weight)
+        terms = softmax_terms(v_neg, v_pos, neg, pos, self.temperature)
+        return mean_over_positives(weight * terms, pos, self.mean)
 
 
 class AllPairsBPRLoss(nn.Module):
@@ -239,4 +351,36 @@ class AllPairsBPRLoss(nn.Module):
         pairs = sum_over_levels(
             lambda x: softplus(x / t), lambda x: torch.sigmoid(x / t) / t, neg, v_neg, v_pos
         )
-        return mean_over_positives(pairs / neg.sum(1, keepdim=True).clamp(min=1), pos, "users")
+        total = neg.sum(1, keepdim=True)
+        return mean_over_positives(pairs / torch.where(total > 0, total, 1), pos, "users")
+
+
+class Mixture(nn.Module):
+    """A weighted sum of losses on the same tables.
+
+        loss = sum of weight * part
+
+    Args:
+        parts: one or more pairs of a finite weight >= 0 and a loss of this module, or any other
+            torch module that takes the tables.
+
+    Example:
+        >>> from hashgcn.nn import FullSoftmaxLoss, SmoothRecallLoss
+        >>> loss = Mixture([(1.0, SmoothRecallLoss((50,))), (0.1, FullSoftmaxLoss(4.0))])
+    """
+
+    def __init__(self, parts: Sequence[tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        self.weights = [weight for weight, _ in parts]
+        self.losses = nn.ModuleList(loss for _, loss in parts)
+        if not self.weights or not all(0 <= weight < math.inf for weight in self.weights):
+            raise ValueError(
+                f"parts: expected one or more with finite weights >= 0, got weights {self.weights}"
+            )
+
+    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+        """The loss of a batch, 0-d."""
+        loss = v_neg.new_zeros(())
+        for weight, part in zip(self.weights, self.losses, strict=True):
+            loss = loss + weight * part(v_neg, v_pos, neg, pos)
+        return loss

@@ -210,8 +210,14 @@ class _RealScoreTables(Function):
         return p_grad, q_grad
 
 
-def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 512) -> Tensor:
-    """log sum over all items j of `e^(<p_u, q_j> / t)`, differentiable in users and items.
+def log_partition(
+    users: Tensor,
+    items: Tensor,
+    temperature: float,
+    tile: int = 512,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """log sum over all items j of `w_j e^(<p_u, q_j> / t)`, differentiable in users and items.
 
     The scores of one tile of items at a time are stored; the backward pass recomputes them.
 
@@ -221,12 +227,15 @@ def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 
         items: [n, f] of the same dtype, the rows q_j; n >= 1.
         temperature: t > 0, in units of the scores.
         tile: the number of items per tile.
+        weights: floats [n], finite, w_j >= 0, one or more > 0; they get no gradient. None for 1.
 
     Returns:
         Tensor [b] of the same dtype.
 
     Raises:
-        ValueError: temperature is not positive.
+        ValueError: temperature is not positive; weights of another shape or dtype, negative, not
+            finite or all 0. On CUDA, where the host would have to wait for the device to tell, such
+            values of weights make the result NaN instead.
 
     Examples:
         >>> import torch
@@ -234,6 +243,8 @@ def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 
         >>> p, q = torch.eye(2), torch.ones(8, 2)
         >>> log_partition(p, q, temperature=1.0)  # 1 + log 8
         tensor([3.0794, 3.0794])
+        >>> log_partition(p, q, temperature=1.0, weights=torch.full((8,), 0.125))  # 1 + log 1
+        tensor([1., 1.])
 
     Note:
         Results do not depend on the number of threads. Cost: 4 b n f multiply-adds and 2 b n
@@ -243,44 +254,74 @@ def log_partition(users: Tensor, items: Tensor, temperature: float, tile: int = 
         raise ValueError(f"temperature: expected a positive number, got {temperature}")
     check_tensors(users=users, items=items)
     users, items = in_float32(users), in_float32(items)
-    return _LogPartition.apply(users / temperature, items, tile)
+    logs = None if weights is None else _log_weights(weights, items)
+    return _LogPartition.apply(users / temperature, items, logs, tile)
+
+
+def _log_weights(weights: Tensor, items: Tensor) -> Tensor:
+    """The logarithms of the items' weights, in the items' dtype; -infinity for 0."""
+    check_tensors(items=items, weights=weights)
+    if not weights.is_floating_point() or weights.shape != items.shape[:1]:
+        raise ValueError(
+            f"weights: expected floats [{len(items)}], got {weights.dtype} {list(weights.shape)}"
+        )
+    weights = weights.detach()
+    low, high = weights.aminmax()
+    valid = (low >= 0) & (high > 0) & (high < torch.inf)  # false for NaN, which aminmax passes on
+    if weights.device.type == "cpu" and not valid:
+        raise ValueError(
+            "weights: expected finite numbers >= 0, one or more > 0, "
+            f"got {low.item():g} to {high.item():g}"
+        )
+    return torch.where(valid, weights.double().log(), torch.nan).to(items.dtype)
+
+
+def _scores(users: Tensor, items: Tensor, logs: Tensor | None, tile: slice) -> Tensor:
+    """Scores plus log w_j, `<p_u, q_j> + log w_j`, for the items of a tile."""
+    scores = fixed_order_mm(users, items[tile].T)
+    return scores if logs is None else scores.add_(logs[tile])
 
 
 class _LogPartition(Function):
     jvp = staticmethod(no_jvp("log_partition"))
 
     @staticmethod
-    def forward(users: Tensor, items: Tensor, tile: int) -> Tensor:
-        top = users.new_full((len(users), 1), -torch.inf)
+    def forward(users: Tensor, items: Tensor, logs: Tensor | None, tile: int) -> Tensor:
+        items = items.detach()
+        # Finite, so that a tile whose weights are all 0 adds exp(-inf) = 0, not NaN.
+        top = users.new_full((len(users), 1), torch.finfo(users.dtype).min)
         total = torch.zeros_like(top)
-        for part in items.detach().split(tile):
-            scores = fixed_order_mm(users, part.T)
+        for start in range(0, len(items), tile):
+            scores = _scores(users, items, logs, slice(start, start + tile))
             above = torch.maximum(top, scores.amax(1, keepdim=True))
             total = total * (top - above).exp_() + scores.sub_(above).exp_().sum(1, keepdim=True)
             top = above
         return (top + total.log())[:, 0]
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
-        users, items, ctx.tile = inputs
-        ctx.save_for_backward(users, items, output)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        users, items, logs, ctx.tile = inputs
+        ctx.save_for_backward(users, items, output, logs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        def gradients(*tensors: Tensor) -> tuple[Tensor, Tensor]:
-            return _LogPartition.gradients(ctx.tile, *tensors)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *tensors, logs = ctx.saved_tensors
 
-        return *once("log_partition", gradients, grad, *ctx.saved_tensors), None
+        def gradients(*tensors: Tensor) -> tuple[Tensor, Tensor]:
+            return _LogPartition.gradients(ctx.tile, logs, *tensors)
+
+        return *once("log_partition", gradients, grad, *tensors), None, None
 
     @staticmethod
     def gradients(
-        tile: int, grad: Tensor, users: Tensor, items: Tensor, result: Tensor
+        tile: int, logs: Tensor | None, grad: Tensor, users: Tensor, items: Tensor, result: Tensor
     ) -> tuple[Tensor, Tensor]:
         result = result[:, None]
         users_grad, items_grad = torch.zeros_like(users), torch.empty_like(items)
         weighted = users * grad[:, None]
-        for part, part_grad in zip(items.split(tile), items_grad.split(tile), strict=True):
-            shares = fixed_order_mm(users, part.T).sub_(result).exp_()
-            part_grad.copy_(fixed_order_mm(shares.T, weighted))
-            users_grad += fixed_order_mm(shares, part)
+        for start in range(0, len(items), tile):
+            part = slice(start, start + tile)
+            shares = _scores(users, items, logs, part).sub_(result).exp_()
+            items_grad[part] = fixed_order_mm(shares.T, weighted)
+            users_grad += fixed_order_mm(shares, items[part])
         return users_grad.mul_(grad[:, None]), items_grad

@@ -35,6 +35,13 @@ SMALL = {
         "lightgcn",
         {"code_length": 24, "loss": "softmax", "item_bias": False, "batch_users": 32},
     ),
+    "lightgcn, popular negatives": (
+        "lightgcn",
+        {
+            **{"code_length": 24, "loss": "softmax", "item_bias": False, "batch_users": 32},
+            **{"negative_popularity": 1.0, "ranking_score": "dot"},
+        },
+    ),
     "lightgcn, bpr": (
         "lightgcn",
         {"code_length": 24, "loss": "bpr", "item_bias": False, "l2": 1e-4},
@@ -61,7 +68,7 @@ def graph(data) -> BipartiteGraph:
 
 def small(name: str, **options):
     method, settings = SMALL[name]
-    users = name in ("lightgcn", "lightgcn, softmax")
+    users = name in ("lightgcn", "lightgcn, softmax", "lightgcn, popular negatives")
     pairs = {} if users else {"batch_pairs": 512}
     return METHODS[method](**{**SETTINGS, **settings, **pairs, **options})
 
@@ -192,6 +199,52 @@ class TestLightGCN:
         (theirs,) = torch.autograd.grad(want, weight)
         torch.testing.assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-6)
 
+    @pytest.mark.parametrize("power", [0.5, 1.0, 3.0])
+    def test_softmax_with_popular_negatives(self, graph, power):
+        options = {"negative_popularity": power, "temperature": 0.2, "first_layer": 0}
+        network = network_of(small("lightgcn, popular negatives", **options), graph)
+        users = torch.tensor([3, 149, 70])
+        weight, x = self.plain(graph, network)
+        p, q = (normalize(part) for part in x.split([graph.num_users, graph.num_items]))
+        terms = (p[users] @ q.T / 0.2).exp()
+        popularity = graph.item_ptr.diff().double() ** power
+        total = (popularity / popularity.mean() * terms).sum(1, keepdim=True)
+        mask = reference.positive_mask(users, graph.user_ptr, graph.user_items, graph.num_items)
+        want = -(terms / total).log()[mask].mean()
+        got = network.loss(graph, users, START)
+        assert got.item() == pytest.approx(want.item(), rel=1e-5)
+        (mine,) = torch.autograd.grad(got, network.encoder.weight)
+        (theirs,) = torch.autograd.grad(want, weight)
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-3, atol=1e-6)
+
+    @pytest.mark.parametrize("item_bias", [False, True])
+    def test_ranking_score(self, graph, item_bias):
+        """It changes the real-valued ranking alone, to what the other score ranks by."""
+        options = {"loss": "softmax", "item_bias": item_bias, "negative_popularity": 0.0}
+        networks = {
+            (score, ranking): network_of(
+                small("lightgcn, popular negatives", score=score, ranking_score=ranking, **options),
+                graph,
+            )
+            for score, ranking in (("cosine", None), ("dot", None), ("cosine", "dot"))
+        }
+        plain, dot, both = (x.ranking(graph, "real") for x in networks.values())
+        assert torch.equal(both.users, dot.users) and torch.equal(both.items, dot.items)
+        assert not torch.equal(both.items, plain.items)
+        first, _, last = networks.values()
+        batch = torch.tensor([3, 149, 70])
+        assert torch.equal(first.loss(graph, batch, START), last.loss(graph, batch, START))
+        for name in ("codes", "itq"):
+            assert torch.equal(first.ranking(graph, name).items, last.ranking(graph, name).items)
+
+    def test_popular_negatives_without_any_pair(self):
+        nothing = BipartiteGraph.from_csr(
+            torch.zeros(5, dtype=torch.int64), torch.tensor([]).long(), 6
+        )
+        network = network_of(small("lightgcn, popular negatives"), nothing)
+        loss = network.loss(nothing, torch.tensor([0, 3]), START)
+        assert loss.item() == 0
+
     @pytest.mark.parametrize("loss", ["recall", "softmax"])
     def test_loss_with_an_item_bias(self, graph, loss):
         options = {"score": "cosine", "item_bias": True, "temperature": 0.2, "l2": 0.3}
@@ -221,7 +274,7 @@ class TestLightGCN:
         for a, b in zip(mine, torch.autograd.grad(want, (weight, bias)), strict=True):
             assert b.abs().max() > 1e-5
             torch.testing.assert_close(a.double(), b, rtol=1e-3, atol=1e-6)
-        users, items = (part.double() for part in network.scored(graph))
+        users, items = (part.double() for part in network.scored(graph, "cosine"))
         assert torch.equal(users[:, -1], torch.ones(graph.num_users).double())
         torch.testing.assert_close(items[:, -1], bias.detach(), rtol=1e-6, atol=0)
 
@@ -407,6 +460,13 @@ def test_popularity_bits_carry_the_trained_level(data, graph, name):
         (HashGNN, {"negatives": 0}, "negatives"),
         (HashRec, {"estimator": "ste"}, "estimator"),
         (LightGCN, {"loss": "ndcg"}, "loss"),
+        (LightGCN, {"loss": "softmax", "negative_popularity": -1}, "negative_popularity"),
+        (LightGCN, {"ranking_score": "norm"}, "ranking_score"),
+        (
+            LightGCN,
+            {"negative_popularity": 1},
+            'negative_popularity: expected 0 without loss="softmax", got 1.0',
+        ),
     ],
 )
 def test_bad_settings(method, settings, words):

@@ -82,6 +82,26 @@ def pairwise_bpr(problem):
     return mean_over(each, mask, "users")
 
 
+def pairwise_bsl(problem, t1, t2, ratio, pooled, mean):
+    scores, mask = pairwise(problem)
+    total = scores.new_zeros(())
+    for row, liked in zip(scores, mask, strict=True):
+        negative = ratio * (row[~liked] / t2).exp().mean().log()
+        positive = (row[liked] / t1).exp().mean().log() if pooled else row[liked].mean() / t1
+        total = total + (negative - positive) * (liked.sum() if mean == "pairs" else 1)
+    return total / (mask.sum() if mean == "pairs" else len(mask))
+
+
+def pairwise_sl_at_k(problem, cutoff, mean):
+    scores, mask = pairwise(problem)
+    each = []
+    for row, liked in zip(scores, mask, strict=True):
+        beta = row.detach().sort(descending=True).values[min(cutoff, ITEMS) - 1]
+        sums = ((row - row[liked, None]) / TAU).exp().sum(1)
+        each.append(torch.sigmoid((row[liked] - beta) / 1.7) * sums.log())
+    return mean_over(torch.cat(each), mask, mean)
+
+
 CASES = {
     f"recall {rank} {exclude} {mean} {cutoffs}": (
         nn.SmoothRecallLoss(cutoffs, TAU, 1.5, rank, exclude, mean),
@@ -96,6 +116,26 @@ CASES |= {
     "softmax users": (nn.FullSoftmaxLoss(TAU), lambda p: pairwise_softmax(p, "users")),
     "softmax pairs": (nn.FullSoftmaxLoss(TAU, "pairs"), lambda p: pairwise_softmax(p, "pairs")),
     "bpr": (nn.AllPairsBPRLoss(TAU), pairwise_bpr),
+    "bsl": (nn.BSLLoss(TAU), lambda p: pairwise_bsl(p, TAU, TAU, 1, True, "users")),
+    "bsl two temperatures": (
+        nn.BSLLoss(TAU, 3.1, mean="pairs"),
+        lambda p: pairwise_bsl(p, TAU, 3.1, 3.1 / TAU, True, "pairs"),
+    ),
+    "bsl as released": (
+        nn.BSLLoss(TAU, ratio=0.8, pooled=False),
+        lambda p: pairwise_bsl(p, TAU, TAU, 0.8, False, "users"),
+    ),
+    "mixture": (
+        nn.Mixture([(0.7, nn.FullSoftmaxLoss(TAU)), (2.0, nn.AllPairsBPRLoss(TAU))]),
+        lambda p: 0.7 * pairwise_softmax(p, "users") + 2 * pairwise_bpr(p),
+    ),
+}
+CASES |= {
+    f"softmax at {cutoff} {mean}": (
+        nn.SLAtKLoss(TAU, 1.7, cutoff, mean),
+        lambda p, c=cutoff, m=mean: pairwise_sl_at_k(p, c, m),
+    )
+    for cutoff, mean in ((1, "users"), (7, "users"), (7, "pairs"), (ITEMS, "pairs"), (500, "users"))
 }
 
 
@@ -111,6 +151,99 @@ def test_loss_and_gradient_equal_the_pairwise_form(problem, name):
     ):
         assert theirs.abs().max() > 1e-6
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-14)
+
+
+def weighted_ranks(s, w, liked):
+    return 1 + (w * ~liked * torch.sigmoid((s - s[liked, None]) / TAU)).sum(1)
+
+
+def weighted_bound(s, w, liked, cutoff):
+    """The highest score at or above which the items' weights add up to the cutoff."""
+    counts = torch.where(liked, 1, w)
+    return max(x for x in s.detach() if counts[s >= x].sum() >= cutoff)
+
+
+# What a loss is for one user of scores s and weights w of items: w counts in negatives only.
+WEIGHTED = {
+    "recall": (
+        nn.SmoothRecallLoss((5,), TAU),
+        lambda s, w, liked: -torch.sigmoid(math.log(5) - weighted_ranks(s, w, liked).log()).mean(),
+    ),
+    "ndcg": (
+        nn.SmoothNDCGLoss(TAU, cutoff=1),
+        lambda s, w, liked: -(1 / torch.log2(1 + weighted_ranks(s, w, liked))).sum(),
+    ),
+    "softmax": (
+        nn.FullSoftmaxLoss(TAU),
+        lambda s, w, liked: (
+            (torch.where(liked, 1, w) * (s / TAU).exp()).sum().log() - s[liked].mean() / TAU
+        ),
+    ),
+    "bpr": (
+        nn.AllPairsBPRLoss(TAU),
+        lambda s, w, liked: (
+            (w * ~liked * torch.nn.functional.softplus((s - s[liked, None]) / TAU)).sum(1)
+            / w[~liked].sum()
+        ).mean(),
+    ),
+    "bsl": (
+        nn.BSLLoss(TAU, 3.1, 0.7),
+        lambda s, w, liked: (
+            0.7 * ((w * (s / 3.1).exp())[~liked].sum() / w[~liked].sum()).log()
+            - (s[liked] / TAU).exp().mean().log()
+        ),
+    ),
+    "softmax at k": (
+        nn.SLAtKLoss(TAU, 1.7, 3),
+        lambda s, w, liked: (
+            torch.sigmoid((s[liked] - weighted_bound(s, w, liked, 3)) / 1.7)
+            * ((torch.where(liked, 1, w) * (s / TAU).exp()).sum().log() - s[liked] / TAU)
+        ).mean(),
+    ),
+}
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.4, 30.0])
+@pytest.mark.parametrize("levels", [2, 3, 38])
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weighted_negatives_on_any_number_of_levels(name, levels, scale):
+    """Uneven levels, weights of any size, some of them 0, and a user of each special kind."""
+    loss, of_user = WEIGHTED[name]
+    g = torch.Generator().manual_seed(7)
+    values = torch.rand(levels, generator=g).double().cumsum(0)
+    at = torch.randint(levels, (5, ITEMS), generator=g)
+    liked = torch.rand(5, ITEMS, generator=g) < 0.2
+    weights = scale * torch.rand(ITEMS, generator=g).double() * (torch.arange(ITEMS) % 4 > 0)
+    liked[1] = False  # padding
+    s = values[at].requires_grad_()
+    users = [u for u in range(5) if liked[u].any()]
+    want = sum(of_user(s[u], weights, liked[u]) for u in users) / len(users)
+
+    v_neg, v_pos = (values.repeat(5, 1).requires_grad_() for _ in range(2))
+    neg, pos = (
+        torch.zeros(5, levels).double().scatter_add_(1, at, own * count)
+        for own, count in ((~liked, weights), (liked, torch.ones(ITEMS).double()))
+    )
+    neg[1] = pos[1] = 0
+    got = loss(v_neg, v_pos, neg, pos)
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-13)
+    (theirs,) = torch.autograd.grad(want, s)
+    mine = torch.autograd.grad(got, (v_neg, v_pos), materialize_grads=True)
+    for grad, own in zip(mine, (~liked, liked), strict=True):
+        by_level = torch.zeros(5, levels).double().scatter_add_(1, at, own * theirs)
+        assert by_level.abs().max() > 1e-7
+        torch.testing.assert_close(grad, by_level, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_a_user_without_negatives_gives_a_finite_loss_and_gradient(name):
+    """One who likes all items, or whose negatives all have weight 0."""
+    loss, _ = WEIGHTED[name]
+    values = torch.arange(3.0).repeat(2, 1).requires_grad_()
+    pos = torch.tensor([[0.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
+    got = loss(values, values, torch.zeros(2, 3), pos)
+    (grad,) = torch.autograd.grad(got, values)
+    assert got.isfinite() and grad.isfinite().all()
 
 
 def test_ndcg_of_counts_whose_float32_sum_is_just_below_a_whole_number():
@@ -238,6 +371,30 @@ def test_smooth_rank_of_codes_equals_the_tables(problem):
         (nn.FullSoftmaxLoss, {"temperature": -1}, "temperature: expected a positive number"),
         (nn.FullSoftmaxLoss, {"temperature": 1, "mean": "all"}, "mean: expected users"),
         (nn.AllPairsBPRLoss, {"temperature": 0}, "temperature: expected a positive number"),
+        (nn.BSLLoss, {"temperature": 0}, "temperature: expected a positive number, got 0"),
+        (
+            nn.BSLLoss,
+            {"temperature": 1, "temperature_negative": -1},
+            "temperature_negative: expected a positive number, got -1",
+        ),
+        (nn.BSLLoss, {"temperature": 1, "ratio": 0}, "ratio: expected a positive number, got 0"),
+        (nn.BSLLoss, {"temperature": 1, "mean": "all"}, "mean: expected users or pairs"),
+        (
+            nn.SLAtKLoss,
+            {"temperature": 1, "tau_weight": 0},
+            "tau_weight: expected a positive number, got 0",
+        ),
+        (
+            nn.SLAtKLoss,
+            {"temperature": 1, "tau_weight": 1, "cutoff": 0},
+            "cutoff: expected a number >= 1, got 0",
+        ),
+        (nn.Mixture, {"parts": []}, r"parts: expected one or more .* got weights \[\]"),
+        (
+            nn.Mixture,
+            {"parts": [(-1.0, nn.FullSoftmaxLoss(1.0))]},
+            r"parts: expected one or more with finite weights >= 0, got weights \[-1.0\]",
+        ),
     ],
 )
 def test_arguments_that_losses_refuse(loss, arguments, words):

@@ -200,13 +200,51 @@ class TestLogPartition:
         p, q = torch.tensor([[1.0], [-1.0]]), torch.tensor([[900.0], [1000.0], [-2000.0]])
         torch.testing.assert_close(log_partition(p, q, 1.0, 1), torch.tensor([1000.0, 2000.0]))
 
-    def test_threads_change_nothing(self, threads):
+    @pytest.mark.parametrize("weight", [torch.float64, torch.float32])
+    def test_weights_multiply_the_terms(self, weight):
+        g = torch.Generator().manual_seed(3)
+        p, q = (
+            torch.randn(n, 7, dtype=torch.float64, generator=g, requires_grad=True) for n in (5, 11)
+        )
+        w = torch.rand(11, generator=g).to(weight)
+        w[:4], w[9], w[10] = 0, 1e-30, 1e30  # the first tiles of 4 and of 1 hold no item
+        w.requires_grad_()
+        want = (w.detach().double() * (p @ q.T / 0.3).exp()).sum(1).log()
+        for tile in (1, 4, 512):
+            got = log_partition(p, q, 0.3, tile, w)
+            torch.testing.assert_close(got, want)
+            grads = torch.autograd.grad(got.square().sum(), (p, q, w), allow_unused=True)
+            assert grads[2] is None and not grads[1][:4].any()
+        w = w.detach().clone()
+        w[9:] = torch.tensor([0.5, 2.0])
+        for tile in (1, 4, 512):
+            assert torch.autograd.gradcheck(
+                lambda p, q, t=tile, w=w: log_partition(p, q, 0.3, t, w), (p, q)
+            )
+
+    def test_weights_of_one_change_no_bit(self):
+        g = torch.Generator().manual_seed(0)
+        p, q = (torch.randn(n, 9, generator=g, requires_grad=True) for n in (6, 700))
+        results = []
+        for weights in (None, torch.ones(700)):
+            value = log_partition(p, q, 0.5, weights=weights)
+            results.append((value, *torch.autograd.grad(value.square().sum(), (p, q))))
+        assert all(map(torch.equal, *results))
+
+    def test_the_best_item_may_have_weight_0(self):
+        p, q = torch.tensor([[1.0]]), torch.tensor([[9000.0], [3.0]])
+        value = log_partition(p, q, 1.0, weights=torch.tensor([0.0, 1.0]))
+        torch.testing.assert_close(value, torch.tensor([3.0]))
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_threads_change_nothing(self, threads, weighted):
         results = []
         for count in (1, 2, 3):
             threads(count)
             g = torch.Generator().manual_seed(0)
             p, q = (torch.randn(n, 25, generator=g, requires_grad=True) for n in (70, 1300))
-            value = log_partition(p, q, 0.5)
+            w = torch.rand(1300, generator=g) if weighted else None
+            value = log_partition(p, q, 0.5, weights=w)
             results.append((value, *torch.autograd.grad(value.square().sum(), (p, q))))
         for other in results[1:]:
             assert all(map(torch.equal, results[0], other))
@@ -214,6 +252,23 @@ class TestLogPartition:
     def test_rejects(self):
         with pytest.raises(ValueError, match="temperature: expected a positive number, got 0"):
             log_partition(torch.zeros(1, 1), torch.zeros(1, 1), 0)
+
+    @pytest.mark.parametrize(
+        ("weights", "words"),
+        [
+            (torch.ones(3), r"floats \[2\], got torch.float32 \[3\]"),
+            (torch.ones(2, 1), r"floats \[2\], got torch.float32 \[2, 1\]"),
+            (torch.ones(2).long(), r"floats \[2\], got torch.int64 \[2\]"),
+            ([1.0, 1.0], "a torch.Tensor, got"),
+            (torch.tensor([1.0, -0.1]), "finite numbers >= 0, one or more > 0, got -0.1 to 1"),
+            (torch.tensor([1.0, torch.inf]), "finite numbers .*, got 1 to inf"),
+            (torch.tensor([torch.nan, 1.0]), "finite numbers .*, got nan to nan"),
+            (torch.zeros(2), "finite numbers >= 0, one or more > 0, got 0 to 0"),
+        ],
+    )
+    def test_rejects_weights(self, weights, words):
+        with pytest.raises(ValueError, match=f"^weights: expected {words}"):
+            log_partition(torch.zeros(1, 1), torch.zeros(2, 1), 1.0, weights=weights)
 
 
 class TestITQ:
