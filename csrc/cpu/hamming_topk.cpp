@@ -231,7 +231,7 @@ template <int kWords, bool kGraded>
 static void search_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                          int64_t first_query, int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const bool planar = queries >= kPlanarQueries && words <= kMaxPlanarWords;
+  const bool planar = queries >= kPlanarQueries<kGraded> && words <= kMaxPlanarWords;
   for (int64_t slot = 0; slot < queries; ++slot) {
     start(problem, item_begin, item_end, first_query + slot, &nearest[slot]);
     Nearest& one = nearest[slot];
