@@ -16,10 +16,13 @@
 
 namespace hashgcn::cpu::HASHGCN_ISA {
 
+// Planes of a triple that follow its sum and carry.
+constexpr int kMostMore = 4;
+static_assert(kTriples * kMostMore + 2 <= 2 * kTopkMoreWords);  // 2 of the last weight
+
 // Functions of the three m, bit i the value where they are the digits of i, the first one the
 // lowest: themselves; their sum; the carry of them as they stand, with the first, with the second,
 // and with these two complemented.
-constexpr int kMostMore = 4;  // for a triple
 constexpr int kFunctions = 8, kSumFunction = 3, kCarryFunction = 4;
 constexpr int kFunctionValues[kFunctions] = {0xaa, 0xcc, 0xf0, 0x96, 0xe8, 0xd4, 0xb2, 0x71};
 

@@ -233,23 +233,23 @@ static void search_block(const core::HammingTopk& problem, int64_t item_begin, i
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
   const bool planar = queries >= kPlanarQueries<kGraded> && words <= kMaxPlanarWords;
   for (int64_t slot = 0; slot < queries; ++slot) {
-    start(problem, item_begin, item_end, first_query + slot, &nearest[slot]);
     Nearest& one = nearest[slot];
+    start(problem, item_begin, item_end, first_query + slot, &one);
     if (planar && kGraded) {
       pick_graded(one.query, problem.code_length, problem.planes, one.picks, &one.more);
     } else if (planar) {
       pick_planes(one.query, words, one.picks);
     }
-    if (!planar) scan_items<kWords>(problem, item_begin, item_end, &nearest[slot]);
+    if (!planar) scan_items<kWords>(problem, item_begin, item_end, &one);
   }
   if (!planar) return;
   lower_bounds<kWords, kGraded>(problem, item_begin, item_end, queries, nearest, tile);
   scan_block<kWords, kGraded>(problem, item_begin, item_end, queries, nearest, tile);
   for (int64_t slot = 0; slot < queries; ++slot) {
-    if (nearest[slot].count >= problem.k || nearest[slot].bound > core::longest_distance(problem))
-      continue;
-    start(problem, item_begin, item_end, first_query + slot, &nearest[slot]);
-    scan_items<kWords>(problem, item_begin, item_end, &nearest[slot]);
+    Nearest& one = nearest[slot];
+    if (one.count >= problem.k || one.bound > core::longest_distance(problem)) continue;
+    start(problem, item_begin, item_end, first_query + slot, &one);
+    scan_items<kWords>(problem, item_begin, item_end, &one);
   }
 }
 
@@ -274,8 +274,9 @@ void hamming_topk(const core::HammingTopk& problem, int64_t longest, int64_t ite
     one.k = problem.k;
     one.capacity = topk_capacity(problem);
     one.picks = reinterpret_cast<uint16_t*>(next);
-    one.more.picks = reinterpret_cast<uint32_t*>(next + kTopkPickWords * words);
     next += topk_pick_words(problem);
+    one.more.picks = reinterpret_cast<uint32_t*>(next);
+    next += topk_more_words(problem);
     one.rows = next;
     next += one.capacity;
     one.distances = reinterpret_cast<int32_t*>(next);

@@ -51,12 +51,15 @@ HASHGCN_HD int64_t topk_tile_words(const core::HammingTopk& problem) {
   return (group < kTopkSampleWords ? kTopkSampleWords : group) + 8;
 }
 
-constexpr int64_t topk_more_words(int64_t words) { return kTopkMoreWords * words + kTopkMoreRest; }
-
 HASHGCN_HD int64_t topk_pick_words(const core::HammingTopk& problem) {
   const int64_t words = core::words_per_code(problem.code_length);
-  if (words > kMaxPlanarWords) return 0;
-  return kTopkPickWords * words + (problem.planes > 1 ? topk_more_words(words) : 0);
+  return words > kMaxPlanarWords ? 0 : kTopkPickWords * words;
+}
+
+HASHGCN_HD int64_t topk_more_words(const core::HammingTopk& problem) {
+  const int64_t words = core::words_per_code(problem.code_length);
+  return words > kMaxPlanarWords || problem.planes == 1 ? 0
+                                                        : kTopkMoreWords * words + kTopkMoreRest;
 }
 
 HASHGCN_HD bool in_order(const int64_t* ids, int64_t count) {
@@ -86,8 +89,8 @@ HASHGCN_HD int64_t topk_histogram_words(const core::HammingTopk& problem) {
 // list is given.
 HASHGCN_HD int64_t topk_state_words(const core::HammingTopk& problem, int64_t longest) {
   const int64_t capacity = topk_capacity(problem);
-  return topk_pick_words(problem) + capacity + (capacity + 1) / 2 + topk_histogram_words(problem) +
-         longest;
+  return topk_pick_words(problem) + topk_more_words(problem) + capacity + (capacity + 1) / 2 +
+         topk_histogram_words(problem) + longest;
 }
 
 // As many as keep their states within a second-level cache of 1 MiB; at least one.
