@@ -40,11 +40,21 @@ def topk(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
         yield f"{count}, rising exclusions", (queries, items, 40, 64, *rising, allow)
         yield f"{count}, unsorted exclusions", (queries, items, 160, 64, *unsorted, None)
         yield f"{count}, allow-list", (queries, items, 40, 64, None, None, allow)
+        for planes in (2, 3, 4):
+            graded = packed(count * planes, 100).view(count, planes, 2)
+            yield f"{count} of {planes} planes", (graded, packed(150, 100), 20, 100, *nothing)
+            yield (
+                f"{count} of {planes} planes, exclusions, allow-list",
+                (graded[:, :, :1] & (1 << 36) - 1, items >> 28 & (1 << 36) - 1, 40, 36)
+                + (*unsorted, allow),
+            )
         yield f"{count}, all equal", (queries, items[:1].repeat(150, 1), 70, 64, *nothing)
     queries, many = packed(2, 64), packed(12_500, 64)
     yield "several chunks", (queries, many, 300, 64, *lists(g, 2, 12_500, 500), None)
     yield "several chunks, shifted", (queries[:1], shifted(many)[:8195], 9, 64, *nothing)
     yield "several chunks, k of all", (queries[:1], packed(4100, 70)[:, :1], 5000, 64, *nothing)
+    graded = packed(6, 64).view(2, 3, 1)
+    yield "several chunks, 3 planes", (graded, many, 300, 64, *lists(g, 2, 12_500, 500), None)
     yield "320 bits", (packed(11, 320), packed(150, 320), 20, 320, *lists(g, 11, 150, 90), None)
     ids, pointers = torch.randint(0, 70_000, (200,), generator=g), torch.tensor([0, 200])
     wide = torch.ops.hashgcn.pack_codes(normal(g, 70_000, 3))

@@ -10,21 +10,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.harness.inputs import mask_positives
+from benchmarks.harness.inputs import mask_positives, random_words
 from benchmarks.harness.race import Case, Contender, Skipped, Work, best_chunk
 from hashgcn import _numpy, ops
 
 K = 100
+CHUNKS = (1, 2, 4, 8, 16)  # of queries, in plain torch
 ITEMS, QUERIES = 1_000_000, 128
 
 
-def work(queries: int, items: int, bits: int, k: int) -> Work:
-    words = (bits + 63) // 64
+# Full adders for 64 dimensions, by the planes of a query of random weights.
+FULL_ADDERS = {1: 42, 2: 64, 3: 84, 4: 103}
+
+
+def work(queries: int, items: int, bits: int, k: int, planes: int = 1) -> Work:
+    words, adders = (bits + 63) // 64, FULL_ADDERS[planes]
     return Work(
-        "42 full adders for each of Q n/64 ceil(f/64) words; codes read once, 12 bytes written "
-        "per result",
-        bytes=8 * words * (queries + items) + 12 * queries * k,
-        full_adders=queries * items * words * 42 // 64,
+        f"{adders} full adders for each of Q n/64 ceil(f/64) words; codes read once, 12 bytes "
+        "written per result",
+        bytes=8 * words * (planes * queries + items) + 12 * queries * k,
+        full_adders=queries * items * words * adders // 64,
     )
 
 
@@ -210,6 +215,46 @@ def faiss_unfiltered(queries: Tensor, items: Tensor, bits: int) -> list[Contende
             contender.name += ", nothing left out"
             contender.check, contender.note = None, "faiss has no list of seen items for each query"
     return contenders
+
+
+@pytest.mark.narrow
+@pytest.mark.parametrize("codes", ["random", "trained"])
+@pytest.mark.parametrize("bits", [64, 256])
+@pytest.mark.parametrize("planes", [2, 3, 4])
+def test_graded_queries(race, inputs, size, threads, planes, bits, codes):
+    """Weights of random size, whose signs are the plain queries."""
+    n, q = size(ITEMS, 2_000), size(QUERIES, 8)
+    plain, items = inputs.catalogue(codes, bits, n, q)
+    sizes = random_words(q * (planes - 1), bits, 5).view(q, planes - 1, -1)
+    queries = torch.cat([sizes, plain[:, None]], 1)
+    weights, signs = ops.unpack_levels(queries, bits), ops.unpack_codes(items, bits)
+    longest = (2**planes - 1) * bits
+
+    def form(chunk: int) -> Contender:
+        def run() -> tuple[Tensor, Tensor]:
+            parts = [(part @ signs.T).topk(K) for part in weights.split(chunk)]
+            values, ids = map(torch.cat, zip(*parts, strict=True))
+            return ids, ((longest - values) / 2).int()
+
+        return Contender("", run, check=agree)
+
+    race(
+        Case(
+            "hamming_topk",
+            f"top 100, weights of {planes} planes",
+            {"items": n, "queries": q, "bits": bits, "k": K, "planes": planes},
+            work(q, n, bits, K, planes),
+            dtype="int64 words",
+            input=codes,
+        ),
+        Contender("ours", lambda: ops.hamming_topk(queries, items, K, code_length=bits)),
+        [
+            Contender(
+                "ours, signs alone", lambda: ops.hamming_topk(plain, items, K, code_length=bits)
+            ),
+            best_chunk("torch matmul, topk", form, CHUNKS, inputs.quick),
+        ],
+    )
 
 
 def test_all_users(race, inputs, size, threads):

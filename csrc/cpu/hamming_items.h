@@ -117,7 +117,10 @@ static inline uint64_t nearer_items(const uint64_t* items, const uint64_t* query
     return core::graded_distance(query, items + j * used, used, kPlanes);
   };
   int32_t nearest = INT32_MAX;
-  for (int64_t j = 0; j < count; ++j) nearest = distance(j) < nearest ? distance(j) : nearest;
+  for (int64_t j = 0; j < count; ++j) {
+    const int32_t own = distance(j);
+    nearest = own < nearest ? own : nearest;
+  }
   if (__builtin_expect(nearest >= bound, 1)) return 0;
   for (int64_t j = 0; j < count; ++j) nearer |= uint64_t(distance(j) < bound) << j;
   return nearer;

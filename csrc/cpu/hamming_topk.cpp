@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "exclusions.h"
+#include "hamming_graded.h"
 #include "hamming_items.h"
-#include "hamming_planes.h"
 #include "tiles.h"
 
 namespace hashgcn::cpu::HASHGCN_ISA {
@@ -23,6 +23,7 @@ struct Nearest {
   Exclusions excluded;
   const uint64_t* query;
   uint16_t* picks;  // the query's among the planes
+  MorePicks more;   // of a graded query
 };
 
 // Drops what has fallen behind: all above the bound, and the last ones at it. Without a branch:
@@ -61,15 +62,18 @@ static inline void consider(const core::HammingTopk& problem, int64_t row, Neare
 }
 
 // Items [begin, end) for one query from their planes.
-template <int kWords>
+template <int kWords, bool kGraded>
 static void scan_groups(const core::HammingTopk& problem, const uint64_t* group, int64_t begin,
                         int64_t end, Nearest* nearest) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  if (nearest->bound == 0) return;
-  Numbers start = minus(nearest->bound, words);
-  for (int64_t first = begin; first < end; first += kGroup, group += kWordStep * words) {
+  const int bits = bits_of_distances<kGraded>(words);
+  const int64_t constant = kGraded ? nearest->more.constant : 0;
+  if (nearest->bound <= constant) return;
+  Numbers start = minus(nearest->bound - constant, bits);
+  for (int64_t first = begin; first < end; first += kGroup, group += kWordStep<kGraded> * words) {
     Numbers numbers = start;
-    const Plane nearer = ~add_distances<kWords>(group, nearest->picks, words, &numbers);
+    const Plane nearer =
+        ~add_distances<kWords, kGraded>(group, nearest->picks, &nearest->more, words, &numbers);
     if (__builtin_expect(!any(nearer), 1)) continue;
     for (uint64_t places = any_lane(nearer); places != 0; places &= places - 1) {
       const int64_t place = __builtin_ctzll(places);
@@ -78,8 +82,8 @@ static void scan_groups(const core::HammingTopk& problem, const uint64_t* group,
         if (row < end) consider<kWords>(problem, row, nearest);
       }
     }
-    if (nearest->bound == 0) return;
-    start = minus(nearest->bound, words);
+    if (nearest->bound <= constant) return;
+    start = minus(nearest->bound - constant, bits);
   }
 }
 
@@ -132,18 +136,19 @@ static void write(Nearest* nearest, int64_t* ids, int32_t* distances) {
 }
 
 // The wanted-th smallest distance from a query among groups of a sample, bit by bit from the top.
-template <int kWords>
+template <int kWords, bool kGraded>
 static int32_t select_distance(const uint64_t* sample, int64_t groups, int64_t words,
-                               const uint16_t* picks, int64_t wanted) {
+                               const uint16_t* picks, const MorePicks* more, int64_t wanted) {
   Numbers distances[kTopkSampleGroups];
   Plane alive[kTopkSampleGroups];
   for (int64_t g = 0; g < groups; ++g) {
     distances[g] = Numbers{};
-    add_distances<kWords>(sample + g * kWordStep * words, picks, words, &distances[g]);
+    add_distances<kWords, kGraded>(sample + g * kWordStep<kGraded> * words, picks, more, words,
+                                   &distances[g]);
     alive[g] = ~Plane{};
   }
   int32_t distance = 0;
-  for (int bit = bits_of_distances(words) - 1; bit >= 0; --bit) {
+  for (int bit = bits_of_distances<kGraded>(words) - 1; bit >= 0; --bit) {
     const auto plane = [&](int64_t g) { return distances[g].bits[bit]; };
     int64_t below = 0;
     for (int64_t g = 0; g < groups; ++g) below += count(alive[g] & ~plane(g));
@@ -152,18 +157,18 @@ static int32_t select_distance(const uint64_t* sample, int64_t groups, int64_t w
     distance |= int32_t(up) << bit;
     for (int64_t g = 0; g < groups; ++g) alive[g] &= up ? plane(g) : ~plane(g);
   }
-  return distance;
+  return distance + (kGraded ? int32_t(more->constant) : 0);
 }
 
 // Lowers the queries' bounds to a distance that k items lie within, judged by a sample, so that
 // fewer items have to be kept. Too low a bound shows in fewer than k items kept.
-template <int kWords>
+template <int kWords, bool kGraded>
 static void lower_bounds(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                          int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
   const int64_t items = item_end - item_begin;
   // At most an eighth of the items, and what fits the tile beside a group as it stands.
-  const int64_t fitting = (kTopkSampleWords - kGroup * words) / (kWordStep * words);
+  const int64_t fitting = (kTopkSampleWords - kGroup * words) / (kWordStep<kGraded> * words);
   const int64_t worth = items / (8 * kGroup);
   int64_t groups = worth < fitting ? worth : fitting;
   groups = groups < kTopkSampleGroups ? groups : kTopkSampleGroups;
@@ -178,7 +183,8 @@ static void lower_bounds(const core::HammingTopk& problem, int64_t item_begin, i
       rows[size % kGroup * words + w] = problem.items[row * words + w];
     }
     if (++size % kGroup == 0) {
-      lay_out<kWords>(rows, words, kGroup, sample + (size / kGroup - 1) * kWordStep * words);
+      lay_out<kWords, kGraded>(rows, words, kGroup,
+                               sample + (size / kGroup - 1) * kWordStep<kGraded> * words);
     }
   }
   groups = size / kGroup;
@@ -189,23 +195,24 @@ static void lower_bounds(const core::HammingTopk& problem, int64_t item_begin, i
     const double mean = double(problem.k + one.excluded.count) * share;
     const int64_t wanted = int64_t(mean + 2.5 * std::sqrt(mean)) + 3;
     if (wanted <= groups * kGroup) {
-      one.bound = 1 + select_distance<kWords>(sample, groups, words, one.picks, wanted);
+      one.bound =
+          1 + select_distance<kWords, kGraded>(sample, groups, words, one.picks, &one.more, wanted);
     }
   }
 }
 
-template <int kWords>
+template <int kWords, bool kGraded>
 static void scan_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                        int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const int64_t fitting = kTopkTileWords / (kWordStep * words) * kGroup;
+  const int64_t fitting = kTopkTileWords / (kWordStep<kGraded> * words) * kGroup;
   const int64_t tile_items = fitting < kGroup ? kGroup : fitting;
   for (int64_t first = item_begin; first < item_end; first += tile_items) {
     const int64_t end = item_end - first < tile_items ? item_end : first + tile_items;
     for (int64_t j = 0; j < end - first; j += kGroup) {
       const int64_t count = end - first - j < kGroup ? end - first - j : kGroup;
-      lay_out<kWords>(problem.items + (first + j) * words, words, count,
-                      tile + j / kGroup * (kWordStep * words));
+      lay_out<kWords, kGraded>(problem.items + (first + j) * words, words, count,
+                               tile + j / kGroup * (kWordStep<kGraded> * words));
     }
     // The next tile is fetched meanwhile, a share of its lines with each query.
     const int64_t ahead = item_end - end < tile_items ? item_end - end : tile_items;
@@ -215,29 +222,43 @@ static void scan_block(const core::HammingTopk& problem, int64_t item_begin, int
       for (int64_t byte = 0; byte < share; byte += 64) {
         __builtin_prefetch(next_items + slot * share + byte);
       }
-      scan_groups<kWords>(problem, tile, first, end, &nearest[slot]);
+      scan_groups<kWords, kGraded>(problem, tile, first, end, &nearest[slot]);
     }
   }
 }
 
-template <int kWords>
+template <int kWords, bool kGraded>
 static void search_block(const core::HammingTopk& problem, int64_t item_begin, int64_t item_end,
                          int64_t first_query, int64_t queries, Nearest* nearest, uint64_t* tile) {
   const int64_t words = kWords > 0 ? kWords : core::words_per_code(problem.code_length);
-  const bool planar = problem.planes == 1 && queries >= kPlanarQueries && words <= kMaxPlanarWords;
+  const bool planar = queries >= kPlanarQueries<kGraded> && words <= kMaxPlanarWords;
   for (int64_t slot = 0; slot < queries; ++slot) {
-    start(problem, item_begin, item_end, first_query + slot, &nearest[slot]);
-    if (planar) pick_planes(nearest[slot].query, words, nearest[slot].picks);
-    if (!planar) scan_items<kWords>(problem, item_begin, item_end, &nearest[slot]);
+    Nearest& one = nearest[slot];
+    start(problem, item_begin, item_end, first_query + slot, &one);
+    if (planar && kGraded) {
+      pick_graded(one.query, problem.code_length, problem.planes, one.picks, &one.more);
+    } else if (planar) {
+      pick_planes(one.query, words, one.picks);
+    }
+    if (!planar) scan_items<kWords>(problem, item_begin, item_end, &one);
   }
   if (!planar) return;
-  lower_bounds<kWords>(problem, item_begin, item_end, queries, nearest, tile);
-  scan_block<kWords>(problem, item_begin, item_end, queries, nearest, tile);
+  lower_bounds<kWords, kGraded>(problem, item_begin, item_end, queries, nearest, tile);
+  scan_block<kWords, kGraded>(problem, item_begin, item_end, queries, nearest, tile);
   for (int64_t slot = 0; slot < queries; ++slot) {
-    if (nearest[slot].count >= problem.k || nearest[slot].bound > problem.code_length) continue;
-    start(problem, item_begin, item_end, first_query + slot, &nearest[slot]);
-    scan_items<kWords>(problem, item_begin, item_end, &nearest[slot]);
+    Nearest& one = nearest[slot];
+    if (one.count >= problem.k || one.bound > core::longest_distance(problem)) continue;
+    start(problem, item_begin, item_end, first_query + slot, &one);
+    scan_items<kWords>(problem, item_begin, item_end, &one);
   }
+}
+
+template <bool kGraded>
+static auto search_of(int64_t words) {
+  return words == 1   ? &search_block<1, kGraded>
+         : words == 2 ? &search_block<2, kGraded>
+         : words == 4 ? &search_block<4, kGraded>
+                      : &search_block<0, kGraded>;
 }
 
 void hamming_topk(const core::HammingTopk& problem, int64_t longest, int64_t item_begin,
@@ -254,6 +275,8 @@ void hamming_topk(const core::HammingTopk& problem, int64_t longest, int64_t ite
     one.capacity = topk_capacity(problem);
     one.picks = reinterpret_cast<uint16_t*>(next);
     next += topk_pick_words(problem);
+    one.more.picks = reinterpret_cast<uint32_t*>(next);
+    next += topk_more_words(problem);
     one.rows = next;
     next += one.capacity;
     one.distances = reinterpret_cast<int32_t*>(next);
@@ -263,10 +286,7 @@ void hamming_topk(const core::HammingTopk& problem, int64_t longest, int64_t ite
     one.sorted = next;
     next += longest;
   }
-  const auto search = words == 1   ? &search_block<1>
-                      : words == 2 ? &search_block<2>
-                      : words == 4 ? &search_block<4>
-                                   : &search_block<0>;
+  const auto search = problem.planes > 1 ? search_of<true>(words) : search_of<false>(words);
   for (int64_t first = begin; first < end; first += block) {
     const int64_t queries = end - first < block ? end - first : block;
     search(problem, item_begin, item_end, first, queries, nearest, tile);

@@ -27,10 +27,14 @@ constexpr int64_t kQueryBlock = 256;
 // Longer codes are read as they stand.
 constexpr int64_t kMaxPlanarWords = 64;
 constexpr int64_t kTopkHighBits = 7;  // that count to kMaxPlanarWords
-// For each word of a code: words of a group of items, at most, and of a query's picks.
-constexpr int64_t kTopkGroupWords = 1696, kTopkPickWords = 11;
+// For each word of a code: words of a query's picks, and of those that a graded one has besides,
+// which take a few in all too.
+constexpr int64_t kTopkPickWords = 11, kTopkMoreWords = 43, kTopkMoreRest = 6;
 // A tile takes an eighth of a second-level cache of 512 KiB, a sample half.
 constexpr int64_t kTopkTileWords = 8192, kTopkSampleWords = 32768, kTopkSampleGroups = 16;
+
+// Words of a group of items for each word of a code, at most.
+constexpr int64_t topk_group_words(int64_t planes) { return planes > 1 ? 2712 : 1696; }
 
 // Pairs kept for one query before those that have fallen behind are dropped: about twice k, so that
 // dropping them is paid by at least k new pairs.
@@ -43,13 +47,19 @@ HASHGCN_HD int64_t topk_capacity(const core::HammingTopk& problem) {
 HASHGCN_HD int64_t topk_tile_words(const core::HammingTopk& problem) {
   const int64_t words = core::words_per_code(problem.code_length);
   if (words > kMaxPlanarWords) return 0;
-  const int64_t group = kTopkGroupWords * words;
+  const int64_t group = topk_group_words(problem.planes) * words;
   return (group < kTopkSampleWords ? kTopkSampleWords : group) + 8;
 }
 
 HASHGCN_HD int64_t topk_pick_words(const core::HammingTopk& problem) {
   const int64_t words = core::words_per_code(problem.code_length);
   return words > kMaxPlanarWords ? 0 : kTopkPickWords * words;
+}
+
+HASHGCN_HD int64_t topk_more_words(const core::HammingTopk& problem) {
+  const int64_t words = core::words_per_code(problem.code_length);
+  return words > kMaxPlanarWords || problem.planes == 1 ? 0
+                                                        : kTopkMoreWords * words + kTopkMoreRest;
 }
 
 HASHGCN_HD bool in_order(const int64_t* ids, int64_t count) {
@@ -79,8 +89,8 @@ HASHGCN_HD int64_t topk_histogram_words(const core::HammingTopk& problem) {
 // list is given.
 HASHGCN_HD int64_t topk_state_words(const core::HammingTopk& problem, int64_t longest) {
   const int64_t capacity = topk_capacity(problem);
-  return topk_pick_words(problem) + capacity + (capacity + 1) / 2 + topk_histogram_words(problem) +
-         longest;
+  return topk_pick_words(problem) + topk_more_words(problem) + capacity + (capacity + 1) / 2 +
+         topk_histogram_words(problem) + longest;
 }
 
 // As many as keep their states within a second-level cache of 1 MiB; at least one.

@@ -18,7 +18,7 @@ struct TopkTasks {
 
 inline TopkTasks topk_tasks(const core::HammingTopk& problem, int64_t threads) {
   const double queries = double(problem.num_queries), items = double(problem.num_items);
-  const double words = double(core::words_per_code(problem.code_length));
+  const double words = double(core::words_per_code(problem.code_length) * problem.planes);
   // Less than 2^20 words for one query, 8 MiB or 0.15 ms of a core, is not worth a thread's start.
   double worth = queries * items * words / (1 << 20);
   // Each part has k results of its own: in a small one they are many.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hashgcn.levels import LEVELS, check_levels, largest_weight, num_planes
-from hashgcn.ops._arguments import check_tensors
+from hashgcn.ops._arguments import check_tensors, whole
 from hashgcn.ops.pack_codes import pack_codes, unpack_codes
 
 
@@ -31,8 +31,10 @@ def pack_levels(codes: Tensor, levels: int) -> Tensor:
         >>> planes.tolist()  # 3 = 2 + 1, 1 = 2 - 1, -1 = -2 + 1, -3 = -2 - 1
         [[[5], [3]]]
 
-    Deterministic, the same words on every device. Cost: O(P N f). Extra memory: the codes as bytes.
+    Deterministic, the same words on every device. Cost: O(P N f). Extra memory: three times the
+    codes, which are read to be checked: torch.compile breaks the graph here.
     """
+    whole("levels", levels)
     check_levels(levels)
     check_tensors(codes=codes)
     bound = largest_weight(levels)

@@ -160,6 +160,18 @@ def test_products_of_counts_are_exact_whatever_torch_allows_its_own(precision, r
     assert torch.equal(got, x)
 
 
+@pytest.mark.parametrize("planes", [0, 1, 4])
+@pytest.mark.parametrize("count", [2, MANY])
+def test_bits_past_the_code_length_are_found_and_lead_nowhere(count, planes, run, library):
+    """Distances are then longer than those of the code length."""
+    ones = torch.full((count, planes, 1) if planes else (count, 1), -1)
+    items = torch.zeros(300, 1).long()
+    run("hamming_topk", (ones, items, 10, 3, None, None, None))
+    assert value_errors(library)
+    run("hamming_histogram", (ones, items, 3, None, None))
+    assert value_errors(library)
+
+
 @pytest.mark.parametrize("queries", [2, MANY])
 def test_long_lists_in_any_order(queries, run):
     """Falling, and equal ids: what makes comparisons of neighbours quadratic."""
