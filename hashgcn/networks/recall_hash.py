@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from hashgcn.graph import BipartiteGraph, Candidates
+from hashgcn.levels import largest_weight
 from hashgcn.networks.base import (
     LayerSettings,
     Network,
@@ -18,8 +19,9 @@ from hashgcn.networks.base import (
 )
 from hashgcn.networks.sampling import step_generator, uniform_negatives
 from hashgcn.nn import layers, losses
+from hashgcn.nn.layers import sum_in_blocks
 from hashgcn.nn.signs import ESTIMATORS
-from hashgcn.ops import pack_codes, score_tables
+from hashgcn.ops import pack_codes, pack_levels, score_tables
 
 
 class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
@@ -43,6 +45,31 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
     )
     beta_start: float = Field(1.0, gt=0, description="Slope of SignSwish at the first step.")
     beta_end: float = Field(1.5, gt=0, description="Slope of SignSwish at the last step.")
+    user_levels: Literal[1, 2, 4, 8] = Field(
+        1,
+        description="L: a user has one of the weights ±1, ±3, ..., ±(2 L - 1) per dimension. "
+        "1 gives users codes of +1 and -1, as items have them.",
+    )
+    level_step: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Distance of the thresholds between a user's weights, in standard deviations "
+        "of the embeddings; by default 1.5 / user_levels.",
+    )
+    popularity_bit_weight: int | None = Field(
+        None,
+        ge=1,
+        description="Weight of users in the popularity bits, an odd number of at most "
+        "2 user_levels - 1; that number by default.",
+    )
+    negative_popularity: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Exponent a: an item that is no positive of a user counts in the loss "
+        "popularity^a times, scaled so that the mean over items is 1.",
+    )
     loss: Literal["recall", "ndcg", "softmax", "bpr"] = Field(
         "recall", description="Loss over all items; see hashgcn.nn.losses."
     )
@@ -53,7 +80,7 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
         None,
         gt=0,
         description="Temperature of score differences; by default 0.056 times the number of bits "
-        "that are not popularity bits.",
+        "that are not popularity bits, times user_levels.",
     )
     tau_rank: float = Field(
         1.0, gt=0, description="Temperature of a rank's distance to the cutoff in the recall loss."
@@ -82,13 +109,36 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_bit_weight(self) -> RecallHashSettings:
+        weight, largest = self.bit_weight, largest_weight(self.user_levels)
+        if weight > largest or weight % 2 == 0:
+            raise ValueError(
+                f"popularity_bit_weight: expected an odd number of at most {largest} with user_levels "
+                f"{self.user_levels}, got {weight}"
+            )
+        return self
+
     def resolved(self) -> dict[str, Any]:
-        return super().resolved() | {"tau_score": self.score_temperature}
+        return super().resolved() | {
+            "tau_score": self.score_temperature,
+            "level_step": 1.5 / self.user_levels if self.level_step is None else self.level_step,
+            "popularity_bit_weight": self.bit_weight,
+        }
 
     @property
     def score_temperature(self) -> float:
-        """tau_score if it is set, else 0.056 times the number of taste bits."""
-        return 0.056 * self.taste_bits if self.tau_score is None else self.tau_score
+        """tau_score if it is set, else 0.056 times the number of taste bits and of levels."""
+        if self.tau_score is None:
+            return 0.056 * self.taste_bits * self.user_levels
+        return self.tau_score
+
+    @property
+    def bit_weight(self) -> int:
+        """popularity_bit_weight if it is set, else the largest weight."""
+        if self.popularity_bit_weight is None:
+            return largest_weight(self.user_levels)
+        return self.popularity_bit_weight
 
 
 class RecallHashNetwork(Network):
@@ -110,7 +160,8 @@ class RecallHashNetwork(Network):
             first_layer=s.first_layer,
         )
         self.recent = graph.recent(s.recent_fraction)
-        self.hash = ESTIMATORS[s.estimator]()
+        self.hash = ESTIMATORS[s.estimator](user_levels=s.user_levels, step=s.level_step)
+        self.item_weights = negative_weights(graph, s.negative_popularity)
         self.popularity = layers.PopularityBits(graph.num_items, s.num_popularity_bits)
         self.objective = objective(s)
 
@@ -123,7 +174,17 @@ class RecallHashNetwork(Network):
         if s.sampled_items is not None:
             generator = step_generator(self.seed, step.progress)
             candidates = sampled(graph, users, s.sampled_items, generator, item_codes.dtype)
-        return self.objective(*score_tables(user_codes, item_codes, users, graph, candidates))
+        return self.objective(
+            *score_tables(
+                user_codes,
+                item_codes,
+                users,
+                graph,
+                candidates,
+                levels=s.user_levels,
+                item_weights=self.item_weights,
+            )
+        )
 
     def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         """The encoder's rows, plus, for users, one propagation step from their recent items."""
@@ -135,15 +196,33 @@ class RecallHashNetwork(Network):
 
     @torch.no_grad()
     def codes(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
-        users, items = self._with_popularity(*self.embeddings(graph))
-        return pack_codes(users), pack_codes(items)
+        users, items = self._with_popularity(*self.hash(*self.embeddings(graph), 1.0))
+        levels = self.settings.user_levels
+        packed = pack_codes(users) if levels == 1 else pack_levels(users, levels)
+        return packed, pack_codes(items)
 
     def _with_popularity(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        bits = self.settings.num_popularity_bits
-        if bits == 0:
+        s = self.settings
+        if s.num_popularity_bits == 0:
             return users, items
-        ones = users.new_ones(len(users), bits)
-        return torch.cat([users, ones], 1), torch.cat([items, self.popularity()], 1)
+        weights = users.new_full((len(users), s.num_popularity_bits), s.bit_weight)
+        return torch.cat([users, weights], 1), torch.cat([items, self.popularity()], 1)
+
+
+def negative_weights(graph: BipartiteGraph, exponent: float) -> Tensor | None:
+    """Each item's number of users to a power, scaled to a mean of 1; None for weights of 1.
+
+    Args:
+        graph: the users of the items.
+        exponent: a >= 0. With a = 1 an item is weighed as often as it would be drawn as a negative
+            from the positives of other users.
+    """
+    if exponent == 0:
+        return None
+    # float64, so that the mean does not depend on the number of threads in its digits.
+    weights = graph.item_ptr.diff().double() ** exponent
+    mean = sum_in_blocks(weights) / max(len(weights), 1)
+    return (weights / mean.clamp(min=1e-300)).float()
 
 
 def sampled(

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
+from hashgcn.levels import check_levels
 from hashgcn.nn.layers import standard_deviation
 from hashgcn.ops import sign_fourier, sign_ste, sign_swish
 
@@ -23,6 +25,16 @@ class HashLayer(nn.Module):
     propagated embeddings shrink, and only their size relative to a slope, a clip or a period
     counts.
 
+    Items get codes of +1 and -1. Users may be graded: with L levels a weight is the sum of 2L - 1
+    signs, one for each threshold, and its gradient is the sum of theirs,
+
+        q(x) = sum of sign(x / s - t step) over t = 1 - L, ..., L - 1, one of ±1, ±3, ..., ±(2L - 1).
+
+    Args:
+        user_levels: L, one of 1, 2, 4 and 8; 1 gives users codes of +1 and -1 too.
+        step: the distance of neighbouring thresholds, positive, in units of s; None for 1.5 / L,
+            which puts the last ones near 1.5 standard deviations.
+
     A gradient of one's own is a subclass with one method:
 
         class Mine(HashLayer):
@@ -30,8 +42,16 @@ class HashLayer(nn.Module):
                 return my_sign(x / unit)
 
     Deterministic, for any number of threads. Cost and memory are those of the op that a subclass
-    names, and P and Q are read once more for s.
+    names, 2L - 1 times for users, and P and Q are read once more for s.
     """
+
+    def __init__(self, user_levels: int = 1, step: float | None = None) -> None:
+        super().__init__()
+        check_levels(user_levels)
+        if step is not None and not 0 < step < math.inf:
+            raise ValueError(f"step: expected a finite positive number, got {step}")
+        self.user_levels = user_levels
+        self.step = 1.5 / user_levels if step is None else step
 
     def forward(
         self, users: Tensor, items: Tensor, beta: float | Tensor, batch: Tensor | None = None
@@ -45,14 +65,24 @@ class HashLayer(nn.Module):
             batch: int64 [b], rows of users; -1 (padding) gets the code of row 0.
 
         Returns:
-            Codes [b, f] (without batch [m, f]) and [n, f], +1 and -1, differentiable in P and Q.
+            Codes [b, f] (without batch [m, f]), weights of L levels, and [n, f], +1 and -1,
+            differentiable in P and Q.
 
         Raises:
             ValueError: NaN, a dtype that the op lacks, beta not positive where it is used.
         """
         chosen = users if batch is None else users.index_select(0, batch.clamp(min=0))
         unit = standard_deviation(users.detach(), items.detach())
-        return self.codes(chosen, unit, beta), self.codes(items, unit, beta)
+        return self.graded(chosen, unit, beta), self.codes(items, unit, beta)
+
+    def graded(self, x: Tensor, unit: Tensor, beta: float | Tensor) -> Tensor:
+        """The weights of x / unit, x [rows, f], unit 0-d: differentiable in x alone."""
+        weights = self.codes(x, unit, beta)
+        for t in range(1, self.user_levels):
+            shift = t * self.step * unit
+            weights = weights + self.codes(x - shift, unit, beta)
+            weights = weights + self.codes(x + shift, unit, beta)
+        return weights
 
     def codes(self, x: Tensor, unit: Tensor, beta: float | Tensor) -> Tensor:
         """Codes of x / unit, x [rows, f], unit 0-d: differentiable in x, not in unit or beta."""
@@ -75,10 +105,13 @@ class StraightThrough(HashLayer):
 
     Args:
         clip: infinity passes every gradient on.
+        user_levels, step: see HashLayer.
     """
 
-    def __init__(self, clip: float = math.inf) -> None:
-        super().__init__()
+    def __init__(
+        self, clip: float = math.inf, user_levels: int = 1, step: float | None = None
+    ) -> None:
+        super().__init__(user_levels, step)
         self.clip = clip
 
     def codes(self, x: Tensor, unit: Tensor, beta: float | Tensor) -> Tensor:
@@ -90,20 +123,27 @@ class FourierSeries(HashLayer):
 
     Args:
         omega, terms: frequency and number of terms, as in the op.
+        user_levels, step: see HashLayer.
     """
 
-    def __init__(self, omega: float = 1.0, terms: int = 8) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        omega: float = 1.0,
+        terms: int = 8,
+        user_levels: int = 1,
+        step: float | None = None,
+    ) -> None:
+        super().__init__(user_levels, step)
         self.omega, self.terms = omega, terms
 
     def codes(self, x: Tensor, unit: Tensor, beta: float | Tensor) -> Tensor:
         return sign_fourier(x, omega=self.omega, terms=self.terms, scale=1 / unit)
 
 
-# By the names of settings; each makes a layer.
-ESTIMATORS: dict[str, Callable[[], HashLayer]] = {
+# By the names of settings; each makes a layer, of user_levels and a step if they are given.
+ESTIMATORS: dict[str, Callable[..., HashLayer]] = {
     "signswish": SignSwish,
     "ste": StraightThrough,
-    "clipped_ste": lambda: StraightThrough(clip=1.0),
+    "clipped_ste": partial(StraightThrough, clip=1.0),
     "fourier": FourierSeries,
 }

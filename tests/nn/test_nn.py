@@ -84,6 +84,39 @@ def test_codes_are_signs(name):
         assert torch.equal(codes, reference.sign(x))
 
 
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("levels", [2, 4, 8])
+def test_graded_users_have_a_sign_and_its_gradient_for_every_threshold(name, levels):
+    g = torch.Generator().manual_seed(0)
+    inputs = [(3 * torch.randn(n, 5, generator=g)).requires_grad_() for n in (70, 11)]
+    layer, plain = ESTIMATORS[name](user_levels=levels), ESTIMATORS[name]()
+    s = standard_deviation(*inputs).detach()
+    step, bound = 1.5 / levels, 2 * levels - 1
+    weights, codes = layer(*inputs, 1.4, torch.arange(50))
+    assert torch.equal(codes, reference.sign(inputs[1]))
+    assert set(weights.unique().tolist()) == set(range(-bound, bound + 1, 2))
+    z = inputs[0][:50].detach() / s
+    size = 2 * (z.abs() / step).floor().clamp(max=levels - 1) + 1
+    assert torch.equal(weights, size * reference.sign(z))
+    thresholds = range(1 - levels, levels)
+    signs = [plain.codes(inputs[0][:50] - t * step * s, s, 1.4) for t in thresholds]
+    upstream = torch.randn(50, 5, generator=g)
+    got = torch.autograd.grad((weights * upstream).sum(), inputs[0])
+    want = torch.autograd.grad(sum((x * upstream).sum() for x in signs), inputs[0])
+    torch.testing.assert_close(got, want)
+
+
+def test_a_step_sets_the_thresholds():
+    rows = torch.tensor([[0.9, -0.2, 1.9, -1.1]])
+    layer = SignSwish(user_levels=2, step=1.0)
+    assert layer.graded(rows, torch.tensor(1.0), 1.0).tolist() == [[1, -1, 3, -3]]
+    for step in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"step: expected a finite positive number, got"):
+            SignSwish(user_levels=2, step=step)
+    with pytest.raises(ValueError, match="levels: expected one of 1, 2, 4 and 8, got 3"):
+        SignSwish(user_levels=3)
+
+
 def test_estimators_are_those_of_the_settings():
     assert tuple(ESTIMATORS) == get_args(RecallHashSettings.model_fields["estimator"].annotation)
     assert set(LAYERS) == set(ESTIMATORS)
