@@ -16,7 +16,7 @@ from hashgcn.evaluate.rankings import HammingRanking, Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
 from hashgcn.networks.base import LayerSettings, NetworkSettings, Step, UserBatchSettings
 from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, mean, take
-from hashgcn.networks.sampling import epoch_generator, user_order
+from hashgcn.networks.sampling import epoch_generator, negative_weights, user_order
 from hashgcn.nn import layers
 from hashgcn.nn.itq import itq
 from hashgcn.nn.layers import sum_in_blocks
@@ -77,6 +77,7 @@ class LightGCNNetwork(PairNetwork):
 
     settings: LightGCNSettings
     settings_type = LightGCNSettings
+    item_weights: Tensor | None
 
     @classmethod
     def rankings(cls, settings: Any) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ class LightGCNNetwork(PairNetwork):
         bias = torch.zeros(graph.num_items, dtype=torch.float32)
         self.bias = nn.Parameter(bias) if s.item_bias else None
         self.degrees = graph.user_ptr.diff().cpu()
-        weights = item_weights(graph, s.negative_popularity) if s.negative_popularity else None
+        weights = negative_weights(graph, s.negative_popularity)
         self.register_buffer("item_weights", weights, persistent=False)
 
     def scored(self, graph: BipartiteGraph, score: str) -> tuple[Tensor, Tensor]:
@@ -191,11 +192,3 @@ class LightGCNNetwork(PairNetwork):
         rotation = itq(torch.cat([users, items]), generator=generator)
         words = self.packed(*(fixed_order_mm(x, rotation) for x in (users, items)))
         return HammingRanking(*words, s.code_length)
-
-
-def item_weights(graph: BipartiteGraph, power: float) -> Tensor | None:
-    """The items' numbers of users to a power, float64 [n] of mean 1; None without any pair."""
-    degrees = graph.item_ptr.diff().double()
-    weights = torch.exp(power * degrees.log())  # torch.pow rounds by the place in a thread's part
-    total = sum_in_blocks(weights)
-    return weights * (len(weights) / total) if len(graph.user_items) else None

@@ -17,9 +17,8 @@ from hashgcn.networks.base import (
     Step,
     UserBatchSettings,
 )
-from hashgcn.networks.sampling import step_generator, uniform_negatives
+from hashgcn.networks.sampling import negative_weights, step_generator, uniform_negatives
 from hashgcn.nn import layers, losses
-from hashgcn.nn.layers import sum_in_blocks
 from hashgcn.nn.signs import ESTIMATORS
 from hashgcn.ops import pack_codes, pack_levels, score_tables
 
@@ -114,8 +113,8 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
         weight, largest = self.bit_weight, largest_weight(self.user_levels)
         if weight > largest or weight % 2 == 0:
             raise ValueError(
-                f"popularity_bit_weight: expected an odd number of at most {largest} with user_levels "
-                f"{self.user_levels}, got {weight}"
+                f"popularity_bit_weight: expected an odd number of at most {largest} with "
+                f"user_levels {self.user_levels}, got {weight}"
             )
         return self
 
@@ -146,6 +145,7 @@ class RecallHashNetwork(Network):
 
     settings: RecallHashSettings
     settings_type = RecallHashSettings
+    item_weights: Tensor | None
 
     def __init__(self, graph: BipartiteGraph, settings: RecallHashSettings, seed: int) -> None:
         super().__init__(graph, settings, seed)
@@ -161,7 +161,8 @@ class RecallHashNetwork(Network):
         )
         self.recent = graph.recent(s.recent_fraction)
         self.hash = ESTIMATORS[s.estimator](user_levels=s.user_levels, step=s.level_step)
-        self.item_weights = negative_weights(graph, s.negative_popularity)
+        weights = negative_weights(graph, s.negative_popularity)
+        self.register_buffer("item_weights", weights, persistent=False)
         self.popularity = layers.PopularityBits(graph.num_items, s.num_popularity_bits)
         self.objective = objective(s)
 
@@ -207,22 +208,6 @@ class RecallHashNetwork(Network):
             return users, items
         weights = users.new_full((len(users), s.num_popularity_bits), s.bit_weight)
         return torch.cat([users, weights], 1), torch.cat([items, self.popularity()], 1)
-
-
-def negative_weights(graph: BipartiteGraph, exponent: float) -> Tensor | None:
-    """Each item's number of users to a power, scaled to a mean of 1; None for weights of 1.
-
-    Args:
-        graph: the users of the items.
-        exponent: a >= 0. With a = 1 an item is weighed as often as it would be drawn as a negative
-            from the positives of other users.
-    """
-    if exponent == 0:
-        return None
-    # float64, so that the mean does not depend on the number of threads in its digits.
-    weights = graph.item_ptr.diff().double() ** exponent
-    mean = sum_in_blocks(weights) / max(len(weights), 1)
-    return (weights / mean.clamp(min=1e-300)).float()
 
 
 def sampled(

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 from hashgcn.devices import copy_to
 from hashgcn.graph import BipartiteGraph
+from hashgcn.nn.layers import sum_in_blocks
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
@@ -122,3 +123,23 @@ def uniform_negatives(
     rank = (copy_to(draw, ptr.device) * lacking[:, None]).long()
     below = torch.searchsorted(graph.lacking_keys, users[:, None] * n + rank, right=True)
     return (rank + below - ptr[users][:, None]).clamp(max=n - 1)
+
+
+def negative_weights(graph: BipartiteGraph, exponent: float) -> Tensor | None:
+    """What each item counts as a negative: its number of users to a power, scaled to a mean of 1.
+
+    Args:
+        graph: the users of the items.
+        exponent: a >= 0. With a = 1 an item counts as often as it would be drawn as a negative from
+            the positives of other users.
+
+    Returns:
+        float32 [n]; None, for weights of 1, with a = 0 or without pairs.
+    """
+    if exponent == 0 or not len(graph.user_items):
+        return None
+    degrees = graph.item_ptr.diff().double()
+    weights = torch.exp(
+        exponent * degrees.log()
+    )  # torch.pow rounds by the place in a thread's part
+    return (weights * (len(weights) / sum_in_blocks(weights))).float()

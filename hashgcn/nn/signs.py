@@ -28,7 +28,7 @@ class HashLayer(nn.Module):
     Items get codes of +1 and -1. Users may be graded: with L levels a weight is the sum of 2L - 1
     signs, one for each threshold, and its gradient is the sum of theirs,
 
-        q(x) = sum of sign(x / s - t step) over t = 1 - L, ..., L - 1, one of ±1, ±3, ..., ±(2L - 1).
+        q(x) = sum over t = 1 - L, ..., L - 1 of sign(x / s - t step).
 
     Args:
         user_levels: L, one of 1, 2, 4 and 8; 1 gives users codes of +1 and -1 too.
