@@ -217,7 +217,8 @@ HASHGCN_HD Plane more_carry(const uint64_t* planes, const uint32_t* picks, Plane
   }
 }
 
-// A number for each item of a group, bit by bit: room for twice the longest distance.
+// A number for each item of a group, bit by bit: room for twice the longest distance, and for four
+// more bits of a graded one.
 struct Numbers {
   Plane bits[6 + kTopkHighBits + 4];
 };
