@@ -10,13 +10,15 @@ last plane is the sign of every weight. The score of a graded code and a plain o
 
 from __future__ import annotations
 
+from numbers import Integral
+
 # A power of two each, so that every combination of planes is a weight.
 LEVELS = (1, 2, 4, 8)
 
 
 def check_levels(levels: int) -> None:
     """Raises a ValueError unless there are codes of so many levels."""
-    if levels not in LEVELS or isinstance(levels, bool):
+    if isinstance(levels, bool) or not isinstance(levels, Integral) or levels not in LEVELS:
         raise ValueError(f"levels: expected one of 1, 2, 4 and 8, got {levels!r}")
 
 
