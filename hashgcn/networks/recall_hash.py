@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
+from hashgcn.evaluate.rankings import HammingRanking, Ranking
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.levels import largest_weight
+from hashgcn.levels import LEVELS, largest_weight
 from hashgcn.networks.base import (
     LayerSettings,
     Network,
@@ -44,10 +45,12 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
     )
     beta_start: float = Field(1.0, gt=0, description="Slope of SignSwish at the first step.")
     beta_end: float = Field(1.5, gt=0, description="Slope of SignSwish at the last step.")
-    user_levels: Literal[1, 2, 4, 8] = Field(
+    user_levels: int = Field(
         1,
-        description="L: a user has one of the weights ±1, ±3, ..., ±(2 L - 1) per dimension. "
-        "1 gives users codes of +1 and -1, as items have them.",
+        ge=1,
+        le=8,
+        description="L, 1, 2, 4 or 8: a user has one of the weights ±1, ±3, ..., ±(2 L - 1) per "
+        "dimension. 1 gives users codes of +1 and -1, as items have them.",
     )
     level_step: float | None = Field(
         None,
@@ -108,6 +111,13 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
             )
         return self
 
+    @field_validator("user_levels")
+    @classmethod
+    def _some_levels(cls, levels: int) -> int:
+        if levels not in LEVELS:
+            raise ValueError(f"expected one of {', '.join(map(str, LEVELS))}")
+        return levels
+
     @model_validator(mode="after")
     def _a_bit_weight(self) -> RecallHashSettings:
         weight, largest = self.bit_weight, largest_weight(self.user_levels)
@@ -146,6 +156,10 @@ class RecallHashNetwork(Network):
     settings: RecallHashSettings
     settings_type = RecallHashSettings
     item_weights: Tensor | None
+
+    @classmethod
+    def rankings(cls, settings: Any) -> tuple[str, ...]:
+        return ("codes",) if settings.user_levels == 1 else ("codes", "plain_users")
 
     def __init__(self, graph: BipartiteGraph, settings: RecallHashSettings, seed: int) -> None:
         super().__init__(graph, settings, seed)
@@ -201,6 +215,12 @@ class RecallHashNetwork(Network):
         levels = self.settings.user_levels
         packed = pack_codes(users) if levels == 1 else pack_levels(users, levels)
         return packed, pack_codes(items)
+
+    def ranking(self, graph: BipartiteGraph, name: str) -> Ranking:
+        """By the codes; `plain_users` takes the signs of graded users alone, one bit each."""
+        users, items = self.codes(graph)
+        users = users[:, -1] if name == "plain_users" else users
+        return HammingRanking(users.contiguous(), items, self.settings.code_length)
 
     def _with_popularity(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         s = self.settings

@@ -61,6 +61,17 @@ def test_the_loss_ranks_by_the_scores_of_the_codes(graph):
     torch.testing.assert_close(totals, scores.sum(1))
 
 
+def test_plain_users_are_the_signs_of_graded_ones(graph):
+    network = network_of(graph, user_levels=4)
+    assert network.rankings(network.settings) == ("codes", "plain_users")
+    graded, plain = (network.ranking(graph, name) for name in ("codes", "plain_users"))
+    assert (graded.levels, plain.levels) == (4, 1)
+    signs = unpack_levels(graded.users, 20).sign()
+    assert torch.equal(unpack_codes(plain.users, 20), signs)
+    assert torch.equal(plain.items, graded.items)
+    assert RecallHashNetwork.rankings(RecallHash().settings.network) == ("codes",)
+
+
 def test_negatives_are_weighed_by_a_power_of_their_popularity(graph):
     degrees = graph.item_ptr.diff().double()
     assert negative_weights(graph, 0.0) is None
@@ -82,12 +93,14 @@ def test_levels_follow_their_settings():
     per_bit = [s.score_temperature / s.taste_bits for s in (plain, graded)]
     assert per_bit == pytest.approx([0.056, 4 * 0.056])
     assert graded.resolved()["level_step"] == 0.375
+    assert RecallHash(user_levels="4").settings.network == graded
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"user_levels": 3}, "user_levels: expected 1, 2, 4 or 8, got 3"),
+        ({"user_levels": 3}, "user_levels: expected one of 1, 2, 4, 8, got 3"),
+        ({"user_levels": "three"}, "user_levels"),
         ({"user_levels": 2, "popularity_bit_weight": 2}, "popularity_bit_weight: .* got 2"),
         ({"user_levels": 2, "popularity_bit_weight": 5}, "at most 3 with user_levels 2, got 5"),
         ({"popularity_bit_weight": 3}, "at most 1 with user_levels 1, got 3"),
