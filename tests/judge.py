@@ -24,9 +24,11 @@ def expected(op: str, args: tuple):
         output = expected(op.removesuffix("_backward"), (x, *parameters))
         return torch.autograd.grad(output, x, grad)[0]
     if op == "smooth_rank":
-        u, i, users, ptr, ids, _, size, tau, *candidates, exclude = args
+        u, i, users, ptr, ids, _, size, tau, *candidates, item_weights, exclude = args
         chosen = candidates if candidates[0] is not None else ()
-        ranks = reference.smooth_rank(u, i, users, ptr, ids, float(tau), chosen, exclude)
+        ranks = reference.smooth_rank(
+            u, i, users, ptr, ids, float(tau), chosen, exclude, item_weights
+        )
         return torch.nn.functional.pad(ranks, (0, size - len(ranks)), value=1)
     if op == "propagate":
         x, user_ptr, user_items, *_, first, layers = args
@@ -40,9 +42,10 @@ def expected(op: str, args: tuple):
         return gradients(outputs, inputs, grads)
     if op == "smooth_rank_backward":
         grad, u, i, users, ptr, ids, offsets, *rest = args
-        tau, *candidates, _, exclude = rest
+        tau, *candidates, _, item_weights, exclude = rest
         inputs = [x.clone().requires_grad_() for x in (u, i)]
-        forward = (*inputs, users, ptr, ids, offsets, len(grad), tau, *candidates, exclude)
+        weights = (*candidates, item_weights, exclude)
+        forward = (*inputs, users, ptr, ids, offsets, len(grad), tau, *weights)
         return gradients([expected("smooth_rank", forward)], inputs, [grad])
     return getattr(reference, op)(*args)
 

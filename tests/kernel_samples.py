@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from samples import csr, graph_inputs, lists, normal, rank_inputs, table_inputs
+from samples import csr, graph_inputs, item_weights, lists, normal, rank_inputs, table_inputs
 from torch import Tensor
 
 
@@ -101,11 +101,16 @@ def tables(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
         (5, 9, 1500, 20),
     ):
         inputs = table_inputs(g, batch, users, items, width, torch.float32)
-        yield f"{batch}x{items}x{width}", (*inputs, None, None, None)
+        yield f"{batch}x{items}x{width}", (*inputs, None, None, None, None, 1)
 
 
 def long_tables(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
     """Float64, and codes too long for the tiled kernels: sums in several parts of either side."""
+    inputs = table_inputs(g, 300, 320, 700, 20, torch.float32, levels=2)
+    weights = item_weights(g, 700, torch.float32)
+    yield "2 levels, weights, many tiles", (*inputs, None, None, None, weights, 2)
+    inputs = table_inputs(g, 3, 9, 90, 200, torch.float32, levels=8)
+    yield "8 levels, 3001 columns", (*inputs, None, None, None, None, 8)
     for batch, items, width, dtype in (
         (70, 40, 5, torch.float64),
         (3, 500, 5, torch.float64),
@@ -113,7 +118,7 @@ def long_tables(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
         (2, 70, 1024, torch.float32),
     ):
         inputs = table_inputs(g, batch, 80, items, width, dtype)
-        yield f"{batch}x{items}x{width}", (*inputs, None, None, None)
+        yield f"{batch}x{items}x{width}", (*inputs, None, None, None, None, 1)
 
 
 def tables_backward(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
@@ -121,14 +126,15 @@ def tables_backward(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
         with torch.no_grad():
             v_neg, _, neg, pos = torch.ops.hashgcn.score_tables(*args)
         grads = [normal(g, *v_neg.shape, dtype=v_neg.dtype) for _ in range(2)]
-        yield name, (*grads, neg, pos, *args, None)
+        *inputs, weights, levels = args
+        yield name, (*grads, neg, pos, *inputs, None, weights, levels)
 
 
 def ranks_backward(g: torch.Generator) -> Iterator[tuple[str, tuple]]:
     for batch, items in ((70, 40), (3, 500)):
         *inputs, size, tau = rank_inputs(g, batch, 80, items, 5, torch.float32)
         grad = normal(g, size, dtype=torch.float32)
-        yield f"{batch}x{items}", (grad, *inputs, tau, None, None, None, None, True)
+        yield f"{batch}x{items}", (grad, *inputs, tau, None, None, None, None, None, True)
 
 
 def products(g: torch.Generator) -> Iterator[tuple[str, tuple]]:

@@ -311,17 +311,22 @@ def _(g):
     for exclude in (True, False):
         for batch, users, items, width in ((1, 1, 1, 1), (33, 20, 65, 3), (7, 9, 129, 17)):
             inputs = rank_inputs(g, batch, users, items, width)
-            yield f"{batch}x{items}x{width} {exclude}", (*inputs, *none, exclude)
+            yield f"{batch}x{items}x{width} {exclude}", (*inputs, *none, None, exclude)
         inputs = rank_inputs(g, 6, 9, 40, 5)
         ptr, ids = lists(g, 6, 40, 12)
         weight = torch.rand(len(ids), generator=g, dtype=torch.float64) + 0.1
-        yield f"candidates {exclude}", (*inputs, ptr, ids, None, exclude)
-        yield f"weighted candidates {exclude}", (*inputs, ptr, ids, weight, exclude)
+        items_too = item_weights(g, 40)
+        yield f"candidates {exclude}", (*inputs, ptr, ids, None, None, exclude)
+        yield f"weighted candidates {exclude}", (*inputs, ptr, ids, weight, None, exclude)
+        yield f"weighed items {exclude}", (*inputs, *none, items_too, exclude)
+        yield f"weighed candidates {exclude}", (*inputs, ptr, ids, weight, items_too, exclude)
     user, item, *rest = rank_inputs(g, 6, 9, 40, 5)
-    yield "strided", (transposed(user), sliced(item), *rest, *none, True)
-    yield "padded", (*rank_inputs(g, 6, 9, 40, 5, padding=3), *none, True)
-    yield "float32", (*rank_inputs(g, 6, 9, 40, 5, torch.float32), *none, True)
-    yield "empty batch", (*rank_inputs(g, 0, 9, 40, 5), *none, True)
+    yield "strided", (transposed(user), sliced(item), *rest, *none, None, True)
+    yield "padded", (*rank_inputs(g, 6, 9, 40, 5, padding=3), *none, None, True)
+    yield "float32", (*rank_inputs(g, 6, 9, 40, 5, torch.float32), *none, None, True)
+    weights = item_weights(g, 300, torch.float32)
+    yield "float32, weighed", (*rank_inputs(g, 40, 9, 300, 5, torch.float32), *none, weights, True)
+    yield "empty batch", (*rank_inputs(g, 0, 9, 40, 5), *none, None, True)
     # Scores hundreds of tau apart, exact in float32: integers over a power of two.
     for dtype in (torch.float32, torch.float64):
         user, item, *rest, _ = rank_inputs(g, 33, 20, 600, 5, dtype)
@@ -329,7 +334,7 @@ def _(g):
         for tau in (0.125, 1.0, 8.0):
             for exclude in (True, False):
                 scale = torch.tensor(tau, dtype=dtype)
-                yield f"{dtype}, tau {tau} {exclude}", (*whole, *rest, scale, *none, exclude)
+                yield f"{dtype}, tau {tau} {exclude}", (*whole, *rest, scale, *none, None, exclude)
 
 
 @samples_of("smooth_rank_backward")
@@ -337,7 +342,7 @@ def _(g):
     for name, args in SAMPLES["smooth_rank"]():
         inputs = [x.detach() if isinstance(x, Tensor) else x for x in args]
         grad = normal(g, inputs[6], dtype=inputs[0].dtype)
-        yield name, (grad, *inputs[:6], *inputs[7:11], None, inputs[11])
+        yield name, (grad, *inputs[:6], *inputs[7:11], None, *inputs[11:])
 
 
 @samples_of("hamming_topk")

@@ -145,6 +145,7 @@ def tables_of(p: Problem, codes: Tensor, items: Tensor, users: Tensor) -> Iterat
     shape = {"batch": batch, "items": len(items), "bits": bits}
     row, item = (x.to(p.device) for x in p.positives(users))
     arguments = (codes, items, users, p.graph.user_ptr, p.graph.user_items, None, None, None)
+    plain = (None, 1)  # items without weights, users of one level
     few = min(64, batch)
 
     def levels(rows: int) -> Tensor:
@@ -161,7 +162,7 @@ def tables_of(p: Problem, codes: Tensor, items: Tensor, users: Tensor) -> Iterat
         return value.expand_as(neg), value.expand_as(neg), neg - pos, pos
 
     yield Case(
-        *("score_tables", shape, lambda: OPS.score_tables.default(*arguments)),
+        *("score_tables", shape, lambda: OPS.score_tables.default(*arguments, *plain)),
         work={
             "bytes": "4 * bits * (batch + items) + 16 * batch * (bits + 1)",
             "popcounts": "batch * items * bits / 32",
@@ -169,7 +170,7 @@ def tables_of(p: Problem, codes: Tensor, items: Tensor, users: Tensor) -> Iterat
         exact=counts,
         part=lambda results: tuple(x[:few] for x in results),
     )
-    neg, pos = OPS.score_tables.default(*arguments)[2:]
+    neg, pos = OPS.score_tables.default(*arguments, *plain)[2:]
     grads = [p.random(*neg.shape, seed=seed) for seed in range(2)]
 
     def gradients(dtype: torch.dtype) -> Tensors:
@@ -185,7 +186,7 @@ def tables_of(p: Problem, codes: Tensor, items: Tensor, users: Tensor) -> Iterat
     yield Case(
         "score_tables_backward",
         shape,
-        lambda: OPS.score_tables_backward.default(*grads, neg, pos, *arguments, None),
+        lambda: OPS.score_tables_backward.default(*grads, neg, pos, *arguments, None, *plain),
         work={
             "bytes": "8 * bits * (batch + items) + 16 * batch * (bits + 1)",
             "popcounts": "batch * items * bits / 32",
@@ -272,7 +273,7 @@ def ranks(p: Problem) -> Iterator[Case]:
     yield Case(
         "smooth_rank",
         shape,
-        lambda: OPS.smooth_rank.default(*arguments, len(row), at_tau, *nothing, True),
+        lambda: OPS.smooth_rank.default(*arguments, len(row), at_tau, *nothing, None, True),
         work={
             "bytes": "4 * width * (batch + items) + 4 * positives",
             "multiply_adds": "batch * items * width",
@@ -285,7 +286,9 @@ def ranks(p: Problem) -> Iterator[Case]:
     yield Case(
         "smooth_rank_backward",
         shape,
-        lambda: OPS.smooth_rank_backward.default(grad, *arguments, at_tau, *nothing, None, True),
+        lambda: OPS.smooth_rank_backward.default(
+            grad, *arguments, at_tau, *nothing, None, None, True
+        ),
         work={
             "bytes": "8 * width * (batch + items) + 4 * positives",
             "multiply_adds": "3 * batch * items * width",

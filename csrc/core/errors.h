@@ -17,6 +17,8 @@ enum Error : unsigned {
   kBadPtr = 1u << 10,
   kBadIds = 1u << 11,
   kNotIncreasing = 1u << 12,
+  kNotWeights = 1u << 13,
+  kBadItemWeights = 1u << 14,
 };
 
 // What was expected, by bit.
@@ -38,6 +40,8 @@ constexpr const char* kErrorTexts[] = {
     "ptr (graph.user_ptr) to rise inside of ids, got rows that do not",
     "ids (graph.user_items) of items that exist, got others",
     "ids (graph.user_items) strictly increasing in each row, got others",
+    "user_codes to hold only odd weights of their levels, got another value",
+    "item_weights finite and not negative, got others",
 };
 
 }  // namespace hashgcn::core

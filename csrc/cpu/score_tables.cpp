@@ -30,41 +30,40 @@ bool pack_weights(const T* x, uint64_t* words, int64_t code_length, int planes, 
   return good;
 }
 
-// Words and planes of codes, numbers for the compiler where they are not 0.
+// Words and planes of codes; words are a number for the compiler where it is not 0. Planes always
+// are: a loop over them inside of the loop over items takes four times as long.
 template <int kWords, int kPlanes>
 struct Shape {
   int64_t all_words;
-  int all_planes;
 
   int64_t words() const { return kWords > 0 ? kWords : all_words; }
 
   int64_t distance(const uint64_t* user, const uint64_t* item) const {
-    const int planes = kPlanes > 0 ? kPlanes : all_planes;
     int64_t sum = 0;
-    for (int p = 0; p < planes; ++p) {
+    for (int p = 0; p < kPlanes; ++p) {
       sum += int64_t(core::hamming(user + p * words(), item, words())) << p;
     }
     return sum;
   }
 };
 
+template <int kPlanes, class Body>
+static void with_words(int64_t words, const Body& body) {
+  words == 1   ? body(Shape<1, kPlanes>{words})
+  : words == 2 ? body(Shape<2, kPlanes>{words})
+  : words == 4 ? body(Shape<4, kPlanes>{words})
+               : body(Shape<0, kPlanes>{words});
+}
+
 // Calls body(shape of the codes).
 template <class T, class Body>
 static void with_shape(const core::ScoreTables<T>& tables, const Body& body) {
   const int64_t words = core::words_per_code(tables.code_length);
   const int planes = tables.planes;
-  if (planes == 1) {
-    words == 1   ? body(Shape<1, 1>{words, planes})
-    : words == 2 ? body(Shape<2, 1>{words, planes})
-    : words == 4 ? body(Shape<4, 1>{words, planes})
-                 : body(Shape<0, 1>{words, planes});
-  } else if (planes == 2) {
-    words == 1   ? body(Shape<1, 2>{words, planes})
-    : words == 2 ? body(Shape<2, 2>{words, planes})
-                 : body(Shape<0, 2>{words, planes});
-  } else {
-    words == 1 ? body(Shape<1, 0>{words, planes}) : body(Shape<0, 0>{words, planes});
-  }
+  planes == 1   ? with_words<1>(words, body)
+  : planes == 2 ? with_words<2>(words, body)
+  : planes == 3 ? with_words<3>(words, body)
+                : with_words<4>(words, body);
 }
 
 // Adds items [begin, end) to the tables of their distances from one user, kCounters tables that

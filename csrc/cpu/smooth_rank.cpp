@@ -33,14 +33,14 @@ static void next_items(const core::Rows<T>& rows, int64_t row, int64_t begin, in
   if (rows.candidate_ptr == nullptr) {
     for (; *position < end && tile->count < kRankItems; ++*position, ++tile->count) {
       tile->ids[tile->count] = *position;
-      tile->weight[tile->count] = 1;
+      tile->weight[tile->count] = rows.item_weight ? rows.item_weight[*position] : T(1);
     }
   } else {
     for (; *position < rows.candidate_ptr[row + 1] && tile->count < kRankItems; ++*position) {
       const int64_t id = rows.candidate_ids[*position];
       if (id < begin || id >= end) continue;
       tile->ids[tile->count] = id;
-      tile->weight[tile->count++] = rows.candidate_weight ? rows.candidate_weight[*position] : T(1);
+      tile->weight[tile->count++] = core::weight_of(rows, *position);
     }
   }
   for (int64_t j = tile->count; j < tile->columns(); ++j) tile->ids[j] = -1, tile->weight[j] = 0;

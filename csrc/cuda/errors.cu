@@ -136,6 +136,14 @@ static __global__ void check_candidates_kernel(core::Rows<T> rows, const int64_t
 }
 
 template <class T>
+static __global__ void check_item_weights_kernel(core::Rows<T> rows, unsigned int* errors) {
+  const int64_t i = element_index();
+  if (i >= rows.num_items) return;
+  const T weight = rows.item_weight[i];
+  if (!(weight >= 0 && weight - weight == 0)) atomicOr(errors, core::kBadItemWeights);
+}
+
+template <class T>
 void check_rows(const core::Rows<T>& rows, const int64_t* candidate_order, unsigned int* errors,
                 cudaStream_t stream) {
   if (rows.batch > 0) {
@@ -147,6 +155,10 @@ void check_rows(const core::Rows<T>& rows, const int64_t* candidate_order, unsig
         rows.batch + 1 > rows.num_candidates ? rows.batch + 1 : rows.num_candidates;
     check_candidates_kernel<<<element_grid(count), kThreads, 0, stream>>>(rows, candidate_order,
                                                                           errors);
+    check_launch();
+  }
+  if (rows.item_weight != nullptr && rows.num_items > 0) {
+    check_item_weights_kernel<<<element_grid(rows.num_items), kThreads, 0, stream>>>(rows, errors);
     check_launch();
   }
 }

@@ -64,6 +64,39 @@ void pack_codes(const T* x, uint64_t* words, int64_t rows, int64_t code_length, 
   check_launch();
 }
 
+// A thread packs one word of every plane.
+template <class T>
+static __global__ void pack_weights_kernel(const T* x, uint64_t* words, int64_t rows,
+                                           int64_t code_length, int planes, unsigned int* errors) {
+  const int64_t row_words = core::words_per_code(code_length), i = element_index();
+  if (i >= rows * row_words) return;
+  const int64_t row = i / row_words, word = i % row_words;
+  const int bound = (1 << planes) - 1;
+  bool bad = false;
+  for (int p = 0; p < planes; ++p) {
+    uint64_t bits = 0;
+    for (int64_t k = 64 * word; k < 64 * (word + 1) && k < code_length; ++k) {
+      const T weight = x[row * code_length + k];
+      const bool inside = weight >= -bound && weight <= bound;  // not if it is NaN
+      const int index = inside ? (int(weight) + bound) / 2 : 0;
+      bad |= T(2 * index - bound) != weight;
+      bits |= uint64_t(index >> p & 1) << (k % 64);
+    }
+    words[(row * planes + p) * row_words + word] = bits;
+  }
+  if (bad) atomicOr(errors, core::kNotWeights);
+}
+
+template <class T>
+void pack_weights(const T* x, uint64_t* words, int64_t rows, int64_t code_length, int planes,
+                  unsigned int* errors, cudaStream_t stream) {
+  const int64_t count = rows * core::words_per_code(code_length);
+  if (count == 0) return;
+  pack_weights_kernel<<<element_grid(count), kThreads, 0, stream>>>(x, words, rows, code_length,
+                                                                    planes, errors);
+  check_launch();
+}
+
 template <class T>
 static __global__ void unpack_codes_kernel(const uint64_t* words, T* x, int64_t rows,
                                            int64_t code_length) {
@@ -85,5 +118,6 @@ void unpack_codes(const uint64_t* words, T* x, int64_t rows, int64_t code_length
 
 HASHGCN_FOR_ELEMENTS(pack_codes)
 HASHGCN_FOR_ELEMENTS(unpack_codes)
+HASHGCN_FOR_FLOATS(pack_weights)
 
 }  // namespace hashgcn::cuda

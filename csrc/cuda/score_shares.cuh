@@ -24,12 +24,15 @@ struct ShareTable {
 };
 
 // Room for any distance of the words, and two more, which spread rows over banks.
-inline int64_t share_stride(int64_t code_length) {
-  return core::words_per_code(code_length) * 64 + 2;
+template <class T>
+int64_t share_stride(const core::ScoreTables<T>& tables) {
+  const int64_t bits = core::words_per_code(tables.code_length) * 64;
+  return ((int64_t(1) << tables.planes) - 1) * bits + 2;
 }
 
-inline int64_t num_shares(int64_t batch, int64_t code_length) {
-  return tiles_of(batch, kShareRows) * 2 * kShareRows * share_stride(code_length);
+template <class T>
+int64_t num_shares(const core::ScoreTables<T>& tables) {
+  return tiles_of(tables.rows.batch, kShareRows) * 2 * kShareRows * share_stride(tables);
 }
 
 template <class T>
@@ -37,11 +40,12 @@ static __global__ void divide_shares(core::ScoreTables<T> tables, TableGradients
                                      ShareTable<T> shares, int64_t count) {
   const int64_t i = element_index();
   if (i >= count) return;
-  const int64_t f = tables.code_length, distance = i % shares.stride, r = i / shares.stride;
+  const int64_t farthest = core::largest_distance(tables);
+  const int64_t distance = i % shares.stride, r = i / shares.stride;
   const int64_t row = r / (2 * kShareRows) * kShareRows + r % kShareRows;
   const bool is_positive = r / kShareRows % 2;
-  const bool real = distance <= f && row < tables.rows.batch && tables.rows.users[row] >= 0;
-  const int64_t at = row * (f + 1) + f - distance;
+  const bool real = distance <= farthest && row < tables.rows.batch && tables.rows.users[row] >= 0;
+  const int64_t at = row * (farthest + 1) + farthest - distance;
   shares.values[i] = !real         ? T(0)
                      : is_positive ? core::share(gradients.v_pos[at], gradients.pos[at])
                                    : core::share(gradients.v_neg[at], gradients.neg[at]);
@@ -51,8 +55,8 @@ static __global__ void divide_shares(core::ScoreTables<T> tables, TableGradients
 template <class T>
 ShareTable<T> make_shares(const core::ScoreTables<T>& tables, const TableGradients<T>& gradients,
                           T* values, cudaStream_t stream) {
-  const int64_t count = num_shares(tables.rows.batch, tables.code_length);
-  const ShareTable<T> shares{values, int(share_stride(tables.code_length))};
+  const int64_t count = num_shares(tables);
+  const ShareTable<T> shares{values, int(share_stride(tables))};
   if (count == 0) return shares;
   divide_shares<<<element_grid(count), kThreads, 0, stream>>>(tables, gradients, shares, count);
   check_launch();

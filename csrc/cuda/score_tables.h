@@ -13,13 +13,14 @@ int64_t score_tables_scratch(const core::ScoreTables<T>& tables);
 template <class T>
 int64_t score_tables_backward_scratch(const core::ScoreTables<T>& tables);
 
-// Tables [batch, code_length + 1]: the values v_w = -f + 2w, twice, and how many candidates that
-// are not positives (neg), how many positives (pos) have that score.
+// Tables [batch, num_columns]: the values v_w = -W + 2w with W = largest_distance, twice, and how
+// many candidates that are not positives, or their weight (neg), how many positives (pos) have that
+// score.
 template <class T>
 void score_tables(const core::ScoreTables<T>& tables, void* scratch, T* v_neg, T* v_pos, T* neg,
                   T* pos, cudaStream_t stream);
 
-// What flows back into the tables, and their counts, each [batch, code_length + 1].
+// What flows back into the tables, and their counts, each [batch, num_columns].
 template <class T>
 struct TableGradients {
   const T *v_neg, *v_pos, *neg, *pos;

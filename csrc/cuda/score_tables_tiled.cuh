@@ -62,7 +62,7 @@ static __global__ void __launch_bounds__(kWarp)
   const core::Span liked = core::positives(rows, row);
   for (const int64_t* id = liked.begin + threadIdx.x; id < liked.end; id += kWarp) {
     if (*id < 0 || *id >= rows.num_items) continue;
-    atomicAdd(&positive_count[core::level(tables, row, *id)], 1u);
+    atomicAdd(&positive_count[core::column(tables, row, *id)], 1u);
   }
   __syncthreads();
   for (int w = threadIdx.x; w <= f; w += kWarp) {

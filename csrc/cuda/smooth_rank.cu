@@ -66,6 +66,13 @@ static __device__ int64_t candidate_item(const core::SmoothRank<T>& problem, cor
   return problem.exclude_positives && core::contains(liked, item) ? -1 : item;
 }
 
+// How much the item at a position of the candidates counts.
+template <class T>
+static __device__ T candidate_weight(const core::Rows<T>& rows, int64_t position) {
+  if (rows.candidate_ptr != nullptr) return core::weight_of(rows, position);
+  return rows.item_weight != nullptr ? rows.item_weight[position] : T(1);
+}
+
 // Score of the item ids[threadIdx.x], 0 for -1. The whole block takes part: rows of items are read
 // together, kDepth columns at a time.
 template <class T>
@@ -122,7 +129,7 @@ static __global__ void __launch_bounds__(kRowThreads)
         const int64_t at = first + threadIdx.x;
         const int64_t item = candidate_item(problem, own.liked, at, candidates.end);
         ids[threadIdx.x] = item;
-        weight[threadIdx.x] = item < 0 ? 0 : rows.candidate_weight ? rows.candidate_weight[at] : 1;
+        weight[threadIdx.x] = item < 0 ? T(0) : candidate_weight(rows, at);
         __syncthreads();
         scores[threadIdx.x] = tile_score(user, items, width, ids, part);
         __syncthreads();
@@ -195,7 +202,9 @@ struct RankGradient {
     return own.count > 0 ? T(scratch.score_grad[own.at + (id - own.liked.begin)]) : T(0);
   }
   __device__ T pair(int64_t row, int64_t item, bool is_positive, T score) const {
-    T sum = is_positive && problem.exclude_positives ? T(0) : through_ranks(row, item, score);
+    T sum = is_positive && problem.exclude_positives
+                ? T(0)
+                : candidate_weight(problem.rows, item) * through_ranks(row, item, score);
     if (is_positive) {
       const core::Span liked = core::positives(problem.rows, row);
       const int64_t* id = core::lower_bound(liked, item);
@@ -223,9 +232,8 @@ static __global__ void __launch_bounds__(kRowThreads)
       __syncthreads();
       const T score = tile_score(users + row * problem.width, items, problem.width, ids, part);
       if (at < candidates.end) {
-        const T weight = rows.candidate_weight != nullptr ? rows.candidate_weight[at] : T(1);
         gradient.scratch.candidate_grad[at] =
-            item < 0 ? T(0) : weight * gradient.through_ranks(row, item, score);
+            item < 0 ? T(0) : candidate_weight(rows, at) * gradient.through_ranks(row, item, score);
       }
     }
   }

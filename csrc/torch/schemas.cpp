@@ -39,13 +39,13 @@ STABLE_TORCH_LIBRARY(hashgcn, m) {
   m.def(
       "smooth_rank(Tensor user_emb, Tensor item_emb, Tensor users, Tensor ptr, Tensor ids, "
       "Tensor offsets, SymInt size, Tensor tau, Tensor? candidate_ptr, Tensor? candidate_ids, "
-      "Tensor? candidate_weight, bool exclude_positives) -> Tensor");
+      "Tensor? candidate_weight, Tensor? item_weights, bool exclude_positives) -> Tensor");
   m.def(
       "smooth_rank_backward(Tensor grad, Tensor user_emb, Tensor item_emb, Tensor users, "
       "Tensor ptr, Tensor ids, Tensor offsets, Tensor tau, "
       "Tensor? candidate_ptr, Tensor? candidate_ids, "
-      "Tensor? candidate_weight, Tensor? candidate_order, bool exclude_positives) "
-      "-> (Tensor, Tensor)");
+      "Tensor? candidate_weight, Tensor? candidate_order, Tensor? item_weights, "
+      "bool exclude_positives) -> (Tensor, Tensor)");
 
   // Ids, then distances. Queries are plain codes [Q, words] or bit planes [Q, P, words].
   m.def(

@@ -19,10 +19,10 @@ static Tensor smooth_rank(const Tensor& user_emb, const Tensor& item_emb, const 
                           const Tensor& ptr, const Tensor& ids, const Tensor& offsets, int64_t size,
                           const Tensor& tau, const MaybeTensor& candidate_ptr,
                           const MaybeTensor& candidate_ids, const MaybeTensor& candidate_weight,
-                          bool exclude_positives) {
+                          const MaybeTensor& item_weights, bool exclude_positives) {
   const Checker check{"smooth_rank", user_emb};
   const Device device(check.op, user_emb);
-  Batch batch{users, ptr, ids, candidate_ptr, candidate_ids, candidate_weight};
+  Batch batch{users, ptr, ids, candidate_ptr, candidate_ids, candidate_weight, item_weights};
   const auto run = [&](auto zero) {
     using T = decltype(zero);
     const RankInput<T> input(check, user_emb, item_emb, batch, offsets, size, tau,
@@ -42,10 +42,10 @@ static std::tuple<Tensor, Tensor> smooth_rank_backward(
     const Tensor& ptr, const Tensor& ids, const Tensor& offsets, const Tensor& tau,
     const MaybeTensor& candidate_ptr, const MaybeTensor& candidate_ids,
     const MaybeTensor& candidate_weight, const MaybeTensor& candidate_order,
-    bool exclude_positives) {
+    const MaybeTensor& item_weights, bool exclude_positives) {
   const Checker check{"smooth_rank_backward", user_emb};
   const Device device(check.op, user_emb);
-  Batch batch{users, ptr, ids, candidate_ptr, candidate_ids, candidate_weight};
+  Batch batch{users, ptr, ids, candidate_ptr, candidate_ids, candidate_weight, item_weights};
   const MaybeTensor order = check_order(check, candidate_ids, candidate_order);
   const auto run = [&](auto zero) -> std::tuple<Tensor, Tensor> {
     using T = decltype(zero);

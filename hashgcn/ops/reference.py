@@ -149,11 +149,14 @@ def smooth_rank(
     tau: float,
     candidates: Sequence[Tensor | None] = (),
     exclude_positives: bool = True,
+    item_weights: Tensor | None = None,
 ) -> Tensor:
     """Ranks from the scores of all pairs, one row of n sigmoids for each positive."""
     scores = user_emb @ item_emb.T
     mask = positive_mask(users, ptr, ids, len(item_emb))
     weights = candidate_weights(users, len(item_emb), scores.dtype, *candidates)
+    if item_weights is not None:
+        weights = weights * item_weights
     if exclude_positives:
         weights = weights * ~mask
     row, item = mask.nonzero(as_tuple=True)

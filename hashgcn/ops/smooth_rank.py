@@ -23,6 +23,7 @@ def smooth_rank(
     *,
     exclude_positives: bool = True,
     size: int | None = None,
+    item_weights: Tensor | None = None,
 ) -> Tensor:
     """Smooth rank of each positive of the batch among the candidates.
 
@@ -44,14 +45,17 @@ def smooth_rank(
         size: length of the result. None takes the number of positives, for which the host reads the
             device once on CUDA; torch.compile takes it, graph capture does not. A bound given
             beforehand avoids that, keeps shapes fixed, and pads the ranks with 1.
+        item_weights: [n] of the embeddings' dtype, finite and not negative: weight_j of every item;
+            None for 1. A candidate's own weight multiplies it. Gets no gradient.
 
     Returns:
         Tensor [size] of the embeddings' dtype: the positives of users[0] in the graph's order, then
         of users[1], ...
 
     Raises:
-        ValueError: NaN or infinite embeddings, an id out of range, tau not positive, another dtype
-            or shape, size below the number of positives. On CUDA values are checked on the device.
+        ValueError: NaN or infinite embeddings, item weights that are negative or not finite, an id
+            out of range, tau not positive, another dtype or shape, size below the number of
+            positives. On CUDA values are checked on the device.
 
     Example:
         >>> graph = BipartiteGraph.from_csr(torch.tensor([0, 2]), torch.tensor([1, 2]), 3)
@@ -65,7 +69,12 @@ def smooth_rank(
     P x n.
     """
     check_tensors(
-        user_emb=user_emb, item_emb=item_emb, users=users, graph=graph, candidates=candidates
+        user_emb=user_emb,
+        item_emb=item_emb,
+        users=users,
+        graph=graph,
+        candidates=candidates,
+        item_weights=item_weights,
     )
     user_emb, item_emb = in_float32(user_emb), in_float32(item_emb)
     if users.dtype != torch.int64 or users.dim() != 1:
@@ -83,6 +92,7 @@ def smooth_rank(
         int(offsets[-1]) if size is None else whole("size", size),
         scalar_like(tau, "tau", user_emb),
         *lists_of(candidates),
+        None if item_weights is None else in_float32(item_weights),
         exclude_positives,
     )
 
@@ -118,16 +128,17 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    *tensors, candidate_ids, candidate_weight = ctx.saved_tensors
+    *tensors, candidate_ids, candidate_weight, item_weights = ctx.saved_tensors
     user_grad, item_grad = _smooth_rank_backward(
         grad,
         *tensors,
         candidate_ids,
         candidate_weight,
         candidate_order(candidate_ids),
+        item_weights,
         ctx.exclude_positives,
     )
-    return user_grad, item_grad, *[None] * 10
+    return user_grad, item_grad, *[None] * 11
 
 
 register_gradient("smooth_rank", _backward, _setup_context)

@@ -48,6 +48,7 @@ CALLS: dict[Callable[..., Any], dict[str, Any]] = {
     ops.smooth_rank: {
         **{"user_emb": X[:2], "item_emb": X[2:], "users": USERS, "graph": GRAPH, "tau": 1.0},
         **{"candidates": LISTS, "exclude_positives": True, "size": 3},
+        **{"item_weights": torch.ones(3)},
     },
     ops.hamming_topk: {
         **{"queries": WORDS, "items": WORDS, "k": 2, "code_length": 4},

@@ -160,30 +160,38 @@ def positives_among(graph: BipartiteGraph, items: Tensor) -> tuple[Tensor, Tenso
     return pad((found >= 0).cumsum(0), (1, 0))[graph.user_ptr], found[found >= 0]
 
 
-def check_score_tables(batch: int, bits: int) -> None:
+def check_score_tables(batch: int, bits: int, levels: int = 1, weighted: bool = False) -> None:
     """Tables and gradients of a batch and all items, judged on some of the users and items."""
     g, graph = torch.Generator().manual_seed(bits), gowalla()
     users = torch.randint(0, graph.num_users, (batch,), generator=g)
-    user_codes = codes(g, batch, bits, dtype=torch.float32)
+    largest = 2 * levels - 1
+    user_codes = 2.0 * torch.randint(0, 2 * levels, (batch, bits), generator=g) - largest
     item_codes = codes(g, graph.num_items, bits, dtype=torch.float32)
+    weights = torch.rand(graph.num_items, generator=g) if weighted else None
     lists = (graph.user_ptr, graph.user_items)
-    args = there((user_codes, item_codes, users, *lists, *NOTHING))
+    args = there((user_codes, item_codes, users, *lists, *NOTHING, weights, levels))
     tables = run("score_tables", args)
     _, _, neg, pos = tables
-    assert bool(((neg + pos).sum(1) == graph.num_items).all())
+    if not weighted:
+        assert bool(((neg + pos).sum(1) == graph.num_items).all())
     rows = some(16, batch, g)
     rows_args = (user_codes[rows], item_codes, users[rows], *lists, *NOTHING)
-    for mine, theirs in zip(tables, run("score_tables", rows_args), strict=True):
-        assert torch.equal(mine.cpu()[rows], theirs)
+    rest = (weights, levels)
+    theirs = run("score_tables", (*rows_args, *rest))
+    for mine, its in zip(tables, theirs, strict=True):
+        torch.testing.assert_close(mine.cpu()[rows], its, rtol=1e-5 if weighted else 0, atol=0)
 
-    grads = [normal(g, batch, bits + 1, dtype=torch.float32) for _ in range(2)]
-    gradients = run("score_tables_backward", (*there(grads), neg, pos, *args, None))
+    grads = [normal(g, batch, largest * bits + 1, dtype=torch.float32) for _ in range(2)]
+    gradients = run(
+        "score_tables_backward", (*there(grads), neg, pos, *args[:-2], None, *args[-2:])
+    )
     sent = (*grads, neg.cpu(), pos.cpu())
     items = some(2**20 // batch, graph.num_items, g)
     among = (users, *positives_among(graph, items), *NOTHING)
+    chosen = None if weights is None else weights[items]
     judged = (
-        (rows, (*(x[rows] for x in sent), *rows_args, None)),
-        (items, (*sent, user_codes, item_codes[items], *among, None)),
+        (rows, (*(x[rows] for x in sent), *rows_args, None, *rest)),
+        (items, (*sent, user_codes, item_codes[items], *among, None, chosen, levels)),
     )
     for number, (places, arguments) in enumerate(judged):
         theirs = run("score_tables_backward", arguments)[number]
@@ -199,6 +207,13 @@ def check_score_tables(batch: int, bits: int) -> None:
 )
 def test_score_tables_at_gowallas_size(batch, bits):
     check_score_tables(cut(batch), bits)
+
+
+@pytest.mark.parametrize(
+    ("bits", "levels", "weighted"), [(64, 2, False), (64, 4, True), (50, 1, True), (256, 8, False)]
+)
+def test_tables_of_graded_users_and_weighted_items(bits, levels, weighted):
+    check_score_tables(cut(256), bits, levels, weighted)
 
 
 def test_score_tables_beyond_2_31_pairs():
@@ -240,9 +255,9 @@ def test_smooth_rank_at_gowallas_size():
     offsets = ranks_of(graph, users)
     inputs = (*rows, users, graph.user_ptr, graph.user_items, offsets)
     size, tau = int(offsets[-1]), torch.tensor(0.085)
-    args = (*inputs, size, tau, *NOTHING, True)
+    args = (*inputs, size, tau, *NOTHING, None, True)
     assert_right("smooth_rank", run("smooth_rank", there(args)), args)
-    args = (normal(g, size, dtype=torch.float32), *inputs, tau, *NOTHING, None, True)
+    args = (normal(g, size, dtype=torch.float32), *inputs, tau, *NOTHING, None, None, True)
     assert_right("smooth_rank_backward", run("smooth_rank_backward", there(args)), args)
 
 

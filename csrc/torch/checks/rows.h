@@ -10,7 +10,7 @@ namespace hashgcn {
 // The tensors of a batch's rows and candidate lists; see core/rows.h.
 struct Batch {
   Tensor users, ptr, ids;
-  MaybeTensor candidate_ptr, candidate_ids, candidate_weight, item_weights = {};
+  MaybeTensor candidate_ptr, candidate_ids, candidate_weight, item_weights;
   ListTensors lists = {};  // of candidates
 
   // Makes the tensors contiguous and returns what points into them.
