@@ -438,7 +438,7 @@ def popularity_query_bits(
         >>> popularity_query_bits(6, 0.0).tolist()
         [1.0, -1.0, 1.0, -1.0, 1.0, -1.0]
         >>> popularity_query_bits(6, 0.5, value=3).tolist()
-        [1.0, 3.0, 1.0, 1.0, 1.0, 3.0]
+        [3.0, 1.0, 1.0, 1.0, 3.0, 1.0]
     """
     if popularity_bits < 0:
         raise ValueError(f"popularity_bits: expected a number >= 0, got {popularity_bits}")

@@ -30,7 +30,7 @@ class GradedUsers:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_numpy(GradedUsers.of(recommender), f"{folder}/users.npz")
         ...     np.load(f"{folder}/users.npz")["codes"].tolist()
-        [[[5], [3]], [[6], [4]]]
+        [[[5], [3]], [[1], [4]]]
     """
 
     codes: np.ndarray
