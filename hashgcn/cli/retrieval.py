@@ -99,7 +99,10 @@ def export(
         ),
     ] = False,
     table: Annotated[
-        str | None, typer.Option(help="Name of the new table, for --to postgres.")
+        str | None,
+        typer.Option(
+            help="Name of the new table, for --to postgres; items, or users with --users."
+        ),
     ] = None,
 ) -> None:
     """Export the codes of a run or an index to another engine.
@@ -136,8 +139,9 @@ def export(
     else:
         codes = HammingIndex.load(run, mmap=True, verify=True)
     try:
-        if table is not None:
-            export.write_postgres(codes, out, table=table)
+        if to == "postgres":
+            name = ("users" if users else "items") if table is None else table
+            export.write_postgres(codes, out, table=name)
         elif isinstance(codes, HammingIndex):
             export.WRITERS[to](codes, out)
         else:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from hashgcn.evaluate.rankings import HammingRanking, Ranking
 from hashgcn.graph import BipartiteGraph, Candidates
-from hashgcn.levels import LEVELS, largest_weight
+from hashgcn.levels import largest_weight
 from hashgcn.networks.base import (
     LayerSettings,
     Network,
@@ -45,12 +45,10 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
     )
     beta_start: float = Field(1.0, gt=0, description="Slope of SignSwish at the first step.")
     beta_end: float = Field(1.5, gt=0, description="Slope of SignSwish at the last step.")
-    user_levels: int = Field(
+    user_levels: Literal[1, 2, 4, 8] = Field(
         1,
-        ge=1,
-        le=8,
-        description="L, 1, 2, 4 or 8: a user has one of the weights ±1, ±3, ..., ±(2 L - 1) per "
-        "dimension. 1 gives users codes of +1 and -1, as items have them.",
+        description="L: a user has one of the weights ±1, ±3, ..., ±(2 L - 1) per dimension. "
+        "1 gives users codes of +1 and -1, as items have them.",
     )
     level_step: float | None = Field(
         None,
@@ -110,13 +108,6 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
                 f"train_cutoffs: expected numbers of at least 1, got {self.train_cutoffs}"
             )
         return self
-
-    @field_validator("user_levels")
-    @classmethod
-    def _some_levels(cls, levels: int) -> int:
-        if levels not in LEVELS:
-            raise ValueError(f"expected one of {', '.join(map(str, LEVELS))}")
-        return levels
 
     @model_validator(mode="after")
     def _a_bit_weight(self) -> RecallHashSettings:

@@ -542,11 +542,11 @@ class Recommender:
         seen = Interactions(arrays["seen.ptr"], arrays["seen.ids"], len(index))
         recommender = cls(arrays["user_codes"], ids["users"], index, seen)
         version = stated_number(metadata, "version")
-        if version != recommender.file_version:
+        shape = arrays["user_codes"].shape
+        if version != recommender.file_version or shape != recommender.user_codes.shape:
             planes = "m, 2 to 4 planes, words" if version == _GRADED else "m, words"
             raise ValueError(
-                f"user_codes: expected [{planes}] in version {version}, "
-                f"got {list(arrays['user_codes'].shape)}"
+                f"user_codes: expected [{planes}] in version {version}, got {list(shape)}"
             )
         given, rows = np.zeros(len(index), dtype=bool), arrays.get("given", np.zeros(0, np.int64))
         if rows.ndim != 1 or ((rows < 0) | (rows >= len(index))).any():

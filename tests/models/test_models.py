@@ -474,6 +474,14 @@ def test_bad_settings(method, settings, words):
         method(**settings)
 
 
+def test_settings_given_as_text():
+    model = METHODS["recall_hash"](user_levels="4", layers="2", loss="ndcg")
+    network = model.settings.network
+    assert (network.user_levels, network.layers, network.loss) == (4, 2, "ndcg")
+    with pytest.raises(ValueError, match="user_levels: expected 1, 2, 4 or 8, got '3'"):
+        METHODS["recall_hash"](user_levels="3")
+
+
 def test_signatures_are_those_of_the_settings():
     """help reads them, and editors read the stub that is made from them."""
     found = inspect.signature(BGCH).parameters

@@ -541,10 +541,17 @@ def test_command_line_with_graded_users(tmp_path):
     with np.load(out) as found:
         np.testing.assert_array_equal(found["codes"], export.code_bytes(model.user_codes, 70))
     sql = tmp_path / "users.sql"
-    done = hashgcn(
-        *("export", tmp_path, "--users", "--to", "postgres", "--table", "who", "--out", sql)
-    )
-    assert done.returncode == 0 and 'CREATE TABLE "who"' in sql.read_text()
+    arguments = ("export", tmp_path, "--to", "postgres", "--out", sql)
+    for more, table in (
+        (("--users", "--table", "who"), "who"),
+        (("--users",), "users"),
+        (("--users", "--plain"), "users"),
+        ((), "items"),
+    ):
+        done = hashgcn(*arguments, *more)
+        assert done.returncode == 0 and f'CREATE TABLE "{table}"' in sql.read_text(), done.stderr
+    export.write_postgres(export.GradedUsers.of(model), sql)
+    assert 'FROM items, "users" AS users WHERE' in sql.read_text()
     for name in ("index", "milvus"):
         arguments = ("export", tmp_path, "--users", "--to", name, "--out", tmp_path / name)
         done = hashgcn(*arguments)

@@ -279,6 +279,11 @@ def with_bits(at: tuple, levels: int = 4) -> np.ndarray:
             r"user_codes: expected \[m, words\] in version 2, got \[40, 3",
         ),
         (
+            example(4, 5).plain_user_codes[:, None],
+            2,
+            r"user_codes: expected \[m, words\] in version 2, got \[40, 1, 2\]",
+        ),
+        (
             example(4, 5).plain_user_codes,
             3,
             r"user_codes: expected \[m, 2 to 4 planes, words\] in version 3, got \[40, 2\]",

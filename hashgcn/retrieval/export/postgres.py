@@ -14,7 +14,7 @@ from hashgcn.retrieval.index import HammingIndex
 
 
 def write_postgres(
-    index: HammingIndex | GradedUsers, path: str | os.PathLike[str], *, table: str = "items"
+    index: HammingIndex | GradedUsers, path: str | os.PathLike[str], *, table: str | None = None
 ) -> None:
     """Writes SQL that creates and fills a table of bit(f) codes, for psql or any driver.
 
@@ -29,7 +29,8 @@ def write_postgres(
     Args:
         index: the index to write.
         path: the file to create or replace.
-        table: name of the new table, quoted as needed.
+        table: name of the new table, quoted as needed; by default items, and users for graded
+            users, whose query in the head reads both.
 
     Raises:
         ValueError: a name or an id with NUL, which PostgreSQL does not allow, or a name with line
@@ -40,10 +41,11 @@ def write_postgres(
     """
     index = index.snapshot()
     ids, length = index.ids, index.code_length
+    graded = index.codes.ndim == 3
+    table = ("users" if graded else "items") if table is None else table
     if set(table) & set("\r\n"):  # the name also stands in comments, which they would end
         raise ValueError(f"table: expected a name without line breaks, got {table!r}")
     name, text = _quoted("table", table, '"'), ids.dtype.kind == "T"
-    graded = index.codes.ndim == 3
     head = [
         *(_graded_queries if graded else _plain_queries)(name, index),
         "BEGIN;",
