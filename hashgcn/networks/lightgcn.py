@@ -77,6 +77,7 @@ class LightGCNNetwork(PairNetwork):
 
     settings: LightGCNSettings
     settings_type = LightGCNSettings
+    item_weights: Tensor | None
 
     @classmethod
     def rankings(cls, settings: Any) -> tuple[str, ...]:
