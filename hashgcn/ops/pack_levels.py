@@ -38,10 +38,10 @@ def pack_levels(codes: Tensor, levels: int) -> Tensor:
     check_levels(levels)
     check_tensors(codes=codes)
     bound = largest_weight(levels)
+    codes = codes.detach()
     # NaN and infinity turn into some integer, which then differs from them.
-    shifted = (codes.detach() + bound) / 2
-    index = shifted.clamp(0, bound).to(torch.uint8)
-    if not torch.equal(index.to(shifted.dtype), shifted):
+    index = ((codes + bound) / 2).clamp(0, bound).to(torch.uint8)
+    if not torch.equal(2 * index.to(codes.dtype) - bound, codes):
         raise ValueError(f"codes: expected odd weights from -{bound} to {bound}, got others")
     bits = [(index >> p) & 1 for p in range(num_planes(levels))]
     return torch.stack([pack_codes(bit.to(torch.float32) - 0.5) for bit in bits], 1)

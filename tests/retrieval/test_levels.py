@@ -135,3 +135,12 @@ def test_the_nearest_have_the_largest_scores(levels, count, monkeypatch):
         np.testing.assert_array_equal(found.ids, order)
         largest = largest_weight(levels) * 70 - 2 * found.distances
         np.testing.assert_array_equal(largest, np.take_along_axis(scores, order, 1))
+
+
+def test_weights_that_are_nearly_whole_are_refused():
+    """1 + 2^-23 plus 3 rounds to 4 in float32."""
+    near = np.full((2, 3), 1 + 2.0**-23, np.float32)
+    with pytest.raises(ValueError, match="odd weights"):
+        pack_levels(near, 2)
+    with pytest.raises(ValueError, match="odd weights"):
+        ops.pack_levels(torch.from_numpy(near), 2)
