@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,10 @@ from typing import Any
 # Read when torch loads OpenMP: threads that wait for one another give way. Spinning took most of
 # the time of tests with several threads where other work is on the machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell starts what it puts into the background with SIGINT ignored, and Python leaves it so.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -13,6 +13,7 @@ from benchmarks.harness import pairwise
 from benchmarks.harness.compiled import compile_function
 from benchmarks.harness.race import Case, Contender, Skipped, Work, best_chunk, close, equal
 from hashgcn import ops
+from hashgcn.levels import LEVELS, largest_weight, num_planes
 from hashgcn.nn import FullSoftmaxLoss, SmoothRecallLoss
 from hashgcn.nn.losses import smooth_ranks
 
@@ -20,19 +21,24 @@ BATCH, BITS, TAU = 1024, 64, 4.0
 CUTOFFS = (1, 2, 4, 8, 16)  # of RS@k as published
 
 
-def work(mode: str, batch: int, items: int, bits: int) -> Work:
-    words = (bits + 63) // 64
+def work(mode: str, batch: int, items: int, bits: int, levels: int = 1) -> Work:
+    words, planes = (bits + 63) // 64, num_planes(levels)
+    columns = largest_weight(levels) * bits + 1
+    of_planes = "" if levels == 1 else f" for each of {planes} planes"
     forward = Work(
-        "b n ceil(f/64) popcounts; codes read once, four tables [b, f + 1] written",
-        bytes=4 * bits * (batch + items) + 16 * batch * (bits + 1),
-        popcounts=batch * items * words,
+        f"b n ceil(f/64) popcounts{of_planes}; codes read once, four tables [b, columns] written",
+        bytes=4 * bits * (batch + items) + 16 * batch * columns,
+        popcounts=batch * items * words * planes,
     )
+    # A product with signs takes 16 + f/4 multiply-adds or additions a pair, one with weights f.
+    products = 2 * (16 + bits // 4) if levels == 1 else 16 + bits // 4 + bits
+    formula = "2 b n (16 + f/4)" if levels == 1 else "b n (16 + f/4 + f)"
     backward = Work(
-        "b n ceil(f/64) popcounts again; two products with signs, of which four share 16 sums: "
-        "2 b n (16 + f/4) multiply-adds or additions; codes read, gradients written",
-        bytes=8 * bits * (batch + items) + 16 * batch * (bits + 1),
-        popcounts=batch * items * words,
-        multiply_adds=2 * batch * items * (16 + bits // 4),
+        f"b n ceil(f/64) popcounts{of_planes} again; two products, where signs share 16 sums among "
+        f"four: {formula} multiply-adds or additions; codes read, gradients written",
+        bytes=8 * bits * (batch + items) + 16 * batch * columns,
+        popcounts=batch * items * words * planes,
+        multiply_adds=batch * items * products,
     )
     if mode != "both":
         return {"forward": forward, "backward": backward}[mode]
@@ -57,46 +63,69 @@ def shape_of(batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, int]:
     return {"batch": len(user_codes), "items": len(item_codes), "bits": user_codes.shape[1]}
 
 
-def plain_tables(user_codes: Tensor, item_codes: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-    """Counts of negatives and positives by level, from the scores of all pairs."""
-    width = user_codes.shape[1]
-    levels = ((user_codes @ item_codes.T + width) / 2).long()
-    empty = user_codes.new_zeros(len(user_codes), width + 1)
+def plain_tables(
+    user_codes: Tensor, item_codes: Tensor, own: Tensor, weights: Tensor, farthest: int
+) -> tuple[Tensor, Tensor]:
+    """Weights of negatives and counts of positives by score, from the scores of all pairs."""
+    column = ((user_codes @ item_codes.T + farthest) / 2).long()
+    empty = user_codes.new_zeros(len(user_codes), farthest + 1)
     mine = own.to(user_codes.dtype)
-    return empty.scatter_add(1, levels, 1 - mine), empty.scatter_add(1, levels, mine)
+    neg = empty.scatter_add(1, column, (1 - mine) * weights)
+    return neg, empty.scatter_add(1, column, mine)
 
 
 def plain_gradients(
-    user_codes: Tensor, item_codes: Tensor, own: Tensor, by_neg: Tensor, by_pos: Tensor
+    user_codes: Tensor,
+    item_codes: Tensor,
+    own: Tensor,
+    weights: Tensor,
+    farthest: int,
+    by_neg: Tensor,
+    by_pos: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of both sides from those of one score on each level."""
-    width = user_codes.shape[1]
-    levels = ((user_codes @ item_codes.T + width) / 2).long()
-    by_score = torch.where(own, by_pos.gather(1, levels), by_neg.gather(1, levels))
+    """Gradients of both sides from those of one score in each column."""
+    column = ((user_codes @ item_codes.T + farthest) / 2).long()
+    by_score = torch.where(own, by_pos.gather(1, column), weights * by_neg.gather(1, column))
     return by_score @ item_codes, by_score.T @ user_codes
 
 
-@pytest.mark.parametrize("codes", ["random", "trained"])
+@pytest.mark.parametrize(
+    ("codes", "levels", "weighted"),
+    [
+        ("random", 1, False),
+        *(("trained", levels, False) for levels in LEVELS),
+        ("trained", 1, True),
+    ],
+)
 @pytest.mark.parametrize("mode", ["forward", "backward"])
-def test_tables(race, inputs, quick, size, threads, batch, mode, codes):
+def test_tables(race, inputs, quick, size, threads, batch, mode, codes, levels, weighted):
     user_codes, item_codes, users = batch
     graph, (row, item) = inputs.graph, inputs.graph.positives(users)
-    both = user_codes.clone().requires_grad_(), item_codes.clone().requires_grad_()
     generator = torch.Generator().manual_seed(0)
-    grads = [torch.randn(len(users), BITS + 1, generator=generator) for _ in range(2)]
-    _, _, neg, pos = ops.score_tables(user_codes, item_codes, users, graph)
+    # Weights of all sizes alike, with the signs of the codes.
+    sizes = 1 + 2 * torch.randint(0, levels, user_codes.shape, generator=generator)
+    user_codes = user_codes * sizes
+    weights = torch.rand(len(item_codes), generator=generator) if weighted else None
+    more = {"levels": levels, "item_weights": weights}
+    farthest = largest_weight(levels) * BITS
+    plain = (torch.ones(len(item_codes)) if weights is None else weights), farthest
+    both = user_codes.clone().requires_grad_(), item_codes.clone().requires_grad_()
+    grads = [torch.randn(len(users), farthest + 1, generator=generator) for _ in range(2)]
+    _, _, neg, pos = ops.score_tables(user_codes, item_codes, users, graph, **more)
     by_neg, by_pos = (
-        torch.where(count > 0, grad / count.clamp(min=1), 0)
+        torch.where(count > 0, grad / torch.where(count > 0, count, 1), 0)
         for grad, count in zip(grads, (neg, pos), strict=True)
     )
 
     if mode == "forward":
-        ours = Contender("ours", lambda: ops.score_tables(user_codes, item_codes, users, graph)[2:])
+        ours = Contender(
+            "ours", lambda: ops.score_tables(user_codes, item_codes, users, graph, **more)[2:]
+        )
     else:
         ours = Contender(
             "ours",
             lambda tables: torch.autograd.grad(tables[:2], both, grads),
-            prepare=lambda: ops.score_tables(*both, users, graph),
+            prepare=lambda: ops.score_tables(*both, users, graph, **more),
         )
 
     def form(tables: Callable, gradients: Callable) -> Callable[[int], Contender]:
@@ -110,15 +139,17 @@ def test_tables(race, inputs, quick, size, threads, batch, mode, codes):
                     own = torch.zeros(len(part), len(item_codes), dtype=torch.bool)
                     own[row[inside] - start, item[inside]] = True
                     if mode == "forward":
-                        done.append(tables(part, item_codes, own))
+                        done.append(tables(part, item_codes, own, *plain))
                     else:
-                        done.append(gradients(part, item_codes, own, by_neg[rows], by_pos[rows]))
+                        sent = by_neg[rows], by_pos[rows]
+                        done.append(gradients(part, item_codes, own, *plain, *sent))
                 first, second = zip(*done, strict=True)
                 if mode == "forward":
                     return torch.cat(first), torch.cat(second)
                 return torch.cat(first), torch.stack(second).sum(0)
 
-            check = equal if mode == "forward" else close(1e-3, 1e-5)
+            exact = mode == "forward" and not weighted
+            check = equal if exact else close(1e-3, 1e-5)
             return Contender("", run, check=check)
 
         return of
@@ -156,9 +187,9 @@ def test_tables(race, inputs, quick, size, threads, batch, mode, codes):
     race(
         Case(
             "score_tables",
-            "tables",
-            shape_of(batch),
-            work(mode, len(users), len(item_codes), BITS),
+            "tables of weighted items" if weighted else "tables",
+            shape_of(batch) | ({"levels": levels} if levels > 1 else {}),
+            work(mode, len(users), len(item_codes), BITS, levels),
             mode=mode,
             input=f"{codes}, {inputs.name}",
         ),
