@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hashgcn.levels import LEVELS
+
 GROUPS = ("table", "curve", "ablation")
 METRICS = ("recall@50", "recall@100", "ndcg@50", "ndcg@100")
 CUTOFFS = (20, 50, 100)  # of the metrics that results hold
@@ -127,6 +129,24 @@ def _recall_hash(bits: int) -> list[Row]:
     return rows
 
 
+def _graded(bits: int) -> list[Row]:
+    """RecallHash with graded users at one code length, and with the signs of these users."""
+    return [
+        row
+        for levels in LEVELS[1:]
+        for row in rows_of(
+            f"recallhash-{bits}-users-{levels}",
+            "recall_hash",
+            {"code_length": bits, "user_levels": levels},
+            f"{bits} bits, users of {levels} levels",
+            *(("table", "curve") if bits == 64 else ("curve",)),
+            published="Proposed",
+            rankings={"codes": "", "plain_users": "signs of the users"},
+            seeds=(0, 1, 2) if bits in (32, 64, 128, 256) else (0,),
+        )
+    ]
+
+
 def _ablation(id: str, note: str, **settings: Any) -> list[Row]:
     """ABLATION_BASE, the paper's form at 64 bits, with some settings changed."""
     return rows_of(
@@ -198,6 +218,7 @@ LOSSES = ("recall", "ndcg", "softmax", "bpr")
 # Settings other than the defaults were chosen on validation parts of train, never on test.
 ROWS: tuple[Row, ...] = (
     *(row for bits in CODE_LENGTHS for row in _recall_hash(bits)),
+    *(row for bits in CODE_LENGTHS for row in _graded(bits)),
     *rows_of(
         "recallhash-128-28",
         "recall_hash",
