@@ -39,7 +39,7 @@ class PopularitySettings(NetworkSettings):
         None,
         ge=0,
         description="Number of the code's bits that carry the popularity of an item; by default "
-        "7/32 of the code, at most 16.",
+        "7/32 of the code, at most 16; with graded users 1.25 times the root of its length.",
     )
 
     @model_validator(mode="after")

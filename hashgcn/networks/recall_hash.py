@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -125,6 +126,15 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
             "level_step": 1.5 / self.user_levels if self.level_step is None else self.level_step,
             "popularity_bit_weight": self.bit_weight,
         }
+
+    @property
+    def num_popularity_bits(self) -> int:
+        if self.popularity_bits is None and self.user_levels > 1:
+            # Their range then keeps its proportion to the spread of scores, about twice it. On
+            # validation parts, 7 of 64 lost 3% of NDCG@20 on Gowalla against 10, and gained 1% on
+            # Yelp2018.
+            return min(round(1.25 * math.sqrt(self.code_length)), self.code_length - 1)
+        return super().num_popularity_bits
 
     @property
     def score_temperature(self) -> float:

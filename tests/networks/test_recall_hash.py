@@ -93,6 +93,8 @@ def test_levels_follow_their_settings():
     per_bit = [s.score_temperature / s.taste_bits for s in (plain, graded)]
     assert per_bit == pytest.approx([0.056, 4 * 0.056])
     assert graded.resolved()["level_step"] == 0.375
+    assert (plain.num_popularity_bits, graded.num_popularity_bits) == (14, 10)
+    assert RecallHash(user_levels=2, code_length=2).settings.network.num_popularity_bits == 1
     assert RecallHash(user_levels="4").settings.network == graded
 
 
