@@ -141,11 +141,28 @@ def test_faults_of_rows_have_texts_of_their_own(op, at, value, text, run, librar
     rows = [torch.tensor(value) if i == at else x for i, x in enumerate(ROWS)]
     codes = torch.ones(2, 4), torch.ones(3, 4)
     rest = (torch.tensor([0, 2, 3]), 3, torch.tensor(1.0)) if op == "smooth_rank" else ()
-    last = (True,) if op == "smooth_rank" else ()
-    run(op, (*codes, *rows, *rest, None, None, None, *last))
+    last = True if op == "smooth_rank" else 1
+    run(op, (*codes, *rows, *rest, None, None, None, None, last))
     # Rows of other lengths do not fit the offsets either.
     (found,) = (x for x in value_errors(library) if not x.startswith("offsets"))
     assert found.startswith(text)
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("op", ["score_tables", "smooth_rank"])
+def test_bad_item_weights_are_found(op, value, run, library):
+    codes, weights = (torch.ones(2, 4), torch.ones(3, 4)), torch.tensor([1.0, value, 0.0])
+    rest = (torch.tensor([0, 2, 3]), 3, torch.tensor(1.0)) if op == "smooth_rank" else ()
+    last = True if op == "smooth_rank" else 1
+    run(op, (*codes, *ROWS, *rest, None, None, None, weights, last))
+    assert [x.split(" ")[0] for x in value_errors(library)] == ["item_weights"]
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, 5.0, float("nan")])
+def test_bad_weights_of_users_are_found(value, run, library):
+    codes = torch.tensor([[1.0, 3.0], [value, -3.0]]), torch.ones(3, 2)
+    run("score_tables", (*codes, *ROWS, None, None, None, None, 2))
+    assert [x.split(" ")[0] for x in value_errors(library)] == ["user_codes"]
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
