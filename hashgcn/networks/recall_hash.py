@@ -21,7 +21,7 @@ from hashgcn.networks.base import (
 )
 from hashgcn.networks.sampling import negative_weights, step_generator, uniform_negatives
 from hashgcn.nn import layers, losses
-from hashgcn.nn.signs import ESTIMATORS
+from hashgcn.nn.signs import ESTIMATORS, default_step
 from hashgcn.ops import pack_codes, pack_levels, score_tables
 
 
@@ -121,9 +121,10 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
         return self
 
     def resolved(self) -> dict[str, Any]:
+        step = self.level_step
         return super().resolved() | {
             "tau_score": self.score_temperature,
-            "level_step": 1.5 / self.user_levels if self.level_step is None else self.level_step,
+            "level_step": default_step(self.user_levels) if step is None else step,
             "popularity_bit_weight": self.bit_weight,
         }
 

@@ -139,7 +139,6 @@ def negative_weights(graph: BipartiteGraph, exponent: float) -> Tensor | None:
     if exponent == 0 or not len(graph.user_items):
         return None
     degrees = graph.item_ptr.diff().double()
-    weights = torch.exp(
-        exponent * degrees.log()
-    )  # torch.pow rounds by the place in a thread's part
+    # Not torch.pow, which rounds by the place in a thread's part.
+    weights = torch.exp(exponent * degrees.log())
     return (weights * (len(weights) / sum_in_blocks(weights))).float()

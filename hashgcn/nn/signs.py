@@ -22,6 +22,11 @@ from hashgcn.ops import sign_fourier, sign_ste, sign_swish
 WIDENED = 2.0
 
 
+def default_step(levels: int) -> float:
+    """The width of a level, in standard deviations: all levels together span 1.5 of them."""
+    return 1.5 / levels
+
+
 class HashLayer(nn.Module):
     """Codes of real-valued rows of users and items; a subclass says how a matrix becomes codes.
 
@@ -58,7 +63,7 @@ class HashLayer(nn.Module):
         if step is not None and not 0 < step < math.inf:
             raise ValueError(f"step: expected a finite positive number, got {step}")
         self.user_levels = user_levels
-        self.step = 1.5 / user_levels if step is None else step
+        self.step = default_step(user_levels) if step is None else step
 
     def forward(
         self, users: Tensor, items: Tensor, beta: float | Tensor, batch: Tensor | None = None
