@@ -15,6 +15,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from scipy.stats import ttest_ind
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -151,7 +153,8 @@ METHOD_ROWS = (
     ("LightGCN, ITQ", "lightgcn-64-recall", "itq"),
     ("RecallHash as in the paper", "recallhash-64-paper", "codes"),
     ("RecallHash with popularity bits", "recallhash-64-popularity", "codes"),
-    ("**RecallHash, default settings**", "recallhash-64", "codes"),
+    ("RecallHash with popularity bits and recent items", "recallhash-64", "codes"),
+    ("**RecallHash, default settings: graded users too**", "recallhash-64-users-2", "codes"),
     ("LightGCN, real-valued", *CEILING),
 )
 
@@ -172,8 +175,9 @@ PUBLISHED_ROWS = {
     "Proposed": (
         ("RecallHash as in the paper, 64 bits", "recallhash-64-paper", "codes"),
         ("RecallHash as in the paper, 128 bits", "recallhash-128-paper", "codes"),
-        ("RecallHash, 32 bits", "recallhash-32", "codes"),
-        ("RecallHash, 64 bits", "recallhash-64", "codes"),
+        ("RecallHash, 32 bits, users of one level", "recallhash-32", "codes"),
+        ("RecallHash, 64 bits, users of one level", "recallhash-64", "codes"),
+        ("RecallHash, 64 bits", "recallhash-64-users-2", "codes"),
     ),
     "BGCH": (
         ("BGCH, 4 codes of 16 bits with scales", "bgch-64", "scaled"),
@@ -211,14 +215,15 @@ def _compared(value: float, printed: float) -> str:
 
 
 def code_length(data_set: str) -> str:
-    columns = [(form, metric) for form in ("-paper", "") for metric in ("recall@50", "ndcg@50")]
+    forms = {"-paper": "as in the paper", "": "users of one level", "-users-2": "default"}
+    columns = [(form, metric) for form in forms for metric in ("recall@50", "ndcg@50")]
     lines = []
     for bits in CODE_LENGTHS:
         cell = [cells(figures(data_set, f"recallhash-{bits}{f}"), [m])[0] for f, m in columns]
         lines.append([f"{bits} bits", str(8 * -(-bits // 64)), *cell])
     ceiling = cells(figures(data_set, *CEILING), ("recall@50", "ndcg@50"))
-    lines.append(["real-valued", bytes_per_item(data_set, *CEILING), "", "", *ceiling])
-    header = [f"{'as in the paper' if f else 'default'}, {heading(m)}" for f, m in columns]
+    lines.append(["real-valued", bytes_per_item(data_set, *CEILING), *[""] * 4, *ceiling])
+    header = [f"{forms[form]}, {heading(metric)}" for form, metric in columns]
     return table(["code", "bytes per item", *header], lines)
 
 
@@ -229,6 +234,38 @@ def long_codes() -> str:
         ("256 bits, 16 of popularity (default)", "recallhash-256"),
     )
     return _by_data_set(rows, ("recall@50", "ndcg@50"))
+
+
+STEPS = (
+    ("as in the paper", "recallhash-64-paper"),
+    ("and popularity bits", "recallhash-64-popularity"),
+    ("and recent items", "recallhash-64"),
+    ("and graded users", "recallhash-64-users-2"),
+)
+
+
+def contributions(data_set: str) -> str:
+    """RecallHash at 64 bits with one part added at a time, and what the part changed."""
+    metrics = ("recall@20", "recall@50", "ndcg@20", "ndcg@50")
+    lines, before = [], None
+    for title, row in STEPS:
+        found = {m: [r["test"][m] for r in results(data_set)[row]] for m in metrics}
+        cell = [_change(found[m], before[m] if before else None) for m in metrics]
+        lines.append([title, *cell])
+        before = found
+    return table(["RecallHash, 64 bits", *map(heading, metrics)], lines)
+
+
+def _change(values: list[float], before: list[float] | None) -> str:
+    """A mean over seeds, and its change in percent with its 95% interval (Welch)."""
+    mean = statistics.fmean(values)
+    if before is None:
+        return f"{mean:.4f}"
+    base = statistics.fmean(before)
+    low, high = ttest_ind(values, before, equal_var=False).confidence_interval(0.95)
+    middle, half = (100 * x / base for x in (mean - base, (high - low) / 2))
+    noise = ", within noise" if low <= 0 <= high else ""
+    return f"{mean:.4f} ({middle:+.1f} ± {half:.1f}%{noise})"
 
 
 def popularity_bits() -> str:
@@ -304,9 +341,9 @@ def lightgcn() -> str:
     return f"{_by_data_set(rows, ('recall@20', 'ndcg@20'))}\n{literature}\n{logs}"
 
 
-def settings_tried(names: tuple[str, ...], changes: list[dict[str, Any]]) -> str:
-    """Validation metrics of one setting changed at a time, with figures to the right."""
-    header, rule, *lines = sweep.table(names, changes, RESULTS / "sweep").split("\n")
+def settings_tried(*spec: Any) -> str:
+    """A table of the sweep: one setting changed at a time, with figures to the right."""
+    header, rule, *lines = sweep.table(*spec, RESULTS / "sweep").split("\n")
     columns = rule.count("---") - 1
     return "\n".join([header, f"| --- |{' ---: |' * columns}", *lines])
 
@@ -394,18 +431,21 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings of training": partial(settings_table, TrainSettings.model_fields, {}),
     "settings of selection": partial(settings_table, SelectionSettings.model_fields, {}),
     **{f"settings of {method}": partial(settings_of, method) for method in METHODS},
-    "methods, short": partial(methods, "gowalla", (0, 7, 8, 9, 10)),
+    "methods, short": partial(methods, "gowalla", (0, 7, 9, 10, 11)),
     **{f"methods {name}": partial(methods, name) for name in ("gowalla", "yelp2018")},
     **{f"published {name}": partial(published, name) for name in ("gowalla", "yelp2018")},
     **{f"code length {name}": partial(code_length, name) for name in ("gowalla", "yelp2018")},
     "popularity of long codes": long_codes,
+    **{f"parts {name}": partial(contributions, name) for name in ("gowalla", "yelp2018")},
     "popularity bits": popularity_bits,
     **{f"losses {metric}": partial(losses, metric) for metric in ("recall@50", "ndcg@50")},
     "variations": variations,
     "lightgcn": lightgcn,
     **{
-        f"settings at {bits} bits": partial(settings_tried, *spec)
-        for bits, spec in zip((64, 32, 128), sweep.TABLES, strict=True)
+        f"settings of {what}": partial(settings_tried, *spec)
+        for what, spec in zip(
+            ("users", "one level", "32 bits", "128 bits"), sweep.TABLES, strict=True
+        )
     },
     "speed": speed,
 }

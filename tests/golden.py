@@ -21,14 +21,18 @@ from typing import Any
 FOLDER = Path(__file__).with_name("golden")
 PLAIN = {"HASHGCN_CPU": "baseline", "ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"}
 
+# Variants of RecallHash with users of one level.
+VARIANTS: dict[str, dict[str, Any]] = {
+    **{e: {"estimator": e} for e in ("signswish", "ste", "clipped_ste", "fourier")},
+    **{x: {"loss": x} for x in ("ndcg", "softmax", "bpr")},
+    "linear": {"rank": "linear", "tau_rank": 30.0, "mean": "pairs"},
+    "sampled": {"sampled_items": 30},
+    "paper": {"popularity_bits": 0, "recent_fraction": 0.0},
+}
 # Name: method and settings.
 TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
-    **{f"recallhash, {e}": ("recall_hash", {"estimator": e}) for e in ("signswish", "ste")},
-    **{f"recallhash, {e}": ("recall_hash", {"estimator": e}) for e in ("clipped_ste", "fourier")},
-    **{f"recallhash, {x}": ("recall_hash", {"loss": x}) for x in ("ndcg", "softmax", "bpr")},
-    "recallhash, linear": ("recall_hash", {"rank": "linear", "tau_rank": 30.0, "mean": "pairs"}),
-    "recallhash, sampled": ("recall_hash", {"sampled_items": 30}),
-    "recallhash, paper": ("recall_hash", {"popularity_bits": 0, "recent_fraction": 0.0}),
+    **{f"recallhash, {x}": ("recall_hash", {"user_levels": 1} | s) for x, s in VARIANTS.items()},
+    **{f"recallhash, {x} levels": ("recall_hash", {"user_levels": x}) for x in (2, 8)},
     **{f"lightgcn, {x}": ("lightgcn", {"loss": x}) for x in ("recall", "softmax")},
     "lightgcn, bpr": ("lightgcn", {"loss": "bpr", "batch_pairs": 256, "l2": 1e-4}),
     "bgch": ("bgch", {"batch_pairs": 256, "code_length": 48}),

@@ -108,7 +108,8 @@ class Inputs:
             from hashgcn.models import RecallHash
 
             CACHE.mkdir(parents=True, exist_ok=True)
-            model = RecallHash(code_length=bits, epochs=EPOCHS, validation_fraction=0)
+            plain = {"user_levels": 1, "code_length": bits}
+            model = RecallHash(**plain, epochs=EPOCHS, validation_fraction=0)
             recommender = model.fit(self.dataset, progress=False).recommender
             assert recommender is not None
             arrays = {"users": recommender.user_codes, "items": recommender.index.codes}

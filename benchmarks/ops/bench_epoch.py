@@ -40,8 +40,9 @@ def test_epoch(race, inputs, size, threads):
     graph, users = inputs.graph, inputs.shape.users
     batch = size(BATCH, 64)
     model = RecallHash(
-        code_length=BITS, popularity_bits=0, recent_fraction=0, layers=LAYERS, first_layer=0,
-        batch_users=batch, train_cutoffs=(50,), epochs=1, validation_fraction=0, warmup_steps=0,
+        code_length=BITS, user_levels=1, popularity_bits=0, recent_fraction=0, layers=LAYERS,
+        first_layer=0, batch_users=batch, train_cutoffs=(50,), epochs=1, validation_fraction=0,
+        warmup_steps=0,
     )  # fmt: skip
     steps = math.ceil(users / batch)
     few = size(5, 2)

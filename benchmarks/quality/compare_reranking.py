@@ -40,10 +40,12 @@ class Vectors:
 def main() -> None:
     data = load("sample")
     lines = lines_of("sample, SVD, 32 bits", data, svd(data), 200)
-    lines += lines_of("sample, `RecallHash`", data, recall_hash(data, RecallHash()), 400)
+    lines += lines_of(
+        "sample, `RecallHash`", data, recall_hash(data, RecallHash(user_levels=1)), 400
+    )
     if len(sys.argv) > 1:
         data = load("gowalla", sys.argv[1])
-        model = RecallHash(epochs=2, validation_fraction=0)
+        model = RecallHash(user_levels=1, epochs=2, validation_fraction=0)
         lines += lines_of("Gowalla, `RecallHash`", data, recall_hash(data, model), 400)
     print(markdown.table(("data", "ranking", *(f"R@{k}" for k in CUTOFFS)), lines))
 

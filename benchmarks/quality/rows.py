@@ -60,8 +60,12 @@ PUBLISHED = {
 
 
 ABLATION_BASE = "recallhash-64-paper"  # SignSwish and the recall loss
+# Users of one level, as items are.
+PLAIN: dict[str, Any] = {"user_levels": 1}
 # The paper's form: no popularity bits, items without an order in time, one cutoff in the loss.
-PAPER: dict[str, Any] = {"popularity_bits": 0, "recent_fraction": 0.0, "train_cutoffs": (50,)}
+PAPER: dict[str, Any] = PLAIN | {
+    **{"popularity_bits": 0, "recent_fraction": 0.0, "train_cutoffs": (50,)},
+}
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,8 @@ def _recall_hash(bits: int) -> list[Row]:
     """RecallHash at one code length: the paper's form, then our additions one after the other."""
     forms: dict[str, tuple[dict[str, Any], str]] = {
         f"recallhash-{bits}-paper": (PAPER, "the paper's form"),
-        f"recallhash-{bits}-popularity": ({"recent_fraction": 0.0}, "popularity bits"),
-        f"recallhash-{bits}": ({}, "popularity bits and recent items"),
+        f"recallhash-{bits}-popularity": (PLAIN | {"recent_fraction": 0.0}, "popularity bits"),
+        f"recallhash-{bits}": (PLAIN, "popularity bits and recent items"),
     }
     rows = []
     for id, (settings, note) in forms.items():
@@ -222,7 +226,7 @@ ROWS: tuple[Row, ...] = (
     *rows_of(
         "recallhash-128-28",
         "recall_hash",
-        {"code_length": 128, "popularity_bits": 28},
+        PLAIN | {"code_length": 128, "popularity_bits": 28},
         "128 bits, 28 of them of popularity, and recent items",
         "table",
         published="Proposed",

@@ -32,10 +32,24 @@ RESULTS = machine.RESULTS / "sweep"
 HELD_OUT = {"validation_part": "last", "validation_fraction": 0.2}
 METRICS = ("recall@50", "recall@100", "ndcg@50", "ndcg@100")
 
-# Data sets, and changes of the defaults of RecallHash with a row for each.
-TABLES: list[tuple[tuple[str, ...], list[dict[str, Any]]]] = [
+# Data sets, settings of all rows that differ from RecallHash's defaults, and a row for each change.
+TABLES: list[tuple[tuple[str, ...], dict[str, Any], list[dict[str, Any]]]] = [
     (
         ("gowalla", "yelp2018"),
+        {},
+        [
+            {},
+            {"user_levels": 1},
+            {"user_levels": 4},
+            {"popularity_bits": 7},
+            {"popularity_bits": 14},
+            {"tau_score": 7.86},
+            {"negative_popularity": 0.5},
+        ],
+    ),
+    (
+        ("gowalla", "yelp2018"),
+        {"user_levels": 1},
         [
             {},
             {"first_layer": 0},
@@ -52,26 +66,20 @@ TABLES: list[tuple[tuple[str, ...], list[dict[str, Any]]]] = [
     ),
     (
         ("gowalla",),
-        [
-            {"code_length": 32},
-            {"code_length": 32, "tau_score": 2.0},
-            {"code_length": 128},
-            {"code_length": 128, "tau_score": 4.2},
-        ],
+        {"user_levels": 1, "code_length": 32},
+        [{}, {"tau_score": 2.0}],
     ),
     (
         ("gowalla",),
+        {"user_levels": 1, "code_length": 128, "popularity_bits": 28},
         [
-            {"code_length": 128, "popularity_bits": 28} | change
-            for change in (
-                {},
-                {"popularity_bits": 36},
-                {"popularity_bits": 44},
-                {"tau_score": 7.5},
-                {"epochs": 4},
-                {"epochs": 5},
-                {"epochs": 5, "train_cutoffs": (20, 50, 100)},
-            )
+            {},
+            {"popularity_bits": 36},
+            {"popularity_bits": 44},
+            {"tau_score": 7.5},
+            {"epochs": 4},
+            {"epochs": 5},
+            {"epochs": 5, "train_cutoffs": (20, 50, 100)},
         ],
     ),
 ]
@@ -147,32 +155,43 @@ def lacking(name: str, results: Path) -> list[dict[str, Any]]:
     """Rows of the tables that lack a run on this data set, each once."""
     entries = found(name, results)
     rows: list[dict[str, Any]] = []
-    for names, changes in TABLES:
-        for change in changes if name in names else []:
+    for names, common, changes in TABLES:
+        for change in [common | change for change in changes] if name in names else []:
             if change not in rows and metrics_of(change, entries) is None:
                 rows.append(change)
     return rows
 
 
-def table(names: tuple[str, ...], changes: list[dict[str, Any]], results: Path) -> str:
-    """Rows that were run, for data sets with at least two of them, as Markdown; "" if none has."""
+def table(
+    names: tuple[str, ...], common: dict[str, Any], changes: list[dict[str, Any]], results: Path
+) -> str:
+    """Rows that were run, for data sets with at least two of them, as Markdown; "" if none has.
+
+    What the rows have in common stands at the head of their column.
+    """
     columns = {}
     for name in names:
         entries = found(name, results)
-        of_name = [metrics_of(change, entries) for change in changes]
+        of_name = [metrics_of(common | change, entries) for change in changes]
         if sum(metrics is not None for metrics in of_name) > 1:
             columns[name] = of_name
     if not columns:
         return ""
     heads = [head.replace("recall", "R").replace("ndcg", "N") for head in METRICS]
-    header = ["", *(x for n in columns for x in (f"{n.capitalize()} {heads[0]}", *heads[1:]))]
+    header = [
+        titled(common),
+        *(x for n in columns for x in (f"{n.capitalize()} {heads[0]}", *heads[1:])),
+    ]
     lines = []
     for change, row in zip(changes, zip(*columns.values(), strict=True), strict=True):
         if any(row):
-            title = ", ".join(f"`{key}={shown(value)}`" for key, value in change.items())
             values = [f"{metrics[x]:.4f}" if metrics else "" for metrics in row for x in METRICS]
-            lines.append([title or "defaults", *values])
+            lines.append([titled(change) or ("no change" if common else "defaults"), *values])
     return markdown.table(header, lines)
+
+
+def titled(change: dict[str, Any]) -> str:
+    return ", ".join(f"`{key}={shown(value)}`" for key, value in change.items())
 
 
 def shown(value: Any) -> str:

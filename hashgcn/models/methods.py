@@ -11,15 +11,17 @@ from hashgcn.networks.recall_hash import RecallHashNetwork
 
 
 class RecallHash(HashModel):
-    """The method of the paper, with popularity bits and recent items.
+    """The method of the paper, with popularity bits, recent items and graded users.
 
         P, Q = nn.LightGCN(graph);   P <- P + recent_scale A_recent Q
-        codes: signs of P and Q with SignSwish's gradient, then popularity bits (nn.PopularityBits)
+        codes: items are the signs of Q, users one of the weights ±1, ±3, ... by the size of P,
+               both with SignSwish's gradient; then popularity bits (nn.PopularityBits)
         loss: nn.SmoothRecallLoss over all items, for the users of a batch
 
     A_recent is the normalised graph of the last of each user's items, where their order in time is
-    known. `popularity_bits=0, recent_fraction=0, train_cutoffs=(50,)` gives the paper's own form;
-    `estimator` gives the sign another gradient, `loss` is another loss.
+    known. With `user_levels=1` users are signs too. `user_levels=1, popularity_bits=0,
+    recent_fraction=0, train_cutoffs=(50,)` gives the paper's own form; `estimator` gives the sign
+    another gradient, `loss` is another loss.
 
         >>> import hashgcn
         >>> model = hashgcn.RecallHash(code_length=32, epochs=1)
@@ -28,7 +30,7 @@ class RecallHash(HashModel):
         (1, 10)
 
     Source: "Optimizing Recall in Deep Graph Hashing Framework for Item Retrieval" (AAAI-24 student
-    abstract); popularity bits and recent items are additions of this library.
+    abstract); popularity bits, recent items and graded users are additions of this library.
     """
 
     method = "recall_hash"

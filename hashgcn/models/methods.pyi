@@ -19,7 +19,7 @@ class RecallHash(HashModel):
         estimator: Literal["signswish", "ste", "clipped_ste", "fourier"] = "signswish",
         beta_start: float = 1.0,
         beta_end: float = 1.5,
-        user_levels: Literal[1, 2, 4, 8] = 1,
+        user_levels: Literal[1, 2, 4, 8] = 2,
         level_step: float | None = None,
         popularity_bit_weight: int | None = None,
         negative_popularity: float = 0.0,

@@ -420,7 +420,9 @@ class TestFiles:
         loaded.settings["epochs"] = 1
         loaded.fit(board(), show_progress=False)
         assert loaded.recommender.index.code_length == 32
-        assert repr(loaded).endswith("'recall_hash', 20 users, 20 items, codes of 32 bits)")
+        assert repr(loaded).endswith(
+            "'recall_hash', 20 users, 20 items, codes of 32 bits, users of 2 levels)"
+        )
 
     def test_without_torch(self, model, liked, tmp_path):
         model.save(tmp_path / "model")
@@ -680,19 +682,24 @@ class TestBesideImplicit:
 
 
 @pytest.fixture(scope="module")
-def graded() -> HashRecommender:
-    """The fitted board, with users of random sizes: of the same signs and popularity 3."""
-    plain = fitted("recall_hash").recommender
+def plain() -> HashRecommender:
+    return fit(board(), "recall_hash", user_levels=1)
+
+
+@pytest.fixture(scope="module")
+def graded(plain) -> HashRecommender:
+    """The plain one, with users of random sizes: of the same signs and popularity 3."""
+    model = pickle.loads(pickle.dumps(plain))
+    plain = plain.recommender
     length, bits = plain.index.code_length, plain.index.popularity_bits
     codes = unpack_codes(plain.user_codes, length)
     codes *= np.random.default_rng(0).choice([1, 3], codes.shape)
     codes[:, length - bits :] = 3
-    model = pickle.loads(pickle.dumps(fitted("recall_hash")))
     model.recommender = Recommender(pack_levels(codes, 2), plain.user_ids, plain.index, plain.seen)
     return model
 
 
-def test_graded_users(graded, liked, tmp_path):
+def test_graded_users(plain, graded, liked, tmp_path):
     assert repr(graded).endswith("codes of 64 bits, users of 2 levels)")
     ids, scores = graded.recommend(USERS, liked, N=3)
     want = graded.recommender.recommend(USERS, 3)
@@ -708,7 +715,7 @@ def test_graded_users(graded, liked, tmp_path):
     cold, _ = fitted("recall_hash").recommend(98, rows[2], N=3, recalculate_user=True)
     np.testing.assert_array_equal(again[2], cold)
     for mine, theirs in zip(
-        graded.similar_users(USERS, 5), fitted("recall_hash").similar_users(USERS, 5), strict=True
+        graded.similar_users(USERS, 5), plain.similar_users(USERS, 5), strict=True
     ):
         np.testing.assert_array_equal(mine, theirs)
     graded.save(tmp_path / "model")
@@ -720,10 +727,10 @@ def test_graded_users(graded, liked, tmp_path):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_versions_of_files(graded, tmp_path):
+def test_versions_of_files(plain, graded, tmp_path):
     """2 for plain users and without a fit, 3 for graded ones, and nothing else."""
     versions = (2, 3)
-    for model, version in ((fitted("recall_hash"), 2), (HashRecommender(), 2), (graded, 3)):
+    for model, version in ((plain, 2), (HashRecommender(), 2), (graded, 3)):
         model.save(tmp_path / "model")
         arrays, metadata = load_arrays(tmp_path / "model", "hashgcn.estimator", version=versions)
         assert metadata.pop("version") == str(version)

@@ -69,7 +69,7 @@ def test_plain_users_are_the_signs_of_graded_ones(graph):
     signs = unpack_levels(graded.users, 20).sign()
     assert torch.equal(unpack_codes(plain.users, 20), signs)
     assert torch.equal(plain.items, graded.items)
-    assert RecallHashNetwork.rankings(RecallHash().settings.network) == ("codes",)
+    assert RecallHashNetwork.rankings(RecallHash(user_levels=1).settings.network) == ("codes",)
 
 
 def test_negatives_are_weighed_by_a_power_of_their_popularity(graph):
@@ -87,11 +87,11 @@ def test_negatives_are_weighed_by_a_power_of_their_popularity(graph):
 
 
 def test_levels_follow_their_settings():
-    plain, graded = RecallHash().settings.network, RecallHash(user_levels=4).settings.network
+    plain, graded = (RecallHash(user_levels=x).settings.network for x in (1, 4))
     assert plain.resolved()["popularity_bit_weight"] == 1
     assert graded.resolved()["popularity_bit_weight"] == 7
     per_bit = [s.score_temperature / s.taste_bits for s in (plain, graded)]
-    assert per_bit == pytest.approx([0.056, 4 * 0.056])
+    assert per_bit == pytest.approx([0.056, 4 * 0.073])
     assert graded.resolved()["level_step"] == 0.375
     assert (plain.num_popularity_bits, graded.num_popularity_bits) == (14, 10)
     assert RecallHash(user_levels=2, code_length=2).settings.network.num_popularity_bits == 1
@@ -105,7 +105,7 @@ def test_levels_follow_their_settings():
         ({"user_levels": "three"}, "user_levels"),
         ({"user_levels": 2, "popularity_bit_weight": 2}, "popularity_bit_weight: .* got 2"),
         ({"user_levels": 2, "popularity_bit_weight": 5}, "at most 3 with user_levels 2, got 5"),
-        ({"popularity_bit_weight": 3}, "at most 1 with user_levels 1, got 3"),
+        ({"user_levels": 1, "popularity_bit_weight": 3}, "at most 1 with user_levels 1, got 3"),
         ({"level_step": 0.0}, "level_step: expected a number greater than 0"),
         ({"level_step": float("inf")}, "level_step"),
         ({"negative_popularity": -0.5}, "negative_popularity"),

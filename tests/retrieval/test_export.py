@@ -425,7 +425,7 @@ def run_folder(tmp_path_factory):
 
 
 def test_command_line(run_folder, tmp_path):
-    for users, count in (((), 1500), (("--users",), 2000)):
+    for users, count in (((), 1500), (("--users", "--plain"), 2000)):
         done = hashgcn("export", run_folder, "--to", "index", "--out", tmp_path / "a", *users)
         assert done.returncode == 0, done.stderr
         assert f"{count:,} codes of 32 bits saved to" in done.stdout

@@ -132,10 +132,11 @@ def test_without_titles_raw_ids_are_shown(run, tmp_path):
     assert [node.text for node in root.iter("h2")] == SECTIONS
 
 
-def test_a_run_without_test_pairs_is_refused(tmp_path):
+@pytest.mark.parametrize("method", [models.RecallHash, models.LightGCN])
+def test_a_run_without_test_pairs_is_refused(method, tmp_path):
     nothing = DATA.test.where(np.zeros(DATA.test.num_pairs, dtype=bool))
     data = replace(DATA, test=nothing)
-    run = fitted(models.RecallHash, {"code_length": 32}, data, tmp_path / "run")
+    run = fitted(method, {"code_length": 32}, data, tmp_path / "run")
     with pytest.raises(ValueError, match="data: expected test pairs for a report, got none"):
         run_report.write(run, tmp_path / "report.html")
 
@@ -238,7 +239,9 @@ def test_neighbours_leave_the_item_itself_out():
 
 
 def test_graded_users_are_named(tmp_path):
-    opened = fitted(models.RecallHash, {"code_length": 32}, DATA, tmp_path / "run")
+    opened = fitted(
+        models.RecallHash, {"code_length": 32, "user_levels": 1}, DATA, tmp_path / "run"
+    )
     before = opened.model.recommender
     assert "bits a dimension" not in written(Case("", opened), tmp_path / "plain.html")
     bits = before.index.popularity_bits

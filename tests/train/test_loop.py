@@ -306,7 +306,8 @@ def test_selection_stops_early_and_never_sees_test(data, monkeypatch):
 
 def test_every_loss_trains(data):
     for loss in ("recall", "ndcg", "softmax", "bpr"):
-        model = RecallHash(**SETTINGS, loss=loss, validation_fraction=0).fit(data, progress=False)
+        settings = SETTINGS | {"epochs": 6, "loss": loss, "validation_fraction": 0}
+        model = RecallHash(**settings).fit(data, progress=False)
         losses = [entry["loss"] for entry in model.metrics.history]
         assert losses[-1] < losses[0], loss
 
@@ -420,7 +421,10 @@ def test_damaged_codes_are_refused(data, tmp_path):
         ({"cutoffs": (0, 50)}, "cutoffs: expected numbers of at least 1, got"),
         ({"train_cutoffs": (0,)}, "train_cutoffs: expected numbers of at least 1, got"),
         ({"first_layer": 1, "layers": 0}, "first_layer: expected at most layers 0, got 1"),
-        ({"selection_ranking": "real"}, "selection_ranking: expected codes, got 'real'"),
+        (
+            {"selection_ranking": "real"},
+            "selection_ranking: expected codes or plain_users, got 'real'",
+        ),
         ({"epochs": "x"}, "epochs: expected a valid integer, .* got 'x'"),
         ({"epoch": 3}, "epoch: expected a setting of the method, got none; did you mean epochs"),
         ({"loss": "hinge"}, "loss"),
