@@ -242,6 +242,13 @@ ROWS: tuple[Row, ...] = (
         first_layer=0,
     ),
     *_lightgcn(
+        "lightgcn-64-popular-negatives",
+        "64 numbers of unit rows, softmax, negatives by popularity",
+        **SOFTMAX | {"temperature": 0.12, "batch_users": 256},
+        negative_popularity=1.0,
+        ranking_score="dot",
+    ),
+    *_lightgcn(
         "lightgcn-64-for-codes",
         "64 numbers of unit rows, softmax",
         **SOFTMAX | {"temperature": 0.12, "batch_users": 1024},

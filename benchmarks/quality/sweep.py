@@ -35,16 +35,15 @@ METRICS = ("recall@50", "recall@100", "ndcg@50", "ndcg@100")
 # Data sets, settings of all rows that differ from RecallHash's defaults, and a row for each change.
 TABLES: list[tuple[tuple[str, ...], dict[str, Any], list[dict[str, Any]]]] = [
     (
-        ("gowalla", "yelp2018"),
+        ("gowalla",),
         {},
         [
             {},
             {"user_levels": 1},
             {"user_levels": 4},
-            {"popularity_bits": 7},
+            {"tau_score": 6.05},
+            {"tau_score": 9.68},
             {"popularity_bits": 14},
-            {"tau_score": 7.86},
-            {"negative_popularity": 0.5},
         ],
     ),
     (
