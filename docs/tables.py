@@ -423,6 +423,23 @@ def speed() -> str:
     return table(header, lines, right=2)
 
 
+def graded_search() -> str:
+    """Times of top-N by the users' levels, as multiples of that of their signs alone."""
+    cost: dict[tuple[int, int], tuple[float, float]] = {}  # by bits and levels
+    for row in speed_rows.read(sorted(RESULTS.glob("ops-*.jsonl"))):
+        shape = row["shape"]
+        if row["op"] == "hamming_topk" and "planes" in shape and row["threads"] == 1:
+            [plain] = (b["median"] for b in row["baselines"] if b["name"] == "ours, signs alone")
+            cost[shape["bits"], 2 ** (shape["planes"] - 1)] = plain, row["median"] / plain
+    levels = sorted({level for _, level in cost})
+    lines = []
+    for bits in sorted({bits for bits, _ in cost}):
+        plain = statistics.median(cost[bits, level][0] for level in levels)
+        times = (f"{cost[bits, level][1]:.2f} ×" for level in levels)
+        lines.append([f"{bits} bits", _time(plain), *times])
+    return table(["code", "1 level", *(f"{level} levels" for level in levels)], lines)
+
+
 def _time(seconds: float) -> str:
     if seconds >= 1:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
@@ -450,6 +467,7 @@ TABLES: dict[str, Callable[[], str]] = {
         )
     },
     "speed": speed,
+    "graded search": graded_search,
 }
 
 
