@@ -42,9 +42,11 @@ def loss_of_ranks(ranks: Tensor) -> Tensor:
     return -torch.sigmoid(torch.log(ranks.new_tensor(50.0)) - ranks.log()).sum()
 
 
-def step(user_emb: Tensor, item_emb: Tensor, users: Tensor, graph) -> tuple[Tensor, ...]:
+def step(
+    user_emb: Tensor, item_emb: Tensor, users: Tensor, graph, weights: Tensor | None = None
+) -> tuple[Tensor, ...]:
     both = user_emb.clone().requires_grad_(), item_emb.clone().requires_grad_()
-    loss = loss_of_ranks(ops.smooth_rank(*both, users, graph, TAU))
+    loss = loss_of_ranks(ops.smooth_rank(*both, users, graph, TAU, item_weights=weights))
     return loss.detach(), *torch.autograd.grad(loss, both)
 
 
@@ -55,11 +57,11 @@ def step_on_a_grid(user_emb: Tensor, item_emb: Tensor, users: Tensor, graph) -> 
     return loss.detach(), *torch.autograd.grad(loss, both)
 
 
-def case(inputs, batch: int, pairs: int) -> Case:
+def case(inputs, batch: int, pairs: int, what: str = "whole loss") -> Case:
     n = inputs.shape.items
     return Case(
         "smooth_rank",
-        "log recall of smooth ranks, whole loss",
+        f"log recall of smooth ranks, {what}",
         {"batch": batch, "items": n, "width": WIDTH, "pairs": pairs},
         work(pairs, batch, n),
         mode="both",
@@ -105,3 +107,13 @@ def test_full_batch(race, inputs, size, threads):
         "real_score_tables", partial(step_on_a_grid, *arguments), check=close(1e-2, 1e-3)
     )
     race(case(inputs, len(users), pairs), ours, [grid])
+
+
+def test_weights(race, inputs, size, threads):
+    """Weights of 1, which change nothing but the time."""
+    users = inputs.batch(size(128, 8))
+    pairs = len(inputs.graph.positives(users)[0])
+    arguments = (*embeddings(inputs, users), users, inputs.graph)
+    ours = Contender("ours", partial(step, *arguments, torch.ones(inputs.shape.items)))
+    plain = Contender("ours, no weights", partial(step, *arguments), check=close(1e-3, 1e-4))
+    race(case(inputs, len(users), pairs, "weighted items"), ours, [plain])
