@@ -62,7 +62,7 @@ class HashRecommender:
         >>> user_items = csr_matrix((np.add.outer(ids, ids) % 2 == 0) & (ids[:, None] != ids))
         >>> model = HashRecommender(code_length=32, epochs=4)
         >>> model.fit(user_items, show_progress=False)
-        HashRecommender('recall_hash', 20 users, 20 items, codes of 32 bits)
+        HashRecommender('recall_hash', 20 users, 20 items, codes of 32 bits, users of 2 levels)
         >>> recommended, scores = model.recommend([3, 8], user_items[[3, 8]], N=1)
         >>> recommended.tolist()
         [[3], [8]]
