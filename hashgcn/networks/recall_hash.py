@@ -80,9 +80,8 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
     tau_score: float | None = Field(
         None,
         gt=0,
-        description="Temperature of score differences; by default the number of bits that are not "
-        "popularity bits, times 0.056 for users of one level, and times 0.073 user_levels for "
-        "graded ones.",
+        description="Temperature of score differences; by default 0.056 times the number of bits "
+        "that are not popularity bits, times user_levels.",
     )
     tau_rank: float = Field(
         1.0, gt=0, description="Temperature of a rank's distance to the cutoff in the recall loss."
@@ -140,12 +139,10 @@ class RecallHashSettings(UserBatchSettings, LayerSettings, PopularitySettings):
 
     @property
     def score_temperature(self) -> float:
-        """tau_score if it is set, else in proportion to the number of taste bits and of levels."""
-        if self.tau_score is not None:
-            return self.tau_score
-        # Graded users fit the train pairs sooner: with 0.056 too, they gained 2 to 4% less on a
-        # validation part of Gowalla.
-        return (0.056 if self.user_levels == 1 else 0.073) * self.taste_bits * self.user_levels
+        """tau_score if it is set, else 0.056 times the number of taste bits and of levels."""
+        if self.tau_score is None:
+            return 0.056 * self.taste_bits * self.user_levels
+        return self.tau_score
 
     @property
     def bit_weight(self) -> int:

@@ -91,7 +91,7 @@ def test_levels_follow_their_settings():
     assert plain.resolved()["popularity_bit_weight"] == 1
     assert graded.resolved()["popularity_bit_weight"] == 7
     per_bit = [s.score_temperature / s.taste_bits for s in (plain, graded)]
-    assert per_bit == pytest.approx([0.056, 4 * 0.073])
+    assert per_bit == pytest.approx([0.056, 4 * 0.056])
     assert graded.resolved()["level_step"] == 0.375
     assert (plain.num_popularity_bits, graded.num_popularity_bits) == (14, 10)
     assert RecallHash(user_levels=2, code_length=2).settings.network.num_popularity_bits == 1
