@@ -35,7 +35,7 @@ METRICS = ("recall@50", "recall@100", "ndcg@50", "ndcg@100")
 # Data sets, settings of all rows that differ from RecallHash's defaults, and a row for each change.
 TABLES: list[tuple[tuple[str, ...], dict[str, Any], list[dict[str, Any]]]] = [
     (
-        ("gowalla",),
+        ("gowalla", "yelp2018"),
         {},
         [
             {},

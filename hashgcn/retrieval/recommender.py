@@ -245,7 +245,7 @@ class Recommender:
             ValueError: see fold_in and recommend.
 
         Note:
-            Deterministic. Cost: that of fold_in, and Q n counts of f bits.
+            Deterministic. Cost: that of fold_in, and Q n counts of f bits, with graded users Q P n.
         """
         check_cold_users(cold_users)
         check_fraction(recent_fraction)
@@ -303,7 +303,7 @@ class Recommender:
             ValueError: see HammingIndex.search; `cold` of another shape.
 
         Note:
-            Deterministic. Cost: Q n counts of f bits.
+            Deterministic. Cost: Q n counts of f bits, with graded users Q P n.
         """
         return self._state.search(
             queries,
