@@ -334,7 +334,6 @@ def lightgcn() -> str:
         ("Recall loss, 64 numbers and a bias", "lightgcn-64-recall", "real"),
         ("Softmax, 64 numbers", "lightgcn-64", "real"),
         ("Softmax, 64 numbers, layer 0 in the mean", "lightgcn-64-layer-0", "real"),
-        ("Softmax on unit rows, negatives by popularity", "lightgcn-64-popular-negatives", "real"),
     )
     # Of 64 numbers and 3 layers: the README of gusye1234/LightGCN-PyTorch.
     literature = "| LightGCN as published | 0.1824 | 0.1547 | 0.0635 | 0.0524 |"

@@ -64,7 +64,9 @@ ABLATION_BASE = "recallhash-64-paper"  # SignSwish and the recall loss
 PLAIN: dict[str, Any] = {"user_levels": 1}
 # The paper's form: no popularity bits, items without an order in time, one cutoff in the loss.
 PAPER: dict[str, Any] = PLAIN | {
-    **{"popularity_bits": 0, "recent_fraction": 0.0, "train_cutoffs": (50,)},
+    "popularity_bits": 0,
+    "recent_fraction": 0.0,
+    "train_cutoffs": (50,),
 }
 
 

@@ -64,7 +64,7 @@ class Metrics:
             raise ValueError("a validation that is not the one of the chosen epoch")
         # Without test pairs no ranking has metrics, but each has its size.
         sized, ranked = set(found.bytes_per_item), {"codes", *found.rankings}
-        if sized != ranked and (found.test or not ranked < sized):
+        if sized != ranked if found.test else not ranked <= sized:
             raise ValueError(f"bytes_per_item of {', '.join(found.bytes_per_item)}")
         return found
 

@@ -690,12 +690,14 @@ def plain() -> HashRecommender:
 def graded(plain) -> HashRecommender:
     """The plain one, with users of random sizes: of the same signs and popularity 3."""
     model = pickle.loads(pickle.dumps(plain))
-    plain = plain.recommender
-    length, bits = plain.index.code_length, plain.index.popularity_bits
-    codes = unpack_codes(plain.user_codes, length)
+    before = plain.recommender
+    length, bits = before.index.code_length, before.index.popularity_bits
+    codes = unpack_codes(before.user_codes, length)
     codes *= np.random.default_rng(0).choice([1, 3], codes.shape)
     codes[:, length - bits :] = 3
-    model.recommender = Recommender(pack_levels(codes, 2), plain.user_ids, plain.index, plain.seen)
+    model.recommender = Recommender(
+        pack_levels(codes, 2), before.user_ids, before.index, before.seen
+    )
     return model
 
 
