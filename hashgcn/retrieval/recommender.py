@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -220,6 +220,67 @@ class Recommender:
             popularity_weight=popularity_weight,
             num_threads=num_threads,
         )
+
+    def recommend_in_batches(
+        self,
+        users: ArrayLike | Iterable | None = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: ItemFilter | None = None,
+        deny: ItemFilter | None = None,
+        ignore_unknown: bool = False,
+        cold_users: ColdUsers = "popular",
+        untrained_items: bool = False,
+        popularity_weight: float | None = None,
+        batch_users: int = 4096,
+        num_threads: int = 0,
+    ) -> Iterator[tuple[np.ndarray, Recommendations]]:
+        """Finds the k best items of many users, a batch at a time; `recommend` finds the same.
+
+        Args:
+            users: raw ids [Q]; None for all users, in the order of user_ids.
+            k: as in recommend.
+            exclude_seen: as in recommend.
+            allow: as in recommend.
+            deny: as in recommend.
+            ignore_unknown: as in recommend.
+            cold_users: as in recommend.
+            untrained_items: as in recommend.
+            popularity_weight: as in recommend.
+            batch_users: the number of users of a batch, at least 1; it changes no result.
+            num_threads: as in recommend.
+
+        Returns:
+            Raw ids of users and their Recommendations, batch by batch, of the recommender as it was
+            at the call. Without users there is one batch, which is empty.
+
+        Raises:
+            ValueError: as in recommend; batch_users < 1.
+
+        Note:
+            Deterministic. Cost: that of recommend. Memory: that of one batch, a row number for each
+            user, and the items in allow and deny.
+        """
+        if batch_users < 1:
+            raise ValueError(f"batch_users: expected a number >= 1, got {batch_users}")
+        state, ids = self._state, None if users is None else raw_ids("users", users)
+        rows = state.known_rows(ids, cold_users)
+        filters = state.filters(allow, deny, len(rows), ignore_unknown, untrained_items)
+
+        def batch(start: int) -> tuple[np.ndarray, Recommendations]:
+            own = np.arange(start, min(start + batch_users, len(rows)))
+            found = state.recommend(
+                rows[own],
+                k,
+                filters.of_queries(own),
+                exclude_seen=exclude_seen,
+                popularity_weight=popularity_weight,
+                num_threads=num_threads,
+            )
+            return state.users.ids_of(rows[own]) if ids is None else ids[own], found
+
+        return map(batch, range(0, max(len(rows), 1), batch_users))
 
     def recommend_from(
         self,

@@ -82,13 +82,18 @@ class State:
             "users", users, unknown=ignore_unknown, owner="users seen in training"
         )
 
-    def known_rows(self, users: np.ndarray, cold_users: ColdUsers) -> np.ndarray:
-        """Rows of raw user ids, -1 for an unknown one; a ValueError for a cold one if asked for."""
+    def known_rows(self, users: np.ndarray | None, cold_users: ColdUsers) -> np.ndarray:
+        """Rows of raw user ids, or of all users; -1 for an unknown one.
+
+        A ValueError for a cold one if that is an error.
+        """
         check_cold_users(cold_users)
-        rows = self.user_rows(users, ignore_unknown=True)
-        cold = self.cold[rows]
-        if cold_users == "error" and cold.any():
-            first = users[cold].tolist()[0]
+        every = np.arange(len(self.users))
+        rows = every if users is None else self.user_rows(users, ignore_unknown=True)
+        cold = np.flatnonzero(self.cold[rows])
+        if cold_users == "error" and len(cold):
+            ids = self.users.ids_of(rows[cold[:1]]) if users is None else users[cold[:1]]
+            first = ids.tolist()[0]
             raise ValueError(f"users: expected ids of users with items in train, got {first!r}")
         return rows
 

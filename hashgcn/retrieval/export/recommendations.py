@@ -1,4 +1,4 @@
-"""Recommendations of all users as a file, which is written in batches of users."""
+"""Recommendations of many users as a file, which is written batch by batch."""
 
 from __future__ import annotations
 
@@ -7,43 +7,18 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from hashgcn.data.cold import ColdUsers
-from hashgcn.data.ids import raw_ids
 from hashgcn.files import write_atomic
-from hashgcn.retrieval.recommender import Recommender
 from hashgcn.retrieval.results import Recommendations
 
-if TYPE_CHECKING:
-    from hashgcn.retrieval.filters import ItemFilter
-
-_COLUMNS = ("user", "rank", "item", "score", "cold")
-
-Batches = Iterator[tuple[np.ndarray, Recommendations]]
+Batches: TypeAlias = Iterable[tuple[np.ndarray, Recommendations]]
 
 
-def write_recommendations(
-    recommender: Recommender,
-    path: str | os.PathLike[str],
-    k: int = 10,
-    *,
-    users: ArrayLike | Iterable | None = None,
-    exclude_seen: bool = True,
-    allow: ItemFilter | None = None,
-    deny: ItemFilter | None = None,
-    ignore_unknown: bool = False,
-    cold_users: ColdUsers = "popular",
-    untrained_items: bool = False,
-    popularity_weight: float | None = None,
-    batch_users: int = 4096,
-    progress: Callable[[int], object] | None = None,
-    num_threads: int = 0,
-) -> None:
-    """Writes the k best items of each user to a file: what Recommender.recommend gives.
+def write_recommendations(batches: Batches, path: str | os.PathLike[str]) -> None:
+    """Writes recommendations to a file, atomically and one batch after another.
 
     The end of the file's name decides what it holds:
 
@@ -51,23 +26,13 @@ def write_recommendations(
         .jsonl:         {"user", "items", "scores", "cold"}, a line for each user
 
     Args:
-        recommender: it may change meanwhile: the file is of one state of it.
-        path: the file to create or replace, atomically; its folder must exist.
-        k: number of items per user, k >= 1.
-        users: raw ids [Q], in the order of the file; None for all users, in the order of user_ids.
-        exclude_seen: as in recommend.
-        allow: as in recommend. Lists for each user are in the order of `users`.
-        deny: as in recommend.
-        ignore_unknown: as in recommend.
-        cold_users: as in recommend.
-        untrained_items: as in recommend.
-        popularity_weight: as in recommend.
-        batch_users: number of users at a time, at least 1; it changes no result.
-        progress: is called with the number of users of every batch once it is written.
-        num_threads: as in recommend.
+        batches: raw ids of users and their Recommendations, as recommend_in_batches gives them; at
+            least one batch.
+        path: the file to create or replace; its folder must exist.
 
     Raises:
-        ValueError: another end of the name, and as in recommend. The file is then as it was.
+        ValueError: another end of the name.
+        FileNotFoundError: the folder does not exist.
         OSError: the system's error, for instance on a full disk, with the path.
 
     Examples:
@@ -78,27 +43,83 @@ def write_recommendations(
         >>> codes = np.array([[1, 1, 1], [1, 1, -1], [-1, 1, 1]], np.int8)
         >>> index = HammingIndex.build(codes, ids=["apple", "pear", "plum"])
         >>> seen = Interactions.from_pairs([0, 1, 1], [0, 1, 2], 2, 3)
-        >>> recommender = Recommender(pack_codes(codes[:2]), ["ann", "ben"], index, seen)
+        >>> users = pack_codes(codes[:2].astype(np.float32))
+        >>> recommender = Recommender(users, ["ann", "ben"], index, seen)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = pathlib.Path(folder, "recs.csv")
-        ...     write_recommendations(recommender, file, k=2, deny=["plum"])
+        ...     write_recommendations(recommender.recommend_in_batches(k=1), file)
         ...     file.read_text().splitlines()
         ['user,rank,item,score,cold', 'ann,1,pear,1,false', 'ben,1,apple,1,false']
 
     Note:
-        Deterministic. Memory beside the recommender: that of batch_users users, and the rows of the
-        items in allow and deny. Parquet has a row group for each batch.
+        Equal recommendations give equal bytes of text; Parquet has a row group for each batch.
+        Memory: that of a few batches. After an error, also of the batches themselves, a file that
+        was there is untouched.
     """
+    write = check_path(path)
+    write_atomic(path, lambda temporary: write(temporary, batches))
+
+
+def check_path(path: str | os.PathLike[str]) -> Callable[[Path, Batches], None]:
+    """The writer of files of that name; a ValueError if its end is that of none."""
     writer = _WRITERS.get(Path(path).suffix)
     if writer is None:
         expected = ", ".join(_WRITERS)
         raise ValueError(f"path: expected a name that ends in {expected}, got {str(path)!r}")
-    if batch_users < 1:
-        raise ValueError(f"batch_users: expected a number >= 1, got {batch_users}")
-    state = recommender.state
-    ids = None if users is None else raw_ids("users", users)
-    rows = np.arange(len(state.users)) if ids is None else state.known_rows(ids, cold_users)
-    if ids is None:
-        state.check_cold(rows, state.users.ids_of, cold_users)
-    filters = state.filters(allow, deny, len(rows), ignore_unknown, untrained_items)
-    kinds = [state.users.kind if ids is None else ids.dtype.kind, state.index.ids_of]
+    return writer
+
+
+def _columns(batches: Batches) -> Iterator[dict[str, np.ndarray]]:
+    """A row for each item of each user, batch by batch."""
+    for users, found in batches:
+        places = np.arange(found.ids.shape[1])
+        kept = places < found.counts[:, None]
+        yield {
+            "user": np.repeat(users, found.counts),
+            "rank": np.broadcast_to(places + 1, kept.shape)[kept],
+            "item": found.ids[kept],
+            "score": found.scores[kept],
+            "cold": np.repeat(found.cold, found.counts),
+        }
+
+
+def _write_parquet(path: Path, batches: Batches) -> None:
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    def table(columns: dict[str, np.ndarray]) -> pyarrow.Table:
+        return pyarrow.table(
+            {
+                name: pyarrow.array(values.tolist(), pyarrow.string())
+                if values.dtype.kind == "T"
+                else pyarrow.array(values)
+                for name, values in columns.items()
+            }
+        )
+
+    tables = map(table, _columns(batches))
+    first = next(tables)
+    with open(path, "wb") as file, ParquetWriter(file, first.schema) as writer:
+        writer.write_table(first)
+        for one in tables:
+            writer.write_table(one)
+
+
+def _write_csv(path: Path, batches: Batches) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        for number, columns in enumerate(_columns(batches)):
+            if not number:
+                writer.writerow(columns)
+            columns["cold"] = np.where(columns["cold"], "true", "false")
+            writer.writerows(zip(*(x.tolist() for x in columns.values()), strict=True))
+
+
+def _write_lines(path: Path, batches: Batches) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        for users, found in batches:
+            for user, one in zip(users.tolist(), found.to_dicts(), strict=True):
+                file.write(json.dumps({"user": user, **one}, ensure_ascii=False) + "\n")
+
+
+_WRITERS = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_lines}
