@@ -67,8 +67,10 @@ class Filters:
                 filters = filters.only(listed)
         if deny is not None:
             listed = _listed("deny", deny, num_queries, num_items, find)
-            is_each = isinstance(listed, Interactions)
-            filters = filters.without(listed) if is_each else filters.only(~listed)
+            if isinstance(listed, Interactions):
+                filters = filters.without(listed)
+            else:
+                filters = filters.only(~listed)
         return filters
 
     def only(self, mask: np.ndarray) -> Filters:
