@@ -49,7 +49,7 @@ def main() -> None:
         return loop, Recommender(users, data.user_ids, index, part)
 
     def show(name: str, recommender: Recommender, codes: np.ndarray) -> None:
-        ids = recommender.search(codes, 50, exclude=own).ids
+        ids = recommender.search(codes, 50, deny=own).ids
         found = metrics.evaluate_rankings(ids, held, data.test, (20, 50))
         print(json.dumps({"data": options.name, "codes": name, **found}), flush=True)
 

@@ -93,11 +93,11 @@ def lines_of(name: str, data: Dataset, model: Vectors, depth: int) -> list[list[
             depth=depth,
             query_vectors=model.users,
             item_vectors=item_vectors,
-            exclude=train,
+            deny=train,
         ).ids
 
     found = {
-        "codes": model.index.search(model.codes, k, exclude=train).ids,
+        "codes": model.index.search(model.codes, k, deny=train).ids,
         "asymmetric": reranked(None),
         "vectors": reranked(model.items),
     }

@@ -217,7 +217,7 @@ class HashRecommender:
             codes,
             int(np.count_nonzero(allow)) if named else count,
             cold=cold,
-            exclude=liked if filter_already_liked_items and not named else None,
+            deny=liked if filter_already_liked_items and not named else None,
             allow=allow,
             untrained_items=True,  # `allow` has those that are asked for
             popularity_weight=popularity_weight,

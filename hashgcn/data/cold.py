@@ -88,7 +88,26 @@ class ColdRule:
             best = order[: k + len(own)]
             best = best[~np.isin(best, own)][:k]
             rows[user, : len(best)], rows[user, len(best) :] = best, -1
-        return rows, np.where(rows >= 0, np.append(self.popularity, -1)[rows], -1)
+        return rows, self._counts(rows)
+
+    @lazy
+    def places(self) -> np.ndarray:
+        """The place of every item row in `order`, int64 [n]."""
+        places = np.empty(len(self.order), np.int64)
+        places[self.order] = np.arange(len(self.order))
+        return places
+
+    def popular_of(self, k: int, listed: Interactions) -> tuple[np.ndarray, np.ndarray]:
+        """What cold users get of the items that are listed for each; see `popular`."""
+        users = listed.users()
+        ids = listed.ids[np.lexsort((self.places[listed.ids], users))]
+        place = np.arange(len(ids)) - listed.ptr[users]
+        rows, best = np.full((listed.num_users, k), -1), place < k
+        rows[users[best], place[best]] = ids[best]
+        return rows, self._counts(rows)
+
+    def _counts(self, rows: np.ndarray) -> np.ndarray:
+        return np.where(rows >= 0, np.append(self.popularity, -1)[rows], -1)
 
 
 def count_cold(train: Interactions, test: Interactions) -> tuple[int, int]:

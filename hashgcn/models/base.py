@@ -30,6 +30,7 @@ from hashgcn.train.processes import check_alone
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from hashgcn.retrieval.filters import ItemFilter
     from hashgcn.retrieval.lists import ItemLists
 
 # Methods by name, in the order of their definition.
@@ -251,6 +252,9 @@ class HashModel:
         k: int = 10,
         *,
         exclude_seen: bool = True,
+        allow: ItemFilter | None = None,
+        deny: ItemFilter | None = None,
+        ignore_unknown: bool = False,
         cold_users: ColdUsers = "popular",
         untrained_items: bool = False,
         popularity_weight: float | None = None,
@@ -261,6 +265,9 @@ class HashModel:
             users,
             k,
             exclude_seen=exclude_seen,
+            allow=allow,
+            deny=deny,
+            ignore_unknown=ignore_unknown,
             cold_users=cold_users,
             untrained_items=untrained_items,
             popularity_weight=popularity_weight,
@@ -273,6 +280,8 @@ class HashModel:
         k: int = 10,
         *,
         exclude_own: bool = True,
+        allow: ItemFilter | None = None,
+        deny: ItemFilter | None = None,
         recent_fraction: float = 0.0,
         ignore_unknown: bool = False,
         cold_users: ColdUsers = "popular",
@@ -285,6 +294,8 @@ class HashModel:
             items,
             k,
             exclude_own=exclude_own,
+            allow=allow,
+            deny=deny,
             recent_fraction=recent_fraction,
             ignore_unknown=ignore_unknown,
             cold_users=cold_users,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from hashgcn.files import load_arrays, save_arrays, stated_number
 from hashgcn.retrieval.codes import codes_from_bytes, hamming_topk, packed
-from hashgcn.retrieval.lists import is_matrix, item_mask, listed_rows
+from hashgcn.retrieval.filters import Filters, nearest_listed
 from hashgcn.retrieval.locks import ChangeLock
 from hashgcn.retrieval.results import MISSING_DISTANCE, Neighbours
 from hashgcn.retrieval.table import CodeTable, joined
@@ -26,7 +26,7 @@ from hashgcn.retrieval.words import (
 )
 
 if TYPE_CHECKING:
-    from hashgcn.retrieval.lists import ItemLists
+    from hashgcn.retrieval.filters import ItemFilter
 
 _FORMAT = "hashgcn.index"
 _VERSION = 3
@@ -64,7 +64,7 @@ class HammingIndex:
         [['apple', 'pear'], ['pear', 'apple']]
         >>> found.distances.tolist()
         [[0, 1], [0, 1]]
-        >>> ids, distances = index.search(codes[0], k=2, exclude=["apple"])  # a single query
+        >>> ids, distances = index.search(codes[0], k=2, deny=["apple"])  # a single query
         >>> ids.tolist()
         ['pear', 'rake']
 
@@ -246,9 +246,8 @@ class HammingIndex:
         queries: np.ndarray,
         k: int = 10,
         *,
-        exclude: ItemLists | None = None,
-        allow: ArrayLike | Iterable | None = None,
-        deny: ArrayLike | Iterable | None = None,
+        allow: ItemFilter | None = None,
+        deny: ItemFilter | None = None,
         radius: int | None = None,
         ignore_unknown: bool = False,
         popularity_weight: float | None = None,
@@ -263,16 +262,15 @@ class HammingIndex:
                 [Q, P, ceil(f / 64)], see pack_levels, and always have three axes: a single one is
                 [1, P, ceil(f / 64)], as [P, ceil(f / 64)] are P plain queries.
             k: number of results per query, k >= 1; it may exceed n.
-            exclude: the items that each query must not get: Q iterables of raw ids, in any order,
-                repeats allowed; or a CSR matrix [Q, n] over rows (scipy.sparse, of which stored
-                entries other than 0 count, or hashgcn.data.Interactions). For a single query: an
-                iterable of raw ids, or a matrix [1, n].
-            allow: raw ids, or bool [n]: the only items that queries may get.
-            deny: raw ids, or bool [n]: items that no query may get.
+            allow: the only items that may be found. For all queries: raw ids in any iterable, or
+                bool [n]. For each query its own: Q iterables of raw ids, or a CSR matrix [Q, n]
+                over rows (scipy.sparse, of which stored entries other than 0 count, or
+                hashgcn.data.Interactions). Ids come in any order, repeats are allowed.
+            deny: items that must not be found, in the same forms.
             radius: r >= 0, the largest distance of a result, in the weights of a graded query;
                 there are still at most k of them.
-            ignore_unknown: skip ids in exclude, allow and deny that the index lacks, for instance
-                because another thread has just removed them. Matrices and masks refer to rows: take
+            ignore_unknown: skip ids in allow and deny that the index lacks, for instance because
+                another thread has just removed them. Matrices and masks refer to rows: take
                 a snapshot of an index that changes meanwhile.
             popularity_weight: p in [-1, 1], the weight of popularity relative to training: the last
                 g bits of every query are replaced by popularity_query_bits(g, p). None weighs
@@ -298,14 +296,15 @@ class HammingIndex:
             >>> from hashgcn.retrieval import HammingIndex
             >>> codes = np.array([[1, 1, 1, 1], [1, 1, 1, -1], [-1, -1, -1, -1]], np.int8)
             >>> index = HammingIndex.build(codes, ids=[10, 20, 30])
-            >>> found = index.search(codes[:2], k=3, exclude=[[10, 30], []], radius=2)
+            >>> found = index.search(codes[:2], k=3, deny=[[10, 30], []], radius=2)
             >>> found.ids.tolist(), found.counts.tolist()
             ([[20, -1, -1], [20, 10, -1]], [1, 2])
 
         Note:
             Deterministic for any batch and number of threads. Cost: Q n counts of f bits, and the
             look-up of every raw id. Peak extra memory: that of hamming_topk, the results once more
-            to turn rows into ids, and n bytes for each of allow and deny.
+            to turn rows into ids, and n bytes for each of allow and deny. Where each query has a
+            list of its own to allow, only these items are counted, whatever n is.
         """
         index, queries = self.snapshot(), np.asarray(queries)
         if radius is not None and not radius >= 0:  # NaN neither
@@ -313,29 +312,24 @@ class HammingIndex:
         single = queries.ndim == 1
         if single:
             queries = queries[None]
-            if exclude is not None and not is_matrix(exclude):
-                exclude = [exclude]
         words = index._query_words(queries, popularity_weight, num_threads)
-        exclude_ptr = exclude_ids = None
-        if exclude is not None:
-            find = partial(index.rows, ignore_unknown=ignore_unknown, argument="exclude")
-            exclude_ptr, exclude_ids = listed_rows(
-                "exclude", exclude, len(index), find, num_lists=len(words)
+        find = partial(index.rows, ignore_unknown=ignore_unknown)
+        filters = Filters.of(allow, deny, len(words), len(index), find)
+        listed, denied = filters.candidates(), filters.denied
+        if listed is not None:
+            hamming_topk(words[:0], index.codes[:0], k, code_length=index.code_length)  # checks k
+            rows, distances = nearest_listed(words, index.codes, k, listed)
+        else:
+            rows, distances = hamming_topk(
+                words,
+                index.codes,
+                k,
+                code_length=index.code_length,
+                exclude_ptr=None if denied is None else denied.ptr,
+                exclude_ids=None if denied is None else denied.ids,
+                allow=filters.mask,
+                num_threads=num_threads,
             )
-        mask = None if allow is None else index._mask("allow", allow, ignore_unknown)
-        if deny is not None:
-            kept = ~index._mask("deny", deny, ignore_unknown)
-            mask = kept if mask is None else mask & kept
-        rows, distances = hamming_topk(
-            words,
-            index.codes,
-            k,
-            code_length=index.code_length,
-            exclude_ptr=exclude_ptr,
-            exclude_ids=exclude_ids,
-            allow=mask,
-            num_threads=num_threads,
-        )
         if radius is not None:
             far = distances > radius
             rows[far], distances[far] = -1, MISSING_DISTANCE
@@ -515,11 +509,6 @@ class HammingIndex:
     def _change(self, change: Callable[[CodeTable], CodeTable]) -> None:
         with self._changing:
             self._table = change(self._table)
-
-    def _mask(self, argument: str, items: ArrayLike | Iterable, ignore_unknown: bool) -> np.ndarray:
-        """bool [n], True for the items given as raw ids or as such a mask."""
-        find = partial(self.rows, ignore_unknown=ignore_unknown, argument=argument)
-        return item_mask(argument, items, len(self), find)
 
     def _item_words(self, codes: np.ndarray) -> np.ndarray:
         return item_words(plain_words("codes", codes, self.code_length), self.code_length)

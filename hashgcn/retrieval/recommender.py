@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from hashgcn.retrieval.table import CodeTable
 from hashgcn.retrieval.words import user_words
 
 if TYPE_CHECKING:
+    from hashgcn.retrieval.filters import ItemFilter
     from hashgcn.retrieval.lists import ItemLists
 
 _FORMAT = "hashgcn.recommender"
@@ -157,6 +158,9 @@ class Recommender:
         k: int = 10,
         *,
         exclude_seen: bool = True,
+        allow: ItemFilter | None = None,
+        deny: ItemFilter | None = None,
+        ignore_unknown: bool = False,
         cold_users: ColdUsers = "popular",
         untrained_items: bool = False,
         popularity_weight: float | None = None,
@@ -168,9 +172,14 @@ class Recommender:
             users: raw ids [Q].
             k: number of items per user, k >= 1.
             exclude_seen: leave out the items that the user has in train.
+            allow: the only items that users may get: one list for all or one for each, as in
+                HammingIndex.search.
+            deny: items that users must not get, in the same forms.
+            ignore_unknown: skip ids in allow and deny that the index lacks.
             cold_users: what a user gets who is unknown or has no items in train: the most
                 "popular" items, those with most users in train first, then by row; or an "error".
-            untrained_items: rank the items, too, that nobody has in train.
+            untrained_items: rank the items, too, that nobody has in train; `allow` alone does not
+                ask for them.
             popularity_weight: p in [-1, 1], the weight of popularity relative to training; None
                 weighs it as in training. Codes without popularity bits have no other weight.
             num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
@@ -178,38 +187,100 @@ class Recommender:
         Returns:
             Recommendations of raw ids [Q, k] and int32 scores, best first: `<b_u, d_i>`, where b_u
             are the weights of a graded user, for cold users the number of users that the item has
-            in train. Where a user has fewer than k items left, the rest has id -1 or "" and score
-            -2^31.
+            in train; `cold` says who these are. Where a user has fewer than k items left, the rest
+            has id -1 or "" and score -2^31.
 
         Raises:
-            ValueError: ids of another kind, a cold user where that is an error, k < 1, or an
-                argument out of range.
+            ValueError: ids of another kind, a cold user where that is an error, k < 1, an item in
+                allow or deny that the index lacks (unless ignored), or an argument out of range.
+
+        Examples:
+            >>> import numpy as np
+            >>> from hashgcn.data import Interactions
+            >>> from hashgcn.retrieval import HammingIndex, Recommender, pack_codes
+            >>> codes = np.array([[1, 1, 1], [1, 1, -1], [-1, 1, 1], [-1, -1, 1]], np.int8)
+            >>> index = HammingIndex.build(codes, ids=["apple", "pear", "plum", "rake"])
+            >>> seen = Interactions.from_pairs([0, 0, 1, 1], [0, 3, 1, 2], 2, 4)
+            >>> recommender = Recommender(pack_codes(codes[:2]), ["ann", "ben"], index, seen)
+            >>> options = {"allow": ["plum", "pear", "rake"], "deny": [["pear"], [], ["rake"]]}
+            >>> found = recommender.recommend(["ann", "ben", "new"], k=2, **options)
+            >>> found.ids.tolist(), found.cold.tolist()
+            ([['plum', ''], ['rake', ''], ['pear', 'plum']], [False, False, True])
 
         Note:
             Deterministic. Cost: Q n counts of f bits, with graded users Q P n.
         """
         state, ids = self._state, raw_ids("users", users)
-        check_cold_users(cold_users)
-        rows = state.user_rows(ids, ignore_unknown=True)
-        cold, known = state.cold[rows], rows >= 0
-        if cold_users == "error" and cold.any():
-            first = ids[cold].tolist()[0]
-            raise ValueError(f"users: expected ids of users with items in train, got {first!r}")
-        codes = np.zeros((len(rows), *state.users.words.shape[1:]), np.int64)
-        codes[known] = state.users.words[rows[known]]
-        exclude = None
-        if exclude_seen:
-            nobody = len(state.users)
-            exclude = state.seen_or_none.of_users(np.where(known, rows, nobody))
-        return state.search(
-            codes,
+        rows = state.known_rows(ids, cold_users)
+        return state.recommend(
+            rows,
             k,
-            cold=cold,
-            exclude=exclude,
-            untrained_items=untrained_items,
+            state.filters(allow, deny, len(rows), ignore_unknown, untrained_items),
+            exclude_seen=exclude_seen,
             popularity_weight=popularity_weight,
             num_threads=num_threads,
         )
+
+    def recommend_in_batches(
+        self,
+        users: ArrayLike | Iterable | None = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: ItemFilter | None = None,
+        deny: ItemFilter | None = None,
+        ignore_unknown: bool = False,
+        cold_users: ColdUsers = "popular",
+        untrained_items: bool = False,
+        popularity_weight: float | None = None,
+        batch_users: int = 4096,
+        num_threads: int = 0,
+    ) -> Iterator[tuple[np.ndarray, Recommendations]]:
+        """Finds the k best items of many users, a batch at a time; `recommend` finds the same.
+
+        Args:
+            users: raw ids [Q]; None for all users, in the order of user_ids.
+            k: as in recommend.
+            exclude_seen: as in recommend.
+            allow: as in recommend.
+            deny: as in recommend.
+            ignore_unknown: as in recommend.
+            cold_users: as in recommend.
+            untrained_items: as in recommend.
+            popularity_weight: as in recommend.
+            batch_users: the number of users of a batch, at least 1; it changes no result.
+            num_threads: as in recommend.
+
+        Returns:
+            Raw ids of users and their Recommendations, batch by batch, of the recommender as it was
+            at the call. Without users there is one batch, which is empty.
+
+        Raises:
+            ValueError: as in recommend; batch_users < 1.
+
+        Note:
+            Deterministic. Cost: that of recommend. Memory: that of one batch, a row number for each
+            user, and the items in allow and deny.
+        """
+        if batch_users < 1:
+            raise ValueError(f"batch_users: expected a number >= 1, got {batch_users}")
+        state, ids = self._state, None if users is None else raw_ids("users", users)
+        rows = state.known_rows(ids, cold_users)
+        filters = state.filters(allow, deny, len(rows), ignore_unknown, untrained_items)
+
+        def batch(start: int) -> tuple[np.ndarray, Recommendations]:
+            own = np.arange(start, min(start + batch_users, len(rows)))
+            found = state.recommend(
+                rows[own],
+                k,
+                filters.of_queries(own),
+                exclude_seen=exclude_seen,
+                popularity_weight=popularity_weight,
+                num_threads=num_threads,
+            )
+            return state.users.ids_of(rows[own]) if ids is None else ids[own], found
+
+        return map(batch, range(0, max(len(rows), 1), batch_users))
 
     def recommend_from(
         self,
@@ -217,6 +288,8 @@ class Recommender:
         k: int = 10,
         *,
         exclude_own: bool = True,
+        allow: ItemFilter | None = None,
+        deny: ItemFilter | None = None,
         recent_fraction: float = 0.0,
         ignore_unknown: bool = False,
         cold_users: ColdUsers = "popular",
@@ -230,8 +303,10 @@ class Recommender:
             items: as in fold_in.
             k: number of items per user, k >= 1.
             exclude_own: leave out the user's own `items`.
+            allow: as in recommend.
+            deny: as in recommend.
             recent_fraction: as in fold_in.
-            ignore_unknown: as in fold_in.
+            ignore_unknown: skip ids in items, allow and deny that the index lacks.
             cold_users: what a user gets none of whose items anybody has in train: the most
                 "popular" items, or an "error".
             untrained_items: as in recommend.
@@ -254,18 +329,13 @@ class Recommender:
         cold = liked.degrees() == 0
         if cold_users == "error":
             check_liked(liked)
+        filters = state.filters(allow, deny, len(cold), ignore_unknown, untrained_items)
         known = np.flatnonzero(~cold)
         codes = np.zeros((len(cold), *state.users.words.shape[1:]), np.int64)
         codes[known] = state.fold_in(liked.of_users(known), recent_fraction, num_threads)
-        return state.search(
-            codes,
-            k,
-            cold=cold,
-            exclude=own if exclude_own else None,
-            untrained_items=untrained_items,
-            popularity_weight=popularity_weight,
-            num_threads=num_threads,
-        )
+        if exclude_own:
+            filters = filters.without(own)
+        return state.search(codes, k, filters, cold, popularity_weight, num_threads)
 
     def search(
         self,
@@ -273,9 +343,8 @@ class Recommender:
         k: int = 10,
         *,
         cold: ArrayLike | None = None,
-        exclude: ItemLists | None = None,
-        allow: ArrayLike | Iterable | None = None,
-        deny: ArrayLike | Iterable | None = None,
+        allow: ItemFilter | None = None,
+        deny: ItemFilter | None = None,
         ignore_unknown: bool = False,
         untrained_items: bool = False,
         popularity_weight: float | None = None,
@@ -288,11 +357,10 @@ class Recommender:
             k: number of items per query, k >= 1.
             cold: bool [Q], True for queries of cold users, who get the most popular items whatever
                 the query is; None if none is.
-            exclude: the items that each query must not get, as in HammingIndex.search.
-            allow: the only items that queries may get, as in HammingIndex.search.
-            deny: items that no query may get, as in HammingIndex.search.
-            ignore_unknown: skip ids in exclude, allow and deny that the index lacks.
-            untrained_items: as in recommend; `allow` alone does not ask for such items.
+            allow: the only items that may be found, as in HammingIndex.search.
+            deny: items that must not be found, as in HammingIndex.search.
+            ignore_unknown: skip ids in allow and deny that the index lacks.
+            untrained_items: as in recommend.
             popularity_weight: as in recommend.
             num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
 
@@ -305,18 +373,19 @@ class Recommender:
         Note:
             Deterministic. Cost: Q n counts of f bits, with graded users Q P n.
         """
-        return self._state.search(
-            queries,
-            k,
-            cold=cold,
-            exclude=exclude,
-            allow=allow,
-            deny=deny,
-            ignore_unknown=ignore_unknown,
-            untrained_items=untrained_items,
-            popularity_weight=popularity_weight,
-            num_threads=num_threads,
-        )
+        state, queries = self._state, np.asarray(queries)
+        single = queries.ndim == 1
+        if single:
+            queries = queries[None]
+        is_cold = np.zeros(len(queries), bool) if cold is None else np.atleast_1d(np.asarray(cold))
+        if is_cold.dtype != bool or is_cold.shape != queries.shape[:1]:
+            raise ValueError(
+                f"cold: expected bool [{len(queries)}], one per query, "
+                f"got {is_cold.dtype} {list(is_cold.shape)}"
+            )
+        filters = state.filters(allow, deny, len(queries), ignore_unknown, untrained_items)
+        found = state.search(queries, k, filters, is_cold, popularity_weight, num_threads)
+        return Recommendations(*(x[0] for x in (*found, found.cold))) if single else found
 
     def fold_in(
         self,

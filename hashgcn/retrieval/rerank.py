@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from hashgcn.retrieval.codes import unpack_codes
 from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.results import Recommendations
 
 if TYPE_CHECKING:
-    from hashgcn.retrieval.lists import ItemLists
+    from hashgcn.retrieval.filters import ItemFilter
 
 _CHUNK_VALUES = 1 << 22  # values of item vectors that are gathered at a time
 
@@ -26,9 +24,8 @@ def search_reranked(
     depth: int | None = None,
     query_vectors: np.ndarray | None = None,
     item_vectors: np.ndarray | None = None,
-    exclude: ItemLists | None = None,
-    allow: ArrayLike | Iterable | None = None,
-    deny: ArrayLike | Iterable | None = None,
+    allow: ItemFilter | None = None,
+    deny: ItemFilter | None = None,
     radius: int | None = None,
     ignore_unknown: bool = False,
     popularity_weight: float | None = None,
@@ -51,7 +48,6 @@ def search_reranked(
             [1, d].
         item_vectors: float16, float32 or float64 [n, d], in the order of rows; a memory map is read
             where it is needed. float16 needs half the memory; its scores are computed in float32.
-        exclude: as in index.search.
         allow: as in index.search.
         deny: as in index.search.
         radius: as in index.search.
@@ -111,7 +107,6 @@ def search_reranked(
     rows = index.search(
         queries,
         depth,
-        exclude=exclude,
         allow=allow,
         deny=deny,
         radius=radius,

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hashgcn.data.cold import ColdRule
+from hashgcn.data.cold import ColdRule, ColdUsers, check_cold_users
 from hashgcn.data.ids import raw_ids
 from hashgcn.data.interactions import Interactions
 from hashgcn.lazy import lazy
 from hashgcn.levels import largest_weight, levels_of
 from hashgcn.retrieval.codes import pack_levels, unpack_codes, unpack_levels
+from hashgcn.retrieval.filters import Filters, parts_of
 from hashgcn.retrieval.index import HammingIndex
-from hashgcn.retrieval.lists import is_matrix, item_mask, listed_interactions
+from hashgcn.retrieval.lists import listed_interactions
 from hashgcn.retrieval.results import MISSING_DISTANCE, Recommendations, lowest_score
 from hashgcn.retrieval.table import CodeTable
 from hashgcn.retrieval.words import popularity_mask, popularity_values, query_words
 
 if TYPE_CHECKING:
+    from hashgcn.retrieval.filters import ItemFilter
     from hashgcn.retrieval.lists import ItemLists
 
 _PAIRS = 1 << 16  # pairs of a user and an item that are folded in at a time
@@ -80,6 +82,21 @@ class State:
             "users", users, unknown=ignore_unknown, owner="users seen in training"
         )
 
+    def known_rows(self, users: np.ndarray | None, cold_users: ColdUsers) -> np.ndarray:
+        """Rows of raw user ids, or of all users; -1 for an unknown one.
+
+        A ValueError for a cold one if that is an error.
+        """
+        check_cold_users(cold_users)
+        every = np.arange(len(self.users))
+        rows = every if users is None else self.user_rows(users, ignore_unknown=True)
+        cold = np.flatnonzero(self.cold[rows])
+        if cold_users == "error" and len(cold):
+            ids = self.users.ids_of(rows[cold[:1]]) if users is None else users[cold[:1]]
+            first = ids.tolist()[0]
+            raise ValueError(f"users: expected ids of users with items in train, got {first!r}")
+        return rows
+
     @property
     def levels(self) -> int:
         """L, the number of sizes of the weights in the codes of users."""
@@ -117,86 +134,79 @@ class State:
         """The number of bits of a code that are not popularity bits."""
         return self.index.code_length - self.index.popularity_bits
 
+    def filters(
+        self,
+        allow: ItemFilter | None,
+        deny: ItemFilter | None,
+        num_queries: int,
+        ignore_unknown: bool,
+        untrained_items: bool,
+    ) -> Filters:
+        """What each of so many queries may get, by arguments of Recommender.search."""
+        find = partial(self.index.rows, ignore_unknown=ignore_unknown)
+        filters = Filters.of(allow, deny, num_queries, len(self), find)
+        return filters if untrained_items or self.ranked is None else filters.only(self.ranked)
+
+    def recommend(
+        self,
+        rows: np.ndarray,
+        k: int,
+        filters: Filters,
+        *,
+        exclude_seen: bool,
+        popularity_weight: float | None,
+        num_threads: int,
+    ) -> Recommendations:
+        """As Recommender.recommend, of user rows, int64 [Q]; -1 is an unknown user."""
+        known = rows >= 0
+        codes = np.zeros((len(rows), *self.users.words.shape[1:]), np.int64)
+        codes[known] = self.users.words[rows[known]]
+        if exclude_seen:
+            nobody = len(self.users)
+            filters = filters.without(self.seen_or_none.of_users(np.where(known, rows, nobody)))
+        cold = self.cold[rows]
+        return self.search(codes, k, filters, cold, popularity_weight, num_threads)
+
     def search(
         self,
         queries: np.ndarray,
         k: int,
-        *,
-        cold: ArrayLike | None,
-        exclude: ItemLists | None,
-        untrained_items: bool,
+        filters: Filters,
+        cold: np.ndarray,
         popularity_weight: float | None,
         num_threads: int,
-        allow: ArrayLike | Iterable | None = None,
-        deny: ArrayLike | Iterable | None = None,
-        ignore_unknown: bool = False,
     ) -> Recommendations:
-        """As Recommender.search."""
-        queries = np.asarray(queries)
-        single = queries.ndim == 1
-        if single:
-            queries = queries[None]
-            if exclude is not None and not is_matrix(exclude):
-                exclude = [exclude]
-        popular = np.zeros(0, np.int64)
-        if cold is not None:
-            is_cold = np.atleast_1d(np.asarray(cold))
-            if is_cold.dtype != bool or is_cold.shape != queries.shape[:1]:
-                raise ValueError(
-                    f"cold: expected bool [{len(queries)}], one per query, "
-                    f"got {is_cold.dtype} {list(is_cold.shape)}"
-                )
-            popular = np.flatnonzero(is_cold)
-        length = self.index.code_length
+        """As Recommender.search, of [Q, ...] queries with cold, bool [Q]."""
+        length, popular = self.index.code_length, np.flatnonzero(cold)
         queries = query_words(queries, length, num_threads)
         if queries.ndim == 3 and len(popular):
             queries = queries.copy()  # with some weight of popularity, as the index wants one
             queries[popular] = popularity_mask(length, self.index.popularity_bits)
-        if exclude is not None and len(popular):
-            rows = partial(self.index.rows, ignore_unknown=ignore_unknown, argument="exclude")
-            exclude = listed_interactions(
-                "exclude", exclude, len(self), rows, num_lists=len(queries)
-            )
-        mask = self._mask(allow, deny, ignore_unknown, untrained_items)
+        listed = filters.candidates()
         ids, distances = self.index.search(
             queries,
             k,
-            exclude=exclude,
-            allow=mask,
-            ignore_unknown=ignore_unknown,
+            allow=filters.mask if listed is None else listed,
+            deny=filters.denied if listed is None else None,
             popularity_weight=popularity_weight,
             num_threads=num_threads,
         )
         levels = levels_of(queries.shape[1]) if queries.ndim == 3 else 1
+        lowest = lowest_score(np.dtype(np.int32))
         scores = largest_weight(levels) * length - 2 * distances.astype(np.int64)
-        scores[distances == MISSING_DISTANCE] = lowest_score(np.dtype(np.int32))
+        scores[distances == MISSING_DISTANCE] = lowest
         if len(popular):
-            nobody = np.zeros(len(popular) + 1, np.int64), np.zeros(0, np.int64)
-            own = Interactions(*nobody, len(self))
-            if isinstance(exclude, Interactions):
-                own = exclude.of_users(popular)
-            best, counts = self.rule.popular(k, own, mask)
+            if listed is not None:
+                best, counts = self.rule.popular_of(k, listed.of_users(popular))
+            else:
+                nothing = np.zeros(len(popular) + 1, np.int64), np.zeros(0, np.int64)
+                own = Interactions(*nothing, len(self))
+                if filters.denied is not None:
+                    own = filters.denied.of_users(popular)
+                best, counts = self.rule.popular(k, own, filters.mask)
             ids[popular] = self.index.ids_of(best)
-            scores[popular] = np.where(best < 0, lowest_score(np.dtype(np.int32)), counts)
-        found = Recommendations(ids, scores.astype(np.int32))
-        return Recommendations(found.ids[0], found.scores[0]) if single else found
-
-    def _mask(
-        self,
-        allow: ArrayLike | Iterable | None,
-        deny: ArrayLike | Iterable | None,
-        ignore_unknown: bool,
-        untrained_items: bool,
-    ) -> np.ndarray | None:
-        mask = None if untrained_items else self.ranked
-        for argument, items in (("allow", allow), ("deny", deny)):
-            if items is None:
-                continue
-            rows = partial(self.index.rows, ignore_unknown=ignore_unknown, argument=argument)
-            listed = item_mask(argument, items, len(self), rows)
-            kept = listed if argument == "allow" else ~listed
-            mask = kept if mask is None else mask & kept
-        return mask
+            scores[popular] = np.where(best < 0, lowest, counts)
+        return Recommendations(ids, scores.astype(np.int32), cold)
 
     def liked(self, items: ItemLists, ignore_unknown: bool) -> tuple[Interactions, Interactions]:
         """The items of users, and without those that nobody has in train."""
@@ -238,17 +248,13 @@ class State:
             weights: float64 [pairs].
             num_threads: for unpacking.
         """
-        start = 0
-        while start < liked.num_users:
-            end = np.searchsorted(liked.ptr, liked.ptr[start] + _PAIRS, side="right") - 1
-            end = max(int(end), start + 1)
-            first, ptr = liked.ptr[start], liked.ptr[start : end + 1]
-            own = slice(first, ptr[-1])
+        for rows in parts_of(liked.ptr, _PAIRS):
+            ptr = liked.ptr[rows.start : rows.stop + 1]
+            own = slice(ptr[0], ptr[-1])
             words, length = self.index.codes[liked.ids[own]], self.index.code_length
             codes = unpack_codes(words, length, num_threads=num_threads)[:, : self.taste]
-            sums = np.add.reduceat(codes * weights[own, None], ptr[:-1] - first, axis=0)
-            yield slice(start, end), sums
-            start = end
+            sums = np.add.reduceat(codes * weights[own, None], ptr[:-1] - ptr[0], axis=0)
+            yield rows, sums
 
     def added(self, codes: np.ndarray, ids: ArrayLike | None) -> State:
         index = self.index.snapshot()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import polars as pl
 import pytest
 from command_line import hashgcn
 
@@ -68,6 +69,64 @@ def test_cold_users(run):
     every = json.loads(hashgcn("recommend", run, "--user", "ann", "--json").stdout)["items"]
     asked = hashgcn("recommend", run, "--user", "ann", "--untrained-items", "--json")
     assert json.loads(asked.stdout)["items"] == [*every, ESCAPES[5]]
+
+
+@pytest.mark.parametrize("name", ["recs.jsonl", "recs.csv", "recs.parquet"])
+def test_all_users_to_a_file(run, name):
+    recommender = Recommender.load(run / "codes.safetensors")
+    (run / "stock.txt").write_text("\n".join([*ESCAPES[2:5], "new", ""]).replace("two\nlines", "x"))
+    (run / "deny.jsonl").write_text('{"user": "ann", "items": ["plain ü 日本"]}\n\n')
+    options = ("--allow", run / "stock.txt", "--deny", run / "deny.jsonl", "--ignore-unknown")
+    want = recommender.recommend(
+        recommender.user_ids, 3, allow=ESCAPES[2:5], deny=[ESCAPES[4:5], [], [], []]
+    )
+    done = hashgcn("recommend", run, "--all", "-k", 3, "--out", run / name, *options, "--quiet")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout == f"the items of 4 users saved to {run / name}\n"
+    rows = [
+        (user, rank, item, score, one["cold"])
+        for user, one in zip(recommender.user_ids.tolist(), want.to_dicts(), strict=True)
+        for rank, (item, score) in enumerate(zip(one["items"], one["scores"], strict=True), 1)
+    ]
+    assert len(rows) == 8 and want.counts.tolist() == [2, 2, 1, 3]
+    if name == "recs.parquet":
+        assert pl.read_parquet(run / name).rows() == rows
+    elif name == "recs.csv":
+        assert pl.read_csv(run / name).rows() == rows
+    else:
+        lines = [json.loads(x) for x in (run / name).read_text(encoding="utf-8").splitlines()]
+        assert [(x["user"], x["items"]) for x in lines] == [
+            (u, one["items"])
+            for u, one in zip(recommender.user_ids.tolist(), want.to_dicts(), strict=True)
+        ]
+        done = hashgcn("recommend", run, "--user", "ann", "cid", "-k", 3, "--json", *options)
+        assert done.stderr == "" and [*map(json.loads, done.stdout.splitlines())] == lines[::2]
+    done = hashgcn("recommend", run, "--user", "nobody", "--out", run / name, "-k", 2)
+    assert done.returncode == 0 and "1/1" in done.stderr
+    assert done.stdout == f"the items of 1 user saved to {run / name}\n"
+
+
+def test_arguments_that_do_not_fit(run):
+    out, lists = ("--out", run / "recs.csv"), run / "lists.jsonl"
+    (run / "stock.txt").write_text("new\n")
+    (run / "bytes.txt").write_bytes(b"\xff\n")
+    lists.write_text('{"user": "ann", "items": []}\n{"user": 7, "items": []}\n')
+    for arguments, words in (
+        ((), "--user: expected ids or --all, got neither"),
+        (("--all", "--user", "ann", *out), "--user: expected ids or --all, got both"),
+        (("--all",), "--out: expected a file with --all, got none"),
+        (("--all", "--json", *out), "--json: expected it without --out, got both"),
+        (("--all", "--out", run / "recs.txt"), "path: expected a name that ends in .parquet, "),
+        (("--all", *out, "--cold-users", "error"), "users with items in train, got 'dan'"),
+        (("--all", *out, "--allow", run / "stock.txt"), "allow: expected ids of the index, got"),
+        (("--all", *out, "--deny", run / "bytes.txt"), "--deny: expected a file in UTF-8, got"),
+        (("--all", *out, "--deny", lists), '{"user": str, "items": [...]} in every line of'),
+        (("--all", *out, "--deny", run / "none.txt"), "none.txt"),
+        (("--all", "--out", run / "none" / "recs.csv"), "no such folder"),
+    ):
+        done = hashgcn("recommend", run, *arguments, "--quiet")
+        assert done.returncode == 1 and words in done.stderr, (arguments, done.stderr)
+        assert not (run / "recs.csv").exists()
 
 
 def test_cold_users_of_a_run_are_counted(tmp_path):

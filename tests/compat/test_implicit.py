@@ -295,7 +295,7 @@ class TestUnknown:
         assert len(new) > 50
         ids, scores = model.recommend(new, changed[new], recalculate_user=True)
         lists = [changed[u].indices for u in new]
-        found = fitted.search(fitted.fold_in(lists), 10, exclude=lists)
+        found = fitted.search(fitted.fold_in(lists), 10, deny=lists)
         np.testing.assert_array_equal(ids, found.ids)
         np.testing.assert_array_equal(scores, found.scores)
 

@@ -142,7 +142,7 @@ def test_new_users_are_recommended_to_by_what_they_like():
     ids, scores = model.recommend_from(liked, k=5)
     for row in (0, 3):
         own = model.fold_in([liked[row]])
-        one = model.search(own, 5, exclude=[liked[row]])
+        one = model.search(own, 5, deny=[liked[row]])
         np.testing.assert_array_equal(ids[row], one.ids[0])
         np.testing.assert_array_equal(scores[row], one.scores[0])
     for row in (1, 2):
@@ -159,14 +159,17 @@ def test_a_search_for_cold_users_keeps_every_filter():
     found = data()
     model, popular = made(found), [raw for raw, _ in by_popularity(found)]
     queries = model.user_codes[:3]
-    options = {"exclude": [[popular[0]], [popular[1], popular[1]], []], "deny": [popular[2]]}
+    options = {
+        "deny": [[popular[0]], [popular[1], popular[1]], []],
+        "allow": [*popular[:2], *popular[3:]],
+    }
     ids, scores = model.search(queries, 4, cold=[False, True, True], **options)
     assert ids[1].tolist() == [popular[0], popular[3], popular[4], popular[5]]
     assert ids[2].tolist() == [popular[0], popular[1], popular[3], popular[4]]
     plain = model.search(queries, 4, **options)
     np.testing.assert_array_equal(ids[0], plain.ids[0])
     np.testing.assert_array_equal(scores[0], plain.scores[0])
-    one = model.search(queries[1], 4, cold=True, exclude=popular[1:2], allow=popular[:4])
+    one = model.search(queries[1], 4, cold=True, deny=popular[1:2], allow=popular[:4])
     assert one.ids.tolist() == [popular[0], popular[2], popular[3], -1] and one.counts == 3
     for wrong in ([True], [1, 0, 1], np.zeros((3, 1), bool)):
         with pytest.raises(ValueError, match=r"cold: expected bool \[3\], one per query"):

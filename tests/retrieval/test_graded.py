@@ -27,7 +27,7 @@ def test_search_ranks_by_the_sum_of_weights_and_signs(levels, kind):
     planes, most = pack_levels(queries, levels), largest_weight(levels) * 70
     scores = (queries @ codes.T).astype(np.int64)
     kept = np.random.default_rng(0).random((11, 60)) < 0.6
-    options = {"exclude": [ids[~row] for row in kept], "deny": ids[:9]}
+    options = {"deny": [ids[~row] for row in kept], "allow": ids[9:]}
     for given, extra in (({}, np.ones((11, 60), bool)), (options, kept & (np.arange(60) >= 9))):
         want = by_score(scores, extra)
         for form in (planes, planes.view(np.uint64), np.asfortranarray(planes)):
@@ -41,7 +41,7 @@ def test_search_ranks_by_the_sum_of_weights_and_signs(levels, kind):
                 assert found.counts[q] == count
         assert_same(index.search(planes, 64, num_threads=1, **given), found)
         for q in range(11):
-            one = {k: [v[q]] if k == "exclude" else v for k, v in given.items()}
+            one = {k: [v[q]] if k == "deny" else v for k, v in given.items()}
             assert_same(index.search(planes[q : q + 1], 64, **one), [x[[q]] for x in found])
 
 
@@ -176,9 +176,9 @@ def test_reranking_of_graded_candidates():
     items = (np.random.default_rng(0).integers(-8, 9, (60, 5)) / 8).astype(np.float16)
     own = (np.random.default_rng(1).integers(-8, 9, (9, 5)) / 8).astype(np.float32)
     found = search_reranked(
-        index, planes, 7, depth=20, query_vectors=own, item_vectors=items, exclude=[[1]] * 9
+        index, planes, 7, depth=20, query_vectors=own, item_vectors=items, deny=[[1]] * 9
     )
-    candidates = index.search(planes, 20, exclude=[[1]] * 9).ids
+    candidates = index.search(planes, 20, deny=[[1]] * 9).ids
     scores = np.take_along_axis(own @ items.T.astype(np.float32), candidates, 1)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :7]
     np.testing.assert_array_equal(found.ids, np.take_along_axis(candidates, order, 1))

@@ -224,7 +224,7 @@ def test_new_users_get_what_a_search_of_their_codes_finds():
     lists = [[3, 5, 8], [198], [7], list(range(50))]
     found = model.recommend_from(lists, 9)
     codes = model.fold_in([lists[at] for at in (0, 2, 3)])
-    want = model.search(codes, 9, exclude=[lists[at] for at in (0, 2, 3)])
+    want = model.search(codes, 9, deny=[lists[at] for at in (0, 2, 3)])
     for at, row in zip((0, 2, 3), range(3), strict=True):
         assert_same([x[at] for x in found], [x[row] for x in want])
     popularity = model.seen.popularity()

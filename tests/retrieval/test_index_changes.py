@@ -46,11 +46,11 @@ def test_radius(radius):
 def test_one_query(kind):
     index, ids = make_index(kind), make_ids(kind, 60)
     options = {"allow": ids[10:], "radius": 34}
-    many = index.search(QUERIES, 7, exclude=[ids[:20].tolist()] * 11, **options)
+    many = index.search(QUERIES, 7, deny=[ids[:20].tolist()] * 11, **options)
     for q, query in enumerate(QUERIES):
         for form in (query, query.astype(np.int8), pack_codes(query[None])[0]):
             for seen in (ids[:20], tuple(ids[:20].tolist()), iter(ids[:20].tolist())):
-                one = index.search(form, 7, exclude=seen, **options)
+                one = index.search(form, 7, deny=seen, **options)
                 assert_same(one, (many.ids[q], many.distances[q]))
 
 
@@ -58,12 +58,11 @@ def test_unknown_ids_are_passed_over_on_request():
     index, ids = make_index("int"), make_ids("int", 60)
     kept = np.tile(np.arange(60) >= 5, (11, 1))
     kept[3, 7] = False
-    exclude = [[] if q != 3 else [ids[7], 12345] for q in range(11)]
+    deny = [ids[:5].tolist() + [99999] + ([ids[7], 12345] if q == 3 else []) for q in range(11)]
     got = index.search(
         QUERIES,
         60,
-        exclude=exclude,
-        deny=[99999, *ids[:5]],
+        deny=deny,
         allow=[*ids, 77777],
         ignore_unknown=True,
     )

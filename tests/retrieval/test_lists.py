@@ -1,6 +1,8 @@
-"""What a query excludes and what a user likes: one meaning for every container."""
+"""What a query may get and what a user likes: one meaning for every container."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -8,10 +10,18 @@ import polars as pl
 import pytest
 import scipy.sparse
 import torch
-from indexes import KINDS, assert_same, make_ids, make_index, oracle, signs
+from indexes import KINDS, assert_same, make_ids, make_index, oracle, signs, weights
 
 from hashgcn.data import Interactions
-from hashgcn.retrieval import HammingIndex, Recommender, pack_codes, search_reranked
+from hashgcn.levels import largest_weight
+from hashgcn.retrieval import (
+    HammingIndex,
+    Recommender,
+    filters,
+    pack_codes,
+    pack_levels,
+    search_reranked,
+)
 
 QUERIES = signs(11, 70, 2)
 ROWS = [np.random.default_rng(q).integers(0, 60, 3 * (q % 4) + 1) for q in range(11)]
@@ -71,29 +81,32 @@ def kept() -> np.ndarray:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("container", CONTAINERS)
-def test_exclude_means_the_same_in_every_container(container, kind):
+def test_lists_of_queries_mean_the_same_in_every_container(container, kind):
     index, ids = make_index(kind), make_ids(kind, 60)
-    given = CONTAINERS[container]([ids[rows] for rows in ROWS])
-    expected = oracle(signs(60, 70, 1), QUERIES, 60, ids, kept())
-    assert_same(index.search(QUERIES, 60, exclude=given), expected)
+    make, lists = CONTAINERS[container], [ids[rows] for rows in ROWS]
+    for argument, mask in (("deny", kept()), ("allow", ~kept())):
+        expected = oracle(signs(60, 70, 1), QUERIES, 60, ids, mask)
+        assert_same(index.search(QUERIES, 60, **{argument: make(lists)}), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("matrix", MATRICES)
-def test_exclude_may_be_a_matrix_over_rows(matrix, kind):
+def test_lists_of_queries_may_be_a_matrix_over_rows(matrix, kind):
     index, ids = make_index(kind), make_ids(kind, 60)
+    expected = oracle(signs(60, 70, 1), QUERIES, 60, ids, ~kept())
+    assert_same(index.search(QUERIES, 60, allow=MATRICES[matrix]()), expected)
     expected = oracle(signs(60, 70, 1), QUERIES, 60, ids, kept())
-    assert_same(index.search(QUERIES, 60, exclude=MATRICES[matrix]()), expected)
-    got = search_reranked(index, QUERIES, 60, depth=60, exclude=MATRICES[matrix]())
+    assert_same(index.search(QUERIES, 60, deny=MATRICES[matrix]()), expected)
+    got = search_reranked(index, QUERIES, 60, depth=60, deny=MATRICES[matrix]())
     assert (got.counts == kept().sum(1)).all()
     if matrix != "interactions":
-        one = index.search(QUERIES[3], 60, exclude=MATRICES[matrix]()[[3]])
+        one = index.search(QUERIES[3], 60, deny=MATRICES[matrix]()[[3]])
         assert_same(one, (expected[0][3], expected[1][3]))
 
 
 def test_two_lists_in_a_tuple_are_two_lists():
     index = make_index("rows")
-    found = index.search(QUERIES[:2], 60, exclude=(np.array([0, 1, 1]), np.array([7])))
+    found = index.search(QUERIES[:2], 60, deny=(np.array([0, 1, 1]), np.array([7])))
     assert not {0, 1} & set(found.ids[0].tolist()) and 7 in found.ids[0]
     assert 7 not in found.ids[1] and {0, 1} <= set(found.ids[1].tolist())
 
@@ -119,22 +132,20 @@ PAIRS = {
 @pytest.mark.parametrize("form", PAIRS)
 def test_two_lists_are_one_for_each_query(form):
     index = make_index("rows")
-    found = index.search(QUERIES[:2], 60, exclude=PAIRS[form]()).ids
+    found = index.search(QUERIES[:2], 60, deny=PAIRS[form]()).ids
     left_out = [set(range(60)) - set(row.tolist()) for row in found]
     assert left_out == [{0, 1}, {7, 9}]
     model = recommender("rows")
     expected = model.fold_in([[0, 1], [7, 9]])
     np.testing.assert_array_equal(model.fold_in(PAIRS[form]()), expected)
-    got = model.search(QUERIES[:2], 60, exclude=PAIRS[form]()).ids
+    got = model.search(QUERIES[:2], 60, deny=PAIRS[form]()).ids
     np.testing.assert_array_equal(got, found)
-    cold = model.search(QUERIES[:2], 60, cold=[True, True], exclude=PAIRS[form]()).ids
+    cold = model.search(QUERIES[:2], 60, cold=[True, True], deny=PAIRS[form]()).ids
     assert [set(range(60)) - set(row.tolist()) for row in cold] == [{0, 1}, {7, 9}]
-    with pytest.raises(
-        ValueError, match=r"^exclude: expected 3 lists of ids, one per query, got 2"
-    ):
-        index.search(QUERIES[:3], 5, exclude=PAIRS[form]())
-    with pytest.raises(ValueError, match=r"^exclude: expected"):  # one query has one list
-        index.search(QUERIES[0], 5, exclude=PAIRS[form]())
+    with pytest.raises(ValueError, match=r"^deny: expected 3 lists of ids, one per query, got 2"):
+        index.search(QUERIES[:3], 5, deny=PAIRS[form]())
+    with pytest.raises(ValueError, match=r"^deny: expected"):  # one query has one list
+        index.search(QUERIES[0], 5, deny=PAIRS[form]())
 
 
 # Name: the ids 3, 8 and 5, which a filter or the list of a single query may hold.
@@ -168,14 +179,16 @@ def test_filters_take_ids_in_any_container(container, kind):
         assert (allowed.counts == 3).all() and set(allowed.ids[4, :3].tolist()) == set(ids)
         denied = search(QUERIES, 60, deny=make(ids))
         assert (denied.counts == 57).all() and set(denied.ids[4, :57].tolist()) == rest
-        single = search(QUERIES[2], 60, exclude=make(ids))
+        single = search(QUERIES[2], 60, deny=make(ids))
         assert single.counts == 57 and set(single.ids[:57].tolist()) == rest
     np.testing.assert_array_equal(model.fold_in([make(ids)]), model.fold_in([ids]))
     if kind == "rows":
         tensor = torch.tensor(ids)
-        for options in ({"allow": tensor}, {"deny": tensor}, {"exclude": [tensor] * len(QUERIES)}):
-            wanted = {name: tensor.tolist() for name in options if name != "exclude"}
-            wanted |= {name: [ids] * len(QUERIES) for name in options if name == "exclude"}
+        for options in ({"allow": tensor}, {"deny": tensor}, {"deny": [tensor] * 11}):
+            wanted = {
+                name: [ids] * 11 if isinstance(given, list) else ids
+                for name, given in options.items()
+            }
             np.testing.assert_array_equal(
                 index.search(QUERIES, 9, **options).ids, index.search(QUERIES, 9, **wanted).ids
             )
@@ -199,7 +212,7 @@ def test_filters_take_masks_in_any_container(make):
         ({1: 2}, "expected a list or an array of ids, got dict"),
         ("ab", "expected a list or an array of ids, got str"),
         (7, r"expected a 1-d array of ids, got shape \(\)"),
-        (np.array([[1, 2]]), r"expected a 1-d array of ids, got shape \(1, 2\)"),
+        (np.array([[1, 2]]), "expected 11 lists of ids, one per query, got 1"),
         ([1.5], "expected integers or strings, got float"),
         (np.array([1.0, np.nan]), "expected integers or strings, got float64"),
         ({3, 60}, "expected ids of the index, got 60"),
@@ -220,13 +233,11 @@ def test_a_row_of_a_sparse_array_is_one_list():
     for row in (array[3], array[3].tocsr()):
         assert row.ndim == 1
         for search in (index.search, model.search):
-            got = search(QUERIES[3], 60, exclude=row).ids
-            np.testing.assert_array_equal(got, search(QUERIES[3], 60, exclude=array[[3]]).ids)
+            got = search(QUERIES[3], 60, deny=row).ids
+            np.testing.assert_array_equal(got, search(QUERIES[3], 60, deny=array[[3]]).ids)
         np.testing.assert_array_equal(model.fold_in(row), model.fold_in(array[[3]]))
-    with pytest.raises(
-        ValueError, match=r"^exclude: expected a matrix of shape \[2, 60\], got \[1, "
-    ):
-        index.search(QUERIES[:2], exclude=row)
+    with pytest.raises(ValueError, match=r"^deny: expected a matrix of shape \[2, 60\], got \[1, "):
+        index.search(QUERIES[:2], deny=row)
 
 
 def test_sets_have_no_order_in_time():
@@ -250,7 +261,7 @@ def test_entries_of_a_matrix_count_where_they_are_stored_and_not_zero():
     longer.data, longer.indices = np.append(longer.data, 1), np.append(longer.indices, 5)
     index = make_index("rows")
     for given, left_out in ((matrix, [{9}, {4}]), (repeated, [{4, 9}, {9}]), (longer, [{9}, {4}])):
-        found = index.search(QUERIES[:2], 60, exclude=given).ids
+        found = index.search(QUERIES[:2], 60, deny=given).ids
         assert [set(range(60)) - set(row.tolist()) for row in found] == left_out
 
 
@@ -261,31 +272,33 @@ def broken(indices: list[int], ptr: list[int]) -> scipy.sparse.csr_matrix:
 
 
 @pytest.mark.parametrize(
-    ("exclude", "message"),
+    ("lists", "message"),
     [
         ([[1]], "expected 2 lists of ids, one per query, got 1"),
         ((x for x in ([1], [2], [3])), "expected 2 lists of ids, one per query, got 3"),
-        ({0: [1], 1: [2]}, "expected a list of ids per query, or a CSR matrix, got dict"),
-        ("ab", "expected a list of ids per query, or a CSR matrix, got str"),
-        (7, "expected a list of ids per query, or a CSR matrix, got int"),
-        (np.array(7), "expected a list of ids per query, or a CSR matrix, got ndarray"),
-        (["ab", "cd"], "expected a list or an array of ids, got str"),
+        ({0: [1], 1: [2]}, "expected a list or an array of ids, got dict"),
+        ("ab", "expected a list or an array of ids, got str"),
+        (7, r"expected a 1-d array of ids, got shape \(\)"),
+        (np.array(7), r"expected a 1-d array of ids, got shape \(\)"),
+        (["ab", "cd"], r"expected ids of the index \(int64\), got 'ab'"),
+        ([1, [2]], "expected integers or strings, got int and list"),
+        ([[1], 2], r"expected a 1-d array of ids, got shape \(\), in list 1"),
+        ([True, 1], "expected integers or strings, got bool and int"),
         ([{1: 2}, []], "expected a list or an array of ids, got dict"),
-        ([1, 2], r"expected a 1-d array of ids, got shape \(\)"),
         (np.zeros((2, 60), bool), "expected integers or strings, got bool"),
         ([[1], [60]], "expected ids of the index, got 60, in list 1"),
-        ({(1,), (2,)}, "expected a list of ids per query, or a CSR matrix, got set"),
-        (frozenset([(1,), (2,)]), "expected a list of .*, or a CSR matrix, got frozenset"),
-        (pd.DataFrame({"a": [1, 2]}), "expected a list of ids per query, .*, got DataFrame"),
-        (pl.DataFrame({"a": [1, 2]}), "expected a list of ids per query, .*, got DataFrame"),
+        ({(1,), (2,)}, r"expected a 1-d array of ids, got shape \(2, 1\)"),
+        (frozenset([(1,), (2,)]), r"expected a 1-d array of ids, got shape \(2, 1\)"),
+        (pd.DataFrame({"a": [1, 2]}), r"expected a 1-d array of ids, got shape \(2, 1\)"),
+        (pl.DataFrame({"a": [1, 2]}), r"expected a 1-d array of ids, got shape \(2, 1\)"),
         (torch.ones(2, 60).to_sparse(), "expected a list of ids per query, .*, got Tensor"),
         (torch.ones(2, 60).to_sparse_csr(), "expected a list of ids per query, .*, got Tensor"),
-        (torch.tensor(3), "expected a list of ids per query, .*, got Tensor"),
+        (torch.tensor(3), r"expected a 1-d array of ids, got shape \(\)"),
         (torch.ones(2, 3, device="meta"), "expected ids, got .*meta.*, in list 0"),
         (np.zeros((2, 1, 1), int), r"expected a 1-d array of ids, got shape \(1, 1\), in list 0"),
         (torch.zeros(2, 3), "expected integers or strings, got float32"),
         ([[1], [2.0]], "expected integers or strings, got float, in list 1"),
-        (pd.Series(["ab", "cd"]), "expected a list or an array of ids, got str, in list 0"),
+        (pd.Series(["ab", "cd"]), r"expected ids of the index \(int64\), got 'ab'"),
         ([(3, [4, 5]), (6, [7])], "expected .*in list 0"),
         ([["1"], []], r"expected ids of the index \(int64\), got '1'"),
         (csr(ROWS[:2]).tocsc(), "expected a 2-d CSR matrix, got CSC"),
@@ -298,9 +311,55 @@ def broken(indices: list[int], ptr: list[int]) -> scipy.sparse.csr_matrix:
         (broken([1, 2], [0, 1, 3]), "expected a valid CSR matrix, got indices out of range"),
     ],
 )
-def test_exclude_refuses(exclude, message):
-    with pytest.raises(ValueError, match=f"^exclude: {message}"):
-        make_index("rows").search(QUERIES[:2], 5, exclude=exclude)
+def test_lists_of_queries_refuse(lists, message):
+    index = make_index("rows")
+    lists = list(lists) if isinstance(lists, Iterator) else lists
+    for argument in ("allow", "deny"):
+        with pytest.raises(ValueError, match=f"^{argument}: {message}"):
+            index.search(QUERIES[:2], 5, **{argument: lists})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("levels", [1, 2, 8])
+@pytest.mark.parametrize("pairs", [1, 40, 1 << 18])
+def test_lists_to_allow_and_to_deny_together(monkeypatch, pairs, levels, kind):
+    monkeypatch.setattr(filters, "_PAIRS", pairs)
+    index, ids = make_index(kind), make_ids(kind, 60)
+    own = weights(11, 70, levels, 2)
+    queries = pack_levels(own, levels) if levels > 1 else pack_codes(own.astype(np.float32))
+    rng = np.random.default_rng(levels)
+    allowed, denied = rng.random((2, 11, 60)) < 0.5
+    allowed[4] = False
+    mask = rng.random(60) < 0.7
+    distances = (largest_weight(levels) * 70 - own @ signs(60, 70, 1).T.astype(np.int64)) // 2
+    each = {"allow": [ids[row] for row in allowed], "deny": [ids[row] for row in denied]}
+    for options, keep in (
+        (each, allowed & ~denied),
+        ({"allow": each["allow"]}, allowed),
+        ({**each, "deny": ids[~mask]}, allowed & mask),
+        ({**each, "allow": mask}, mask & ~denied),
+        ({**each, "allow": [*ids[mask]]}, mask & ~denied),
+    ):
+        for k in (1, 7, 60):
+            found = index.search(queries, k, **options)
+            for q in range(11):
+                rows = np.flatnonzero(keep[q])
+                best = rows[np.lexsort((rows, distances[q, rows]))][:k]
+                assert found.counts[q] == len(best)
+                assert found.ids[q, : len(best)].tolist() == ids[best].tolist()
+                got = found.distances[q, : len(best)]
+                assert got.tolist() == distances[q, best].tolist()
+            assert (found.distances[found.distances > 10**6] == 2**31 - 1).all()
+    if levels == 1:
+        near = index.search(queries, 60, radius=33, **each)
+        whole = index.search(queries, 60, **each)
+        assert near.counts.tolist() == (whole.distances <= 33).sum(1).tolist()
+        one = index.search(queries[3], 9, allow=each["allow"][3], deny=each["deny"][3])
+        many = index.search(queries, 9, **each)
+        assert_same(one, (many.ids[3], many.distances[3]))
+    for k in (0, 1.5):
+        with pytest.raises(ValueError, match="^k: expected a number"):
+            index.search(queries, k, allow=each["allow"])
 
 
 def recommender(kind: str) -> Recommender:

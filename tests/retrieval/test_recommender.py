@@ -84,7 +84,7 @@ def test_search_of_folded_codes_has_weights_and_filters():
     liked = ["item 3", "item 9"]
     codes = model.fold_in([liked])
     for p in (None, 1.0, 0.0, -1.0):
-        options = {"exclude": [liked], "popularity_weight": p}
+        options = {"deny": [liked], "popularity_weight": p}
         found = model.search(codes, 5, untrained_items=True, **options)
         ids, distances = model.index.search(codes, 5, **options)
         np.testing.assert_array_equal(found.ids, ids)
@@ -99,7 +99,7 @@ def test_known_users_are_recommended_what_a_search_of_their_codes_finds():
     found = model.recommend([4, 11], k=40)
     assert isinstance(found, Recommendations) and found.scores.dtype == np.int32
     seen = [[f"item {i}" for i in model.seen.of_users(np.array([u])).ids] for u in (4, 11)]
-    again = model.search(model.user_codes[[4, 11]], 40, exclude=seen)
+    again = model.search(model.user_codes[[4, 11]], 40, deny=seen)
     np.testing.assert_array_equal(found.ids, again.ids)
     np.testing.assert_array_equal(found.scores, again.scores)
     assert found.counts.tolist() == [28 - len(x) for x in seen]
@@ -226,7 +226,7 @@ def test_users_held_out_of_training_fare_nearly_as_well():
     own = data.train.of_users(held)
 
     def recall(model: Recommender, codes: np.ndarray) -> float:
-        ids = model.search(codes, 20, exclude=own).ids
+        ids = model.search(codes, 20, deny=own).ids
         rows = model.index.rows(ids.ravel()).reshape(ids.shape)
         return metrics.evaluate_rankings(rows, held, data.test, [20])["recall@20"]
 
@@ -247,7 +247,7 @@ def test_every_method_folds_in(method):
     codes = model.fold_in([data.item_ids[:3]])
     assert model.index().search(codes, 5).ids.shape == (1, 5)
     found = model.recommend_from([data.item_ids[:3]], 5)
-    again = model.recommender.search(codes, 5, exclude=[data.item_ids[:3]])
+    again = model.recommender.search(codes, 5, deny=[data.item_ids[:3]])
     np.testing.assert_array_equal(found.ids, again.ids)
 
 

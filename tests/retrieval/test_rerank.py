@@ -40,7 +40,7 @@ def expected(index, queries, scores, k, depth, **options):
 @pytest.mark.parametrize(("k", "depth"), [(1, 1), (7, 20), (20, 20), (15, 64)])
 def test_order_of_the_candidates(kind, k, depth):
     index, ids = make_index(kind), make_ids(kind, 60)
-    options = {"deny": ids[:20], "radius": 36, "exclude": [ids[q : q + 30] for q in range(11)]}
+    options = {"allow": ids[20:], "radius": 36, "deny": [ids[q : q + 30] for q in range(11)]}
     for given in ({}, options):
         want = expected(index, REAL, REAL @ CODES.T, k, depth, **given)
         assert_same(search_reranked(index, REAL, k, depth=depth, **given), want)
@@ -59,11 +59,11 @@ def test_order_of_the_candidates(kind, k, depth):
                 pack_codes(REAL)[0],
                 k,
                 depth=depth,
-                deny=given.get("deny"),
+                allow=given.get("allow"),
                 query_vectors=QUERY_VECTORS[0],
                 item_vectors=ITEM_VECTORS,
             )
-            one = expected(index, REAL[:1], scores[:1], k, depth, deny=given.get("deny"))
+            one = expected(index, REAL[:1], scores[:1], k, depth, allow=given.get("allow"))
             assert_same(got, (one[0][0], one[1][0]))
 
 
@@ -131,7 +131,7 @@ def test_an_empty_index():
         ),
         ({"radius": -1}, "radius: expected a number >= 0, got -1"),
         ({"popularity_weight": 0.5}, "popularity_weight: expected None for codes without"),
-        ({"exclude": [[1]]}, "exclude: expected 11 lists of ids, one per query, got 1"),
+        ({"deny": [[1]]}, "deny: expected 11 lists of ids, one per query, got 1"),
     ],
 )
 def test_refuses(changes, message):
@@ -157,12 +157,12 @@ def test_recall_rises_on_the_sample():
         found = metrics.evaluate_rankings(ids, np.arange(len(ids)), data.test, [20])
         return found["recall@20"]
 
-    first = recall(index.search(users, 20, exclude=train).ids)
-    asymmetric = recall(search_reranked(index, users, 20, depth=100, exclude=train).ids)
+    first = recall(index.search(users, 20, deny=train).ids)
+    asymmetric = recall(search_reranked(index, users, 20, depth=100, deny=train).ids)
     vectors = {"query_vectors": users, "item_vectors": items.astype(np.float16)}
-    real = recall(search_reranked(index, users, 20, depth=100, exclude=train, **vectors).ids)
+    real = recall(search_reranked(index, users, 20, depth=100, deny=train, **vectors).ids)
     full = {"query_vectors": users, "item_vectors": items}
-    exact = recall(search_reranked(index, users, 20, depth=500, exclude=train, **full).ids)
+    exact = recall(search_reranked(index, users, 20, depth=500, deny=train, **full).ids)
     assert 1.1 * first < asymmetric < real < exact
     assert real > 1.5 * first and real > 0.7 * exact
 

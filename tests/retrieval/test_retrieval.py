@@ -194,7 +194,7 @@ def test_searches_in_parts_are_the_same(kind, monkeypatch):
     """Few queries at a time, so that Ctrl-C need not wait for all."""
     index, ids, queries = make_index(kind), make_ids(kind, 60), signs(150, 70, 2)
     rng = np.random.default_rng(0)
-    options = {"exclude": [ids[rng.integers(0, 60, q % 7)] for q in range(150)], "deny": ids[:3]}
+    options = {"deny": [ids[rng.integers(0, 60, q % 7)] for q in range(150)], "allow": ids[3:]}
     whole = [index.search(queries, 9), index.search(queries, 70, **options)]
     ptr, rows = np.arange(0, 301, 2), rng.integers(0, 60, 300)
     given = {"code_length": 70, "exclude_ptr": ptr, "exclude_ids": rows}
@@ -288,12 +288,12 @@ def test_search_leaves_out_excluded_and_disallowed_items(kind):
     expected = oracle(codes, queries, 20, ids, kept)
     assert (expected[1][-1] == MAX_DISTANCE).all()
     raw = [ids[rows].tolist() for rows in lists]
-    assert_same(index.search(queries, 20, exclude=raw), expected)
+    assert_same(index.search(queries, 20, deny=raw), expected)
 
     expected = oracle(codes, queries, 40, ids, kept & mask)
     chosen = ids[mask].tolist()
     for allow in (mask, mask.tolist(), ids[mask][::-1], chosen, set(chosen), iter(chosen)):
-        assert_same(index.search(queries, 40, exclude=raw, allow=allow), expected)
+        assert_same(index.search(queries, 40, deny=raw, allow=allow), expected)
     assert not index.search(queries, 5, allow=[]).counts.any()
 
 
@@ -301,21 +301,21 @@ def test_search_leaves_out_excluded_and_disallowed_items(kind):
 def test_empty_index_and_empty_queries(kind):
     index = make_index(kind, count=0)
     assert len(index) == 0
-    ids, distances = index.search(signs(3, 70, 0), 4, exclude=[[], [], []], allow=[])
+    ids, distances = index.search(signs(3, 70, 0), 4, deny=[[], [], []], allow=[])
     assert distances.shape == ids.shape == (3, 4)
     assert (distances == MAX_DISTANCE).all()
     assert (ids == ("" if kind == "str" else -1)).all()
-    ids, distances = make_index(kind).search(signs(0, 70, 0), 4, exclude=[])
+    ids, distances = make_index(kind).search(signs(0, 70, 0), 4, deny=[])
     assert distances.shape == ids.shape == (0, 4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_results_have_names_counts_and_rows(kind):
     index, query = make_index(kind), signs(3, 70, 2)
-    found = index.search(query, 9, exclude=[index.ids, index.ids[:55], []], radius=70)
+    found = index.search(query, 9, deny=[index.ids, index.ids[:55], []], radius=70)
     assert isinstance(found, Neighbours) and found.ids is found[0] and found.distances is found[1]
     assert found.counts.tolist() == [0, 5, 9]
-    one = index.search(query[1], 9, exclude=index.ids[:55])
+    one = index.search(query[1], 9, deny=index.ids[:55])
     assert (one.counts, len(one.ids)) == (5, 9)
     rows = index.search(query, 9, as_rows=True)
     assert rows.ids.dtype == np.int64
@@ -441,7 +441,7 @@ def test_build_refuses_nan_and_packed_codes():
         ({"queries": np.full((2, 70), np.nan)}, "queries: expected an array without NaN"),
         ({"allow": [7]}, "allow: expected ids of the index, got .*7"),
         ({"allow": np.ones(4, bool)}, r"allow: expected raw ids or bool \[5\], got bool \[4\]"),
-        ({"allow": [[1], [2, 3]]}, "allow: expected integers or strings, got list"),
+        ({"allow": [[1], [2], [3]]}, "allow: expected 2 lists of ids, one per query, got 3"),
         ({"allow": [True, 5]}, "allow: expected integers or strings, got bool and int"),
         ({"deny": np.ones(6, bool)}, r"deny: expected raw ids or bool \[5\], got bool \[6\]"),
         ({"deny": ["a"]}, r"deny: expected ids of the index \(int64\), got .*a"),

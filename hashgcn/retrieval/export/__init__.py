@@ -5,6 +5,8 @@ length are 0. Distances of such bytes are those of the index. Files are written 
 
 Some writers take GradedUsers, the codes of graded users, in place of an index. Other engines search
 with a recommender's plain_user_codes, which are plain and find less.
+
+write_recommendations writes what a recommender finds for many users.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from hashgcn.retrieval.export.numpy import write_numpy
 from hashgcn.retrieval.export.parquet import write_parquet
 from hashgcn.retrieval.export.postgres import write_postgres
 from hashgcn.retrieval.export.qdrant import qdrant_rows, write_qdrant
+from hashgcn.retrieval.export.recommendations import write_recommendations
 from hashgcn.retrieval.export.usearch import to_usearch, write_usearch
 from hashgcn.retrieval.export.users import GradedUsers
 from hashgcn.retrieval.index import HammingIndex
@@ -58,5 +61,6 @@ __all__ = [
     "write_parquet",
     "write_postgres",
     "write_qdrant",
+    "write_recommendations",
     "write_usearch",
 ]

@@ -142,7 +142,7 @@ def neighbours(recommender: Recommender, items: np.ndarray, k: int) -> tuple[np.
     """The rows and distances of the k other items nearest to each item, int [len(items), k]."""
     index = recommender.index
     own = index.ids[items][:, None]
-    ids, found = index.search(index.codes[items], min(k, len(index) - 1), exclude=own)
+    ids, found = index.search(index.codes[items], min(k, len(index) - 1), deny=own)
     return index.rows(ids.ravel()).reshape(ids.shape), found
 
 
