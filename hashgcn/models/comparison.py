@@ -209,10 +209,8 @@ def _trained(
         show_progress=progress,
     )
     network, graph, position = loop.run()
-    setting, tried = (
-        {"epochs": loop.chosen_epochs()},
-        len(position.scores(s.selection.selection_metric)),
-    )
+    setting: dict[str, float] = {"epochs": loop.chosen_epochs()}
+    tried = len(position.scores(s.selection.selection_metric))
     for name in names:
         yield _Fitted(
             network.ranking(graph, name),
@@ -277,11 +275,9 @@ def remarks(test: dict[str, float], data: Dataset, metric: str) -> list[str]:
         metric: the metric that decides, one of `test`, such as "recall@50".
     """
     pairs = int((data.train.degrees() ** 2).sum())
-    rankings = {"popularity": popularity}
-    if (
-        max(pairs // _MOST_ITEM_PAIRS, data.train.num_users * data.train.num_items // _MOST_SCORES)
-        < 1
-    ):
+    rankings: dict[str, Callable[[Interactions], Ranking]] = {"popularity": popularity}
+    scores = data.train.num_users * data.train.num_items
+    if pairs <= _MOST_ITEM_PAIRS and scores <= _MOST_SCORES:
         rankings["ItemKNN"] = item_knn
     found = {
         name: _score(fit(data.train), data.train, data.test, metric)
@@ -291,10 +287,11 @@ def remarks(test: dict[str, float], data: Dataset, metric: str) -> list[str]:
     if not lost:
         return []
     values = " and ".join(f"{name} has {value:.4f}" for name, value in lost.items())
-    recent = "recent_fraction=0, " if data.train.order is not None else ""
+    more = "recent_fraction=0, " if data.train.order is not None else ""
+    more += "popularity_bits=0, " if "popularity" not in lost else ""
     return [
         f"The codes lose to {' and to '.join(lost)}: "
         f"their {metric} is {test[metric]:.4f}, {values}.",
-        f"To try next: a code_length of 128, {recent}popularity_bits=0, epochs=20 with patience=5; "
+        f"To try next: a code_length of 128, {more}epochs=20 with patience=5; "
         "`hashgcn compare` shows what other methods reach on this data.",
     ]
