@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hashgcn import __version__
-from hashgcn.cli import data, info, report, retrieval, train
+from hashgcn.cli import compare, data, info, report, retrieval, train
 
 app = typer.Typer(
     help="Graph hashing for recommendation: binary codes for users and items.",
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data", help="List, fetch and describe data sets.")
 for command in (
-    *(train.train, report.evaluate, retrieval.recommend),
+    *(train.train, report.evaluate, compare.compare, retrieval.recommend),
     *(retrieval.export, report.report, info.info),
 ):
     app.command()(command)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hashgcn.models import Compared
+
 
 def metrics_table(columns: dict[str, dict[str, float]]) -> str:
     """Metrics side by side, one column for each method, as aligned text."""
@@ -40,4 +46,25 @@ def printable(text: object) -> str:
     """The text with escapes in place of all that does not print, such as a terminal's commands."""
     return "".join(
         x if x.isprintable() else x.encode("unicode_escape").decode("ascii") for x in str(text)
+    )
+
+
+def comparison_table(rows: Sequence[Compared]) -> str:
+    """The rankings of a comparison, one line each, as aligned text."""
+    titles = ("", "Recall@20", "Recall@50", "NDCG@20", "fit s", "bytes/item", "ms/user", "tried")
+    lines = [titles] + [
+        (
+            row.name,
+            *(f"{row.test[key]:.4f}" for key in ("recall@20", "recall@50", "ndcg@20")),
+            f"{row.fit_seconds:.2f}",
+            f"{row.bytes_per_item:,}",
+            f"{row.user_milliseconds:.3f}",
+            str(row.tried),
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:{'>' if at else '<'}{widths[at]}}" for at, cell in enumerate(line))
+        for line in lines
     )

@@ -70,7 +70,7 @@ def train(
     from hashgcn.cli.tables import cold_line, metrics_table
     from hashgcn.data.catalogue import is_file_of_events, load
     from hashgcn.evaluate import evaluate_popularity
-    from hashgcn.models import METHODS, fields
+    from hashgcn.models import METHODS, fields, remarks
 
     if method not in METHODS:
         raise ValueError(f"--method: expected one of {', '.join(METHODS)}, got {method!r}")
@@ -94,14 +94,20 @@ def train(
     assert metrics is not None  # as it is fitted
     if finished:
         typer.echo(f"hashgcn: {out} held the finished run; these are its metrics", err=True)
+    said = []
+    if metrics.test:
+        said = remarks(metrics.test, interactions, model.settings.selection.selection_metric)
     if as_json:
         typer.echo(json.dumps(metrics.to_json(), indent=2))
+        for line in said:
+            typer.echo(line, err=True)
         return
     if metrics.test:
         popularity = evaluate_popularity(interactions, model.settings.selection.cutoffs)
         typer.echo(metrics_table({"popularity": popularity, **metrics.columns()}))
-        if line := cold_line(metrics.cold_test_users, metrics.cold_test_items):
-            typer.echo(line)
+        for line in (cold_line(metrics.cold_test_users, metrics.cold_test_items), *said):
+            if line:
+                typer.echo(line)
     else:
         typer.echo(f"no test metrics: {interactions.name} has no test pairs")
     typer.echo(

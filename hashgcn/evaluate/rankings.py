@@ -89,6 +89,19 @@ class HammingRanking(Ranking):
         return replace(self, items=self.items[order.to(self.items.device)])
 
 
+def best_of(scores: Tensor, k: int, exclude_ptr: Tensor, exclude_ids: Tensor) -> Tensor:
+    """The k columns with the best scores of each row, as Ranking.topk; `scores` are overwritten."""
+    rows = torch.repeat_interleave(torch.arange(len(scores)), exclude_ptr.diff())
+    scores[rows.to(scores.device), exclude_ids.to(scores.device)] = -torch.inf
+    kept = min(k + 1, scores.shape[1])
+    values, ids = scores.topk(kept)
+    # topk leaves the order of equal scores open, and which of them it returns last.
+    tied = (values[:, 1:] == values[:, :-1]).any(1).nonzero()[:, 0]
+    values[tied], ids[tied] = (x[:, :kept] for x in scores[tied].sort(descending=True, stable=True))
+    ids = ids.masked_fill(values == -torch.inf, -1)[:, :k]
+    return torch.nn.functional.pad(ids, (0, k - ids.shape[1]), value=-1)
+
+
 @dataclass(frozen=True)
 class RealRanking(Ranking):
     """By inner products of real-valued embeddings.
@@ -116,17 +129,7 @@ class RealRanking(Ranking):
         for start in range(0, len(self.items), 512):  # a tile that stays in cache
             tile = slice(start, start + 512)
             scores[:, tile] = fixed_order_mm(own, self.items[tile].T)
-        rows = torch.repeat_interleave(torch.arange(len(scores)), exclude_ptr.diff())
-        scores[rows.to(scores.device), exclude_ids.to(scores.device)] = -torch.inf
-        kept = min(k + 1, scores.shape[1])
-        values, ids = scores.topk(kept)
-        # topk leaves the order of equal scores open, and which of them it returns last.
-        tied = (values[:, 1:] == values[:, :-1]).any(1).nonzero()[:, 0]
-        values[tied], ids[tied] = (
-            x[:, :kept] for x in scores[tied].sort(descending=True, stable=True)
-        )
-        ids = ids.masked_fill(values == -torch.inf, -1)[:, :k]
-        return torch.nn.functional.pad(ids, (0, k - ids.shape[1]), value=-1)
+        return best_of(scores, k, exclude_ptr, exclude_ids)
 
     def with_items(self, order: Tensor) -> RealRanking:
         return replace(self, items=self.items[order.to(self.items.device)])

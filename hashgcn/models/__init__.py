@@ -1,12 +1,15 @@
 """Methods: settings, fit, recommendations and files of each."""
 
 from hashgcn.models.base import METHODS, HashModel
+from hashgcn.models.comparison import Compared, Comparison, compare, remarks, verdict
 from hashgcn.models.methods import BGCH, HashGNN, HashRec, LightGCN, RecallHash
 from hashgcn.models.metrics import Metrics
 from hashgcn.models.settings import ModelSettings, fields
 
 __all__ = [
     "BGCH",
+    "Compared",
+    "Comparison",
     "METHODS",
     "HashGNN",
     "HashModel",
@@ -15,5 +18,8 @@ __all__ = [
     "Metrics",
     "ModelSettings",
     "RecallHash",
+    "compare",
     "fields",
+    "remarks",
+    "verdict",
 ]

@@ -34,7 +34,7 @@ def test_evaluate_repeats_the_runs_metrics(run):
     assert again["test"] == written["test"]
     assert again.keys() == {
         *("test", "popularity", "original_order", "ties", "cold_test_users", "cold_test_items"),
-        "evaluation_seconds",
+        *("remarks", "evaluation_seconds"),
     }
     printed = hashgcn("evaluate", run).stdout
     assert printed.split()[:2] == ["popularity", "codes"] and "users and 1,500 items" in printed

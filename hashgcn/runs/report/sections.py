@@ -14,6 +14,7 @@ from hashgcn.evaluate import evaluate_popularity, evaluate_ties, rank
 from hashgcn.files import write_text
 from hashgcn.levels import largest_weight, num_planes
 from hashgcn.models.base import ranking_of
+from hashgcn.models.comparison import remarks
 from hashgcn.retrieval import Recommender
 from hashgcn.runs.curves import training_curves
 from hashgcn.runs.opened import OpenedRun
@@ -147,6 +148,8 @@ def _quality(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> s
             f"{_count(items_without, 'test item')} without train pairs "
             f"{'is' if items_without == 1 else 'are'} never found."
         )
+    metric = run.model.settings.selection.selection_metric
+    text = " ".join([text, *remarks(run.metrics.test, run.data, metric)])
     sizes = run.metrics.bytes_per_item
     if len(sizes) > 1:
         text += f" Bytes per item: {', '.join(f'{name} {size}' for name, size in sizes.items())}."
