@@ -69,7 +69,7 @@ def recommend(
     quiet: Annotated[bool, typer.Option(help="Show no progress bar.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Print the best items of users, from a run's codes, or write them to a file.
+    """Print or save the best items of users, from a run's codes.
 
     Each item comes with its score; for users who are unknown or have no items in train, with its
     number of users.
