@@ -13,19 +13,20 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from hashgcn.data import Dataset
+from hashgcn.data import Dataset, Interactions
 from hashgcn.data.cold import ColdUsers, count_cold
 from hashgcn.errors import NotFittedError
 from hashgcn.evaluate import Evaluation, HammingRanking, evaluate, evaluate_codes
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.metrics import Metrics
+from hashgcn.models.metrics import Metrics, tried
 from hashgcn.models.settings import ModelSettings, fields
 from hashgcn.networks.base import Network
 from hashgcn.retrieval import HammingIndex, Recommendations, Recommender
 from hashgcn.runs.folder import Run
 from hashgcn.train.checkpoint import Checkpoints, Identity, Position, fingerprint
-from hashgcn.train.loop import Loop
+from hashgcn.train.loop import Configuration, Loop
 from hashgcn.train.processes import check_alone
+from hashgcn.train.search import Changes, Search
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -56,14 +57,18 @@ class HashModel:
     network: ClassVar[type[Network]]
     # Defaults where they differ from those of the settings' classes.
     defaults: ClassVar[dict[str, Any]] = {}
+    # Settings that a fit may change unless they are given, with the factors that it tries; for the
+    # number of epochs it needs none, see train.search.Search.
+    tunes: ClassVar[dict[str, tuple[float, ...]]] = {}
 
     def __init_subclass__(cls) -> None:
         METHODS[cls.method] = cls
+        defaults = cls.defaults | {"tune": tuple(cls.tunes)}
         parameters = [
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=cls.defaults.get(name, field.default),
+                default=defaults.get(name, field.default),
                 annotation=field.annotation,
             )
             for name, field in fields(cls.network).items()
@@ -72,13 +77,21 @@ class HashModel:
         setattr(cls, "__signature__", inspect.Signature(parameters))  # noqa: B010
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = ModelSettings.of(self.network, self.defaults | settings)
+        free = {"tune": tuple(name for name in self.tunes if name not in settings)}
+        self.settings = ModelSettings.of(self.network, self.defaults | free | settings)
+        for name in self.settings.selection.tune:
+            if name not in self.tunes:
+                known = ", ".join(self.tunes) or "none"
+                raise ValueError(f"tune: expected settings of {known}, got {name!r}")
         self.recommender: Recommender | None = None
         self.metrics: Metrics | None = None
 
     def __repr__(self) -> str:
         default = type(self)().settings.as_set()
         changed = {k: v for k, v in self.settings.as_set().items() if v != default[k]}
+        others = {k: v for k, v in changed.items() if k != "tune"}
+        if type(self)(**others).settings == self.settings:
+            changed = others
         text = ", ".join(f"{name}={value!r}" for name, value in changed.items())
         fitted = "" if self.recommender is None else f" fitted to {self.recommender!r}"
         return f"{type(self).__name__}({text}){fitted}"
@@ -93,7 +106,7 @@ class HashModel:
         progress: bool = True,
         callback: Callable[[dict[str, Any]], None] | None = None,
     ) -> Self:
-        """Choose the number of epochs on a part of train, refit on all of it, evaluate test once.
+        """Choose settings and epochs on a part of train, refit on all of it, evaluate test once.
 
         Args:
             data: train and test interactions, see hashgcn.data; without test pairs there are no
@@ -148,16 +161,11 @@ class HashModel:
                 return self._take(folder, identity)
             else:
                 saved = checkpoints.load()
-        loop = Loop(
-            lambda graph: self.network(graph, settings.network, settings.train.seed),
-            data.train,
-            settings.train,
-            settings.selection,
-            settings.selection.selection_ranking or self.network.rankings(settings.network)[0],
-            device,
-            checkpoints,
-            progress,
-            callback or (lambda entry: None),
+        loop = loop_of(
+            *(self, data.train, data.test_is_later, device),
+            checkpoints=checkpoints,
+            progress=progress,
+            callback=callback,
         )
         if folder is not None:
             folder.begin(self.method, settings.as_set(), data, identity.data)
@@ -167,7 +175,7 @@ class HashModel:
             items,
             code_length=settings.network.code_length,
             ids=data.item_ids,
-            popularity_bits=settings.network.num_popularity_bits,
+            popularity_bits=network.settings.num_popularity_bits,
         )
         self.recommender = Recommender(users, data.user_ids, index, data.train)
         self.metrics = self._measured(network, graph, data, position, loop.chosen_epochs())
@@ -223,6 +231,8 @@ class HashModel:
             peak_memory_mb=round(peak, 1),
             order_in_time_known=data.train.order is not None,
             history=position.history,
+            chosen=position.changes,
+            trials=[tried(trial, s.selection_metric) for trial in position.trials],
             cold_test_users=cold_users,
             cold_test_items=cold_items,
         )
@@ -358,6 +368,56 @@ class HashModel:
         if self.recommender is None:
             raise NotFittedError(self)
         return self.recommender
+
+
+def loop_of(
+    model: HashModel,
+    train: Interactions,
+    test_is_later: bool = False,
+    device: str | torch.device = "cpu",
+    *,
+    checkpoints: Checkpoints | None = None,
+    progress: bool = False,
+    callback: Callable[[Any], None] | None = None,
+) -> Loop:
+    """The training of a model; the model is left as it is.
+
+    Args:
+        model: gives the network and the settings.
+        train: the train pairs.
+        test_is_later: see Dataset.
+        device, progress, callback: as in HashModel.fit.
+        checkpoints: where the state is saved; None saves nothing.
+    """
+    settings, known = model.settings, model.settings.resolved()
+    selection = settings.selection
+    if selection.validation_part is None:
+        part = "last" if test_is_later and train.order is not None else "random"
+        selection = selection.model_copy(update={"validation_part": part})
+    tune = [x for x in selection.tune if x != "recent_fraction" or train.order is not None]
+    asked = settings.as_set()
+
+    def configure(changes: Changes) -> Configuration:
+        s = ModelSettings.of(model.network, asked | changes)
+        seed = s.train.seed
+        return Configuration(lambda graph: model.network(graph, s.network, seed), s.train)
+
+    return Loop(
+        configure,
+        Search(
+            {name: known[name] for name in tune},
+            model.tunes,
+            selection.trials,
+            selection.selection_metric,
+        ),
+        train,
+        selection,
+        selection.selection_ranking or model.network.rankings(settings.network)[0],
+        torch.device(device),
+        checkpoints,
+        progress,
+        callback or (lambda entry: None),
+    )
 
 
 def metrics_of(folder: Run, settings: ModelSettings) -> Metrics:

@@ -13,9 +13,8 @@ import torch
 from hashgcn import metrics
 from hashgcn.data import Dataset, Interactions
 from hashgcn.evaluate import Ranking, als, ease, evaluate, item_knn, popularity, rank
-from hashgcn.models.base import HashModel
+from hashgcn.models.base import HashModel, loop_of
 from hashgcn.models.methods import LightGCN, RecallHash
-from hashgcn.train.loop import Loop
 
 CUTOFFS = (20, 50)
 # As many settings for each baseline that has some.
@@ -140,10 +139,10 @@ def compare(
     given = {"seed": seed, **(settings or {})}
     models = {f"codes {f}": RecallHash(code_length=f, **given) for f in sorted(set(code_lengths))}
     teacher = LightGCN(code_length=64, **given)
-    chosen_on = teacher.settings.selection
+    chosen_on = loop_of(teacher, data.train, data.test_is_later).selection
     seed = teacher.settings.train.seed
     part, held_out = data.train.split(
-        chosen_on.validation_fraction, seed, chosen_on.validation_part
+        chosen_on.validation_fraction, seed, chosen_on.validation_part or "random"
     )
     if not held_out.num_pairs:
         raise ValueError(
@@ -197,27 +196,16 @@ def _trained(
     model: HashModel, data: Dataset, device: str | torch.device, progress: bool
 ) -> Iterator[_Fitted]:
     """The rankings of a method, fitted once as HashModel.fit does."""
-    s, kind = model.settings, model.network
-    names = kind.rankings(s.network)
-    loop = Loop(
-        lambda graph: kind(graph, s.network, s.train.seed),
-        data.train,
-        s.train,
-        s.selection,
-        s.selection.selection_ranking or names[0],
-        torch.device(device),
-        show_progress=progress,
-    )
+    loop = loop_of(model, data.train, data.test_is_later, device, progress=progress)
     network, graph, position = loop.run()
-    setting: dict[str, float] = {"epochs": loop.chosen_epochs()}
-    tried = len(position.scores(s.selection.selection_metric))
-    for name in names:
+    setting: dict[str, float] = {"epochs": loop.chosen_epochs(), **position.changes}
+    for name in model.network.rankings(model.settings.network):
         yield _Fitted(
             network.ranking(graph, name),
             position.seconds["selection"],
             position.seconds["refit"],
             setting,
-            tried,
+            len(position.trials),
         )
 
 

@@ -36,6 +36,13 @@ class RecallHash(HashModel):
     method = "recall_hash"
     network = RecallHashNetwork
     defaults = {"learning_rate": 0.015}
+    tunes = {
+        "recent_fraction": (0.0,),
+        "tau_score": (1.6, 0.63),
+        "learning_rate": (2.0, 0.5),
+        "popularity_bits": (0.5, 0.0),
+        "epochs": (),
+    }
 
 
 class LightGCN(HashModel):
@@ -59,6 +66,7 @@ class LightGCN(HashModel):
 
     method = "lightgcn"
     network = LightGCNNetwork
+    tunes = {"temperature": (1.4, 0.7), "learning_rate": (2.0, 0.5), "epochs": ()}
 
 
 class BGCH(HashModel):

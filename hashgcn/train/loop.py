@@ -1,11 +1,11 @@
-"""Training: the number of epochs is chosen on a part of train, then all of train is fitted."""
+"""Training: settings and epochs are chosen on a part of train, then all of train is fitted."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,11 +15,19 @@ from hashgcn.evaluate import evaluate
 from hashgcn.graph import BipartiteGraph
 from hashgcn.networks.base import Network
 from hashgcn.ops import check_errors
-from hashgcn.train.checkpoint import Checkpoints, Entry, Position, Saved
+from hashgcn.train.checkpoint import Checkpoints, Entry, Position, Saved, Trial
 from hashgcn.train.interrupt import interruptible
 from hashgcn.train.progress import Progress
 from hashgcn.train.schedule import Schedule
+from hashgcn.train.search import Changes, Search
 from hashgcn.train.settings import SelectionSettings, TrainSettings
+
+
+class Configuration(NamedTuple):
+    """What trains: gives the network for a graph, initialised by the seed; how it is trained."""
+
+    make_network: Callable[[BipartiteGraph], Network]
+    settings: TrainSettings
 
 
 @dataclass
@@ -27,9 +35,10 @@ class Loop:
     """One run; `run` does it.
 
     Args:
-        make_network: gives the network for a graph, initialised by the seed.
+        configure: gives the configuration with some settings changed, by name.
+        search: which changes are tried.
         train: the train pairs.
-        settings, selection: how it is trained, how the number of epochs is chosen.
+        selection: how settings and the number of epochs are chosen.
         ranking: name of the network's ranking whose metric chooses.
         device: where it is trained.
         checkpoints: where the state is saved; None saves nothing.
@@ -37,9 +46,9 @@ class Loop:
         callback: called with each epoch's entry of the history.
     """
 
-    make_network: Callable[[BipartiteGraph], Network]
+    configure: Callable[[Changes], Configuration]
+    search: Search
     train: Interactions
-    settings: TrainSettings
     selection: SelectionSettings
     ranking: str
     device: torch.device
@@ -60,21 +69,32 @@ class Loop:
         if saved is not None:
             saved.restore(self.network, self.schedule.optimizer, self.steps)
         with interruptible() as self.caught:
-            if self.position.phase == "selection":
+            while self.position.phase == "selection":
                 self.run_epochs(self.settings.epochs)
-                done = self.position
                 with self.caught.passing():
-                    self.start(Position("refit", 0, 0, 0.0, done.history, done.seconds))
+                    self.start(self.following())
             self.run_epochs(self.chosen_epochs())
         return self.network, self.graph, self.position
 
+    def following(self) -> Position:
+        """Where the run goes on after a trial: at the next one, or at the refit of the best."""
+        assert self.held_out is not None  # in the selection
+        done = self.position
+        trials = [*done.trials, Trial(changes=done.changes, history=done.history)]
+        best, changes = self.search.after(trials, self.held_out.num_pairs)
+        following = Position("refit", changes=best["changes"], history=[*best["history"]])
+        if changes is not None:
+            following = Position("selection", changes=changes)
+        return replace(following, seconds=done.seconds, trials=trials)
+
     def start(self, position: Position) -> None:
-        """A fresh network for a phase; both phases start from the same seed."""
+        """A fresh network for a trial or the refit; all of them start from the same seed."""
         self.position, self.part, self.held_out = position, self.train, None
+        make_network, self.settings = self.configure(position.changes)
         if position.phase == "selection":
             s = self.selection
             self.part, self.held_out = self.train.split(
-                s.validation_fraction, self.settings.seed, s.validation_part
+                s.validation_fraction, self.settings.seed, s.validation_part or "random"
             )
             if self.held_out.num_pairs == 0:
                 raise ValueError(
@@ -82,7 +102,7 @@ class Loop:
                     f"with {s.validation_fraction}"
                 )
         self.graph = self.part.graph().to(self.device)
-        self.network = self.make_network(self.graph).to(self.device)
+        self.network = make_network(self.graph).to(self.device)
         self.steps = len(self.network.batches(self.graph, 0))
         self.schedule = Schedule(self.network, self.settings, self.steps)
         self.saved_at = time.monotonic()

@@ -1,0 +1,151 @@
+"""What a run tries: the order of changes, when it ends, and that a fit follows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hashgcn.data import generate_sample
+from hashgcn.models import METHODS, RecallHash
+from hashgcn.train import loop as loops
+from hashgcn.train.checkpoint import Trial
+from hashgcn.train.search import LEAST_PAIRS, Search
+
+START = {"recent_fraction": 0.1, "tau_score": 2.0, "popularity_bits": 8, "epochs": 8}
+FACTORS = {"recent_fraction": (0.0,), "tau_score": (1.5, 0.5), "popularity_bits": (0.5,)}
+
+
+def trial(changes, *scores) -> Trial:
+    history = [
+        {"phase": "selection", "epoch": at + 1, "loss": 0.0, "validation": {"recall@50": score}}
+        for at, score in enumerate(scores)
+    ]
+    return Trial(changes=changes, history=history)
+
+
+def tried(score_of, most=20, held_out=LEAST_PAIRS, **start):
+    """The trials of a search by a function of the settings, and the best of them."""
+    search = Search(START | start, FACTORS | {"epochs": ()}, most, "recall@50")
+    changes, trials = {}, []
+    while changes is not None:
+        trials.append(trial(changes, *score_of(**START | start | changes)))
+        best, changes = search.after(trials, held_out)
+    return [x["changes"] for x in trials], best["changes"]
+
+
+def flat(epochs, **settings):
+    """Scores that are best in the last epoch, for 8 epochs."""
+    return [0.1] * (min(epochs, 8) - 1) + [0.2] + [0.1] * max(epochs - 8, 0)
+
+
+def test_each_setting_has_its_turn_and_no_change_is_tried_twice():
+    changes, best = tried(flat)
+    assert changes == [
+        {},
+        {"recent_fraction": 0.0},
+        {"tau_score": 3.0},
+        {"tau_score": 1.0},
+        {"popularity_bits": 4},
+        {"epochs": 16},
+    ]
+    assert best == {}
+
+
+def test_a_factor_that_helps_is_used_again_and_kept():
+    def score(tau_score, recent_fraction, **settings):
+        return [0.5 - abs(tau_score - 4.5) / 100 + (recent_fraction == 0) / 10]
+
+    changes, best = tried(score, epochs=1)
+    assert best == {"recent_fraction": 0.0, "tau_score": 4.5}
+    assert changes[:5] == [
+        {},
+        {"recent_fraction": 0.0},
+        {"recent_fraction": 0.0, "tau_score": 3.0},
+        {"recent_fraction": 0.0, "tau_score": 4.5},
+        {"recent_fraction": 0.0, "tau_score": 6.75},
+    ]
+    assert len(changes) == len({tuple(x.items()) for x in changes})
+
+
+def test_gains_within_the_noise_change_nothing():
+    assert tried(lambda tau_score, **settings: [0.5 + (tau_score == 3.0) * 0.002])[1] == {}
+
+
+def test_epochs_follow_the_best_epoch():
+    """Longer where the last quarter is best, to the best epoch where it lies before."""
+    changes, best = tried(lambda epochs, **settings: np.linspace(0.1, 0.3 * epochs / 8, epochs))
+    assert best["epochs"] >= 32 and {"epochs": 16} in changes
+    early = [0.1, 0.2, 0.15, 0.1]
+    changes, best = tried(lambda epochs, **settings: early if epochs > 2 else [0.1, 0.25])
+    assert best == {"epochs": 2} and {"epochs": 16} not in changes
+
+
+@pytest.mark.parametrize(("most", "held_out", "count"), [(3, 10**6, 3), (1, 10**6, 1), (9, 299, 1)])
+def test_a_search_ends_with_its_trials_or_too_few_pairs(most, held_out, count):
+    assert len(tried(flat, most, held_out)[0]) == count
+
+
+@pytest.fixture(scope="module")
+def data():
+    return generate_sample(num_users=250, num_items=120, mean_degree=24.0)
+
+
+SETTINGS = {"code_length": 16, "epochs": 2, "trials": 4}
+
+
+def outcome(model):
+    found = model.recommender
+    codes = found.user_codes.tobytes(), found.index.codes.tobytes()
+    return *codes, model.metrics.history, model.metrics.trials, model.metrics.chosen
+
+
+@pytest.fixture(scope="module")
+def whole(data):
+    return outcome(RecallHash(**SETTINGS).fit(data, progress=False))
+
+
+def test_a_fit_refits_what_was_best(data, whole):
+    _, _, history, trials, chosen = whole
+    assert len(trials) == 4 and chosen in [x["changes"] for x in trials]
+    scores = [x["validation"]["recall@50"] for x in trials]
+    best = next(x for x in trials if x["changes"] == chosen)
+    assert max(scores) <= 1.005 * best["validation"]["recall@50"]
+    # Given the settings that were chosen, and nothing to try, a fit gives the same codes.
+    again = RecallHash(**SETTINGS | chosen | {"trials": 1}).fit(data, progress=False)
+    assert outcome(again)[:3] == whole[:3]
+    assert again.metrics.chosen == {} and len(again.metrics.trials) == 1
+
+
+@pytest.mark.parametrize("steps", [3, 90, 170, 330])
+def test_a_search_that_is_resumed_ends_with_the_same_codes(
+    data, whole, tmp_path, monkeypatch, steps
+):
+    """Stopped in the middle of the first trial, of later ones, and of the refit."""
+    done, step = 0, loops.Loop.step
+
+    def stopped(self, batch):
+        nonlocal done
+        done += 1
+        if done == steps:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loops.Loop, "step", stopped)
+        model = RecallHash(**SETTINGS, checkpoint_minutes=0)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(data, run=tmp_path, progress=False)
+    model = RecallHash(**SETTINGS, checkpoint_minutes=0)
+    assert outcome(model.fit(data, run=tmp_path, resume=True, progress=False)) == whole
+
+
+def test_settings_that_are_given_are_not_changed():
+    assert RecallHash().settings.selection.tune == tuple(RecallHash.tunes)
+    model = RecallHash(tau_score=3.0, epochs=2)
+    assert not {"tau_score", "epochs"} & set(model.settings.selection.tune)
+    assert repr(model) == "RecallHash(tau_score=3.0, epochs=2)"
+    assert RecallHash(tau_score=3.0, tune=["tau_score"]).settings.selection.tune == ("tau_score",)
+    with pytest.raises(ValueError, match="tune: expected settings of recent_fraction, tau_score"):
+        RecallHash(tune=("layers",))
+    with pytest.raises(ValueError, match="tune: expected settings of none, got 'epochs'"):
+        METHODS["bgch"](tune=("epochs",))
