@@ -62,13 +62,14 @@ def settings_of(method: str) -> str:
     """What a method has of its own, and common settings whose default is another."""
     model = METHODS[method]
     known = fields(model.network)
+    defaults = model.defaults | {"tune": tuple(model.tunes)}
     common = TrainSettings.model_fields | SelectionSettings.model_fields
     names = [
         name
         for name, field in known.items()
-        if name not in common or model.defaults.get(name, field.default) != field.default
+        if name not in common or defaults.get(name, field.default) != field.default
     ]
-    return settings_table({name: known[name] for name in names}, model.defaults)
+    return settings_table({name: known[name] for name in names}, defaults)
 
 
 def _value(value: Any) -> str:
@@ -77,7 +78,7 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or "none"
     return str(value)
 
 
@@ -101,6 +102,9 @@ def _range(field: Any) -> str:
 
 def _literals(annotation: Any) -> list[str]:
     parts = get_args(annotation)
+    if type(None) in parts:  # Literal[...] | None
+        annotation = parts[0]
+        parts = get_args(annotation)
     if get_origin(annotation) is not None and all(isinstance(part, str) for part in parts):
         return list(parts)
     return []

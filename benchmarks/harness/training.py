@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hashgcn.data import Interactions
 from hashgcn.models import HashModel
 from hashgcn.models.base import loop_of
 from hashgcn.train.checkpoint import Position
 from hashgcn.train.interrupt import Caught
 from hashgcn.train.loop import Loop
+
+# Settings of a model that is trained once, with its settings as they are.
+AS_GIVEN: dict[str, Any] = {"trials": 1, "tune": [], "validation_part": "random"}
 
 
 def start(model: HashModel, train: Interactions, phase: str) -> Loop:

@@ -41,7 +41,7 @@ def main() -> None:
     data = load("sample")
     lines = lines_of("sample, SVD, 32 bits", data, svd(data), 200)
     lines += lines_of(
-        "sample, `RecallHash`", data, recall_hash(data, RecallHash(user_levels=1)), 400
+        "sample, `RecallHash`", data, recall_hash(data, RecallHash(user_levels=1, trials=1)), 400
     )
     if len(sys.argv) > 1:
         data = load("gowalla", sys.argv[1])

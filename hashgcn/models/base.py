@@ -402,6 +402,13 @@ def loop_of(
         seed = s.train.seed
         return Configuration(lambda graph: model.network(graph, s.network, seed), s.train)
 
+    def possible(changes: Changes) -> bool:
+        try:
+            configure(changes)
+        except ValueError:
+            return False
+        return True
+
     return Loop(
         configure,
         Search(
@@ -409,6 +416,7 @@ def loop_of(
             model.tunes,
             selection.trials,
             selection.selection_metric,
+            possible,
         ),
         train,
         selection,

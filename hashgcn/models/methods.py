@@ -40,7 +40,7 @@ class RecallHash(HashModel):
         "recent_fraction": (0.0,),
         "tau_score": (1.6, 0.63),
         "learning_rate": (2.0, 0.5),
-        "popularity_bits": (0.5, 0.0),
+        "popularity_bits": (1.5, 0.5),
         "epochs": (),
     }
 

@@ -111,7 +111,8 @@ class Loop:
         """The rest of the phase: a number of epochs, fewer where they stop improving."""
         position, metric = self.position, self.selection.selection_metric
         total, done = epochs * self.steps, position.epoch * self.steps + position.step
-        with Progress(position.phase, total, done, metric, self.show_progress) as bar:
+        name = "refit" if position.phase == "refit" else f"trial {len(position.trials) + 1}"
+        with Progress(name, total, done, metric, self.show_progress) as bar:
             while position.epoch < epochs and not self.has_stopped_improving():
                 self.run_epoch(bar)
 

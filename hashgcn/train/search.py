@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,14 @@ class Search:
         factors: of each of them; () of "epochs".
         most: largest number of trials; the first is of the settings as they are.
         metric: the validation metric that decides, by its best epoch.
+        possible: whether there are such settings; changes that there are not are not tried.
     """
 
     start: dict[str, float]
     factors: dict[str, tuple[float, ...]]
     most: int
     metric: str
+    possible: Callable[[Changes], bool] = lambda changes: True
 
     def after(self, trials: list[Trial], held_out: int) -> tuple[Trial, Changes | None]:
         """The best of some trials, and what to try next; None if the search is over.
@@ -64,6 +66,8 @@ class Search:
                     before = best
                     while (changes := self._changed(best, name, factor)) not in tried:
                         tried.append(changes)
+                        if not self.possible(changes):
+                            break
                         trial = yield best, changes
                         if self._score(trial) <= (1 + _GAIN) * self._score(best):
                             break

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,17 @@ def test_a_factor_that_helps_is_used_again_and_kept():
         {"recent_fraction": 0.0, "tau_score": 6.75},
     ]
     assert len(changes) == len({tuple(x.items()) for x in changes})
+
+
+def test_settings_that_do_not_exist_are_not_tried():
+    search = Search({"popularity_bits": 10}, {"popularity_bits": (2.0, 0.5)}, 9, "recall@50")
+    limited = replace(search, possible=lambda changes: changes.get("popularity_bits", 0) < 16)
+    first = [trial({}, 0.5)]
+    assert search.after(first, LEAST_PAIRS)[1] == {"popularity_bits": 20}
+    assert limited.after(first, LEAST_PAIRS)[1] == {"popularity_bits": 5}
+    model = RecallHash(code_length=2, popularity_bits=1, tune=("popularity_bits",), epochs=1)
+    model.fit(generate_sample(num_users=200, num_items=90, mean_degree=24.0), progress=False)
+    assert all(x["changes"].get("popularity_bits", 0) < 2 for x in model.metrics.trials)
 
 
 def test_gains_within_the_noise_change_nothing():
