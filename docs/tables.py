@@ -416,7 +416,7 @@ def speed() -> str:
             *("Python and SciPy", "Python", "data", "read train.txt and test.txt", "read"),
         ),
         case(
-            "`hashgcn train gowalla`, from files to test metrics",
+            "`hashgcn train gowalla --set trials=1`, from files to test metrics",
             *("", "", "train"),
             *("epochs chosen on a part of train, then a refit", "command line"),
         ),

@@ -43,7 +43,7 @@ class Compared:
         bytes_per_item: bytes kept per item to rank it; of ItemKNN those of its neighbours.
         user_milliseconds: time of a user's 50 best items, where all users are ranked.
         setting: what was chosen on the validation part of train.
-        tried: number of settings among which it was chosen, or of epochs.
+        tried: number of settings among which it was chosen.
     """
 
     name: str
@@ -105,12 +105,12 @@ def compare(
 
         >>> import hashgcn
         >>> data = hashgcn.data.generate_sample(num_users=200, num_items=120)
-        >>> found = hashgcn.models.compare(data, code_lengths=(32,), settings={"epochs": 1})
+        >>> found = hashgcn.models.compare(data, code_lengths=(32,), settings={"epochs": 1, "trials": 1})
         >>> [row.name for row in found.rows if row.name != "ALS"]
         ['popularity', 'ItemKNN', 'EASE', 'LightGCN', 'LightGCN signs', 'codes 32']
 
     The settings of ItemKNN, EASE and ALS are chosen from six each, on the part of train that also
-    chooses the number of epochs of LightGCN and RecallHash; then each is fitted to all of train,
+    chooses those of LightGCN and RecallHash and their numbers of epochs; then each is fitted to all of train,
     and test is looked at once. Cold users and items and ties follow the rules of evaluate.rank.
 
     Args:

@@ -24,7 +24,7 @@ class RecallHash(HashModel):
     another gradient, `loss` is another loss.
 
         >>> import hashgcn
-        >>> model = hashgcn.RecallHash(code_length=32, epochs=1)
+        >>> model = hashgcn.RecallHash(code_length=32, epochs=1, trials=1)
         >>> model = model.fit(hashgcn.load("sample"), progress=False)
         >>> model.recommend(["user-0001"], k=10).ids.shape
         (1, 10)
