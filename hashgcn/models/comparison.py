@@ -105,13 +105,15 @@ def compare(
 
         >>> import hashgcn
         >>> data = hashgcn.data.generate_sample(num_users=200, num_items=120)
-        >>> found = hashgcn.models.compare(data, code_lengths=(32,), settings={"epochs": 1, "trials": 1})
+        >>> quick = {"epochs": 1, "trials": 1}
+        >>> found = hashgcn.models.compare(data, code_lengths=(32,), settings=quick)
         >>> [row.name for row in found.rows if row.name != "ALS"]
         ['popularity', 'ItemKNN', 'EASE', 'LightGCN', 'LightGCN signs', 'codes 32']
 
     The settings of ItemKNN, EASE and ALS are chosen from six each, on the part of train that also
-    chooses those of LightGCN and RecallHash and their numbers of epochs; then each is fitted to all of train,
-    and test is looked at once. Cold users and items and ties follow the rules of evaluate.rank.
+    chooses those of LightGCN and RecallHash and their numbers of epochs; then each is fitted to all
+    of train, and test is looked at once. Cold users and items and ties follow the rules of
+    evaluate.rank.
 
     Args:
         data: train and test interactions.
