@@ -277,11 +277,9 @@ def remarks(test: dict[str, float], data: Dataset, metric: str) -> list[str]:
     if not lost:
         return []
     values = " and ".join(f"{name} has {value:.4f}" for name, value in lost.items())
-    more = "recent_fraction=0, " if data.train.order is not None else ""
-    more += "popularity_bits=0, " if "popularity" not in lost else ""
     return [
         f"The codes lose to {' and to '.join(lost)}: "
         f"their {metric} is {test[metric]:.4f}, {values}.",
-        f"To try next: a code_length of 128, {more}epochs=20 with patience=5; "
-        "`hashgcn compare` shows what other methods reach on this data.",
+        "To try next: a code_length of 128, or more trials; `hashgcn compare` shows what other "
+        "methods reach on this data.",
     ]

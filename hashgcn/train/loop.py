@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -62,10 +63,8 @@ class Loop:
         Returns:
             The network, the graph of all of train, and the run's last position.
         """
-        selects = self.selection.validation_fraction > 0
-        self.start(
-            Position("selection" if selects else "refit") if saved is None else saved.position
-        )
+        first = Position("selection" if self.parts[1].num_pairs else "refit")
+        self.start(first if saved is None else saved.position)
         if saved is not None:
             saved.restore(self.network, self.schedule.optimizer, self.steps)
         with interruptible() as self.caught:
@@ -75,6 +74,12 @@ class Loop:
                     self.start(self.following())
             self.run_epochs(self.chosen_epochs())
         return self.network, self.graph, self.position
+
+    @cached_property
+    def parts(self) -> tuple[Interactions, Interactions]:
+        """The part of train that trials are trained on, and the part that is held out."""
+        s, seed = self.selection, self.configure({}).settings.seed
+        return self.train.split(s.validation_fraction, seed, s.validation_part or "random")
 
     def following(self) -> Position:
         """Where the run goes on after a trial: at the next one, or at the refit of the best."""
@@ -92,15 +97,7 @@ class Loop:
         self.position, self.part, self.held_out = position, self.train, None
         make_network, self.settings = self.configure(position.changes)
         if position.phase == "selection":
-            s = self.selection
-            self.part, self.held_out = self.train.split(
-                s.validation_fraction, self.settings.seed, s.validation_part or "random"
-            )
-            if self.held_out.num_pairs == 0:
-                raise ValueError(
-                    "validation_fraction: expected one that holds out some train pairs, got none "
-                    f"with {s.validation_fraction}"
-                )
+            self.part, self.held_out = self.parts
         self.graph = self.part.graph().to(self.device)
         self.network = make_network(self.graph).to(self.device)
         self.steps = len(self.network.batches(self.graph, 0))

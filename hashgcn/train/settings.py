@@ -55,7 +55,7 @@ class SelectionSettings(Settings):
         ge=0,
         lt=1,
         description="Fraction of each user's train items that is held out to choose settings and "
-        "the number of epochs; 0 trains all epochs without a choice.",
+        "the number of epochs; 0, or too few items for it, trains all epochs without a choice.",
     )
     validation_part: Literal["random", "last"] | None = Field(
         None,

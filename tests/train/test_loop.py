@@ -446,11 +446,12 @@ def test_users_without_train_items(loss):
     assert all(np.isfinite(entry["loss"]) for entry in metrics.history)
 
 
-def test_data_without_anything_to_hold_out(data):
+def test_data_without_anything_to_hold_out_trains_all_epochs():
     pairs = (np.arange(40), np.arange(40))
     tiny = Dataset.from_pairs("tiny", pairs, pairs)
-    with pytest.raises(ValueError, match="validation_fraction"):
-        RecallHash(**SETTINGS).fit(tiny, progress=False)
+    found = RecallHash(**SETTINGS).fit(tiny, progress=False).metrics
+    assert found.validation is None and found.trials == []
+    assert [x["phase"] for x in found.history] == ["refit"] * SETTINGS["epochs"]
 
 
 def test_fit_works_outside_the_main_thread(data, whole):
