@@ -233,7 +233,8 @@ def export(
             if to not in export.GRADED_WRITERS:
                 raise ValueError(
                     f"--to: expected one of {', '.join(export.GRADED_WRITERS)} for graded users, "
-                    f"or --plain for their signs alone, got {to}"
+                    f"or --plain for their signs alone, which rank worse, got {to}; training with "
+                    "user_levels=1 is best for engines that take signs alone"
                 )
             codes = export.GradedUsers.of(recommender)
         elif users:
