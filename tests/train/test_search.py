@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
-from hashgcn.data import generate_sample
+from hashgcn.data import generate_sample, load, read_interactions
 from hashgcn.models import METHODS, RecallHash
+from hashgcn.models.base import loop_of
 from hashgcn.train import loop as loops
 from hashgcn.train.checkpoint import Trial
 from hashgcn.train.search import LEAST_PAIRS, Search
@@ -162,3 +164,33 @@ def test_settings_that_are_given_are_not_changed():
         RecallHash(tune=("layers",))
     with pytest.raises(ValueError, match="tune: expected settings of none, got 'epochs'"):
         METHODS["bgch"](tune=("epochs",))
+
+
+@pytest.mark.parametrize(
+    ("split", "part"), [("random", "random"), ("last", "last"), ("time", "last"), ("none", "last")]
+)
+def test_what_is_held_out_follows_the_split(split, part):
+    rng = np.random.default_rng(0)
+    events = {
+        "user": rng.integers(0, 40, 900),
+        "item": rng.integers(0, 30, 900),
+        "time": range(900),
+    }
+    data = read_interactions(
+        pl.DataFrame(events), user="user", item="item", time="time", split=split
+    )
+    assert data.test_is_later == (part == "last")
+    train = loop_of(RecallHash(), data.train, data.test_is_later).parts[0]
+    np.testing.assert_array_equal(train.ids, data.train.split(0.1, 0, part)[0].ids)
+    given = RecallHash(validation_part="random")
+    train = loop_of(given, data.train, data.test_is_later).parts[0]
+    np.testing.assert_array_equal(train.ids, data.train.split(0.1, 0)[0].ids)
+    without = read_interactions(pl.DataFrame(events), user="user", item="item", split="none")
+    assert not without.test_is_later
+    train = loop_of(RecallHash(), without.train, True).parts[0]  # no order, so nothing is last
+    np.testing.assert_array_equal(train.ids, without.train.split(0.1, 0)[0].ids)
+
+
+def test_published_sets_are_split_in_time(real_data):
+    data = load("gowalla", real_data)
+    assert data.test_is_later and data.train.order is not None
