@@ -21,7 +21,8 @@ def train(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="A name of `hashgcn data list`, a folder in LightGCN's format or a file of events."
+            help="A name of `hashgcn data list`, a folder in LightGCN's format, or events: a file, "
+            "a folder of files or a pattern in quotes."
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for the run's files.")],
@@ -83,7 +84,7 @@ def train(
         torch.set_num_threads(threads)
     check_device(device)
     try:
-        interactions = load(dataset, data, **reading)
+        interactions = load(dataset, data, progress=not quiet, **reading)
         if is_file_of_events(dataset):
             typer.echo(cli_data.summary(interactions), err=as_json)
         finished = run.is_finished()

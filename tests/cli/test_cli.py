@@ -132,6 +132,26 @@ def test_a_file_of_events_from_training_to_recommendations(tmp_path):
     assert hashgcn("recommend", out, "--user", "u3", "-k", 2).stdout.startswith("u3: ")
 
 
+def test_a_folder_of_events_without_bots_and_old_items(tmp_path):
+    lines = events(tmp_path).read_text().splitlines()
+    bot = [f"bot,{i},1" for i in range(40)]
+    for name, part in (("a", lines[1:400]), ("b", [*bot, *lines[400:]])):
+        (tmp_path / "log").mkdir(exist_ok=True)
+        (tmp_path / "log" / f"{name}.csv").write_text("\n".join([lines[0], *part]) + "\n")
+    stock = tmp_path / "stock.txt"
+    stock.write_text("".join(f"{i}\n" for i in range(30)))
+    out, chosen = tmp_path / "run", ("--item-file", stock, "--max-items-per-user", 20)
+    options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--quiet")
+    source = f"{tmp_path}/log/*.csv"
+    done = hashgcn("train", source, "--out", out, *COLUMNS, *chosen, *options, "--code-length", 32)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("log: 60 users, 30 items, ")
+    assert "310 of items outside item_file, 30 of users above max_items_per_user" in done.stdout
+    assert hashgcn("evaluate", out).returncode == 0  # the run remembers all of it
+    info = hashgcn("data", "info", tmp_path / "log", *COLUMNS).stdout
+    assert "users with most train pairs: bot " in info
+
+
 def test_data_info(tmp_path):
     path, plot = events(tmp_path), tmp_path / "degrees.png"
     columns = (*COLUMNS, "--k-core", 3)
