@@ -320,6 +320,14 @@ class HashModel:
             num_threads=num_threads,
         )
 
+    def fold_in_items(
+        self, users: ItemLists, *, ignore_unknown: bool = False, num_threads: int = 0
+    ) -> np.ndarray:
+        """Codes of new items from their users; see retrieval.Recommender.fold_in_items."""
+        return self._fitted().fold_in_items(
+            users, ignore_unknown=ignore_unknown, num_threads=num_threads
+        )
+
     def index(self) -> HammingIndex:
         """The items' codes, to be searched, saved or changed: the model keeps its own as it is."""
         return self._fitted().index
