@@ -23,9 +23,10 @@ from hashgcn.models.settings import ModelSettings, fields
 from hashgcn.networks.base import Network
 from hashgcn.retrieval import HammingIndex, Recommendations, Recommender
 from hashgcn.runs.folder import Run
-from hashgcn.train.checkpoint import Checkpoints, Identity, Position, fingerprint
+from hashgcn.train.checkpoint import Checkpoints, Identity, Position, fingerprint, network_at_end
 from hashgcn.train.loop import Loop
 from hashgcn.train.processes import check_alone
+from hashgcn.train.start import End, Start
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -75,6 +76,7 @@ class HashModel:
         self.settings = ModelSettings.of(self.network, self.defaults | settings)
         self.recommender: Recommender | None = None
         self.metrics: Metrics | None = None
+        self._end: End | None = None
 
     def __repr__(self) -> str:
         default = type(self)().settings.as_set()
@@ -89,6 +91,7 @@ class HashModel:
         *,
         device: str | torch.device = "cpu",
         run: str | os.PathLike[str] | None = None,
+        start: HashModel | str | os.PathLike[str] | None = None,
         resume: bool = False,
         progress: bool = True,
         callback: Callable[[dict[str, Any]], None] | None = None,
@@ -100,6 +103,10 @@ class HashModel:
                 test metrics.
             device: any torch device that the ops are built for.
             run: new folder for everything that the command line saves; None saves nothing.
+            start: begin from the embeddings of another fit instead of random ones: the folder of
+                a finished run, or a model that was fitted in this process. Users and items are
+                matched by id; new ones begin with random rows. Pairs that it was trained on are not
+                held out. `metrics.flipped` says how many bits of codes changed.
             resume: begin where `run` holds nothing, continue from its checkpoint, bit for bit, or
                 take the model and the metrics of the finished run that it holds.
             progress: show a progress bar.
@@ -110,8 +117,9 @@ class HashModel:
 
         Raises:
             ValueError: settings or data that do not fit; a folder that holds a run or that another
-                training writes to; with resume, a run of another method, other settings or other
-                data; one of several processes that torchrun started.
+                training writes to; with resume, a run of another method, other settings, other
+                data or another start; a start of another method, of codes of another form, or
+                without the state of its network; one of several processes that torchrun started.
             KeyboardInterrupt: Ctrl-C, after a checkpoint was written. So for SIGTERM and SIGHUP:
                 their handlers from before, which may end the process, get them afterwards.
 
@@ -119,14 +127,17 @@ class HashModel:
         users x items.
         """
         check_alone()
+        warm = None
+        if start is not None:
+            warm = Start(self._end_of(start), data.user_ids, data.item_ids)
         if run is not None:
             folder = Run(run)
             with folder.held():
-                self._fit(data, torch.device(device), folder, resume, progress, callback)
+                self._fit(data, torch.device(device), folder, warm, resume, progress, callback)
         elif resume:
             raise ValueError("run: expected a folder to resume from, got None")
         else:
-            self._fit(data, torch.device(device), None, False, progress, callback)
+            self._fit(data, torch.device(device), None, warm, False, progress, callback)
         return self
 
     def _fit(
@@ -134,13 +145,14 @@ class HashModel:
         data: Dataset,
         device: torch.device,
         folder: Run | None,
+        warm: Start | None,
         resume: bool,
         progress: bool,
         callback: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         settings, checkpoints, saved = self.settings, None, None
         if folder is not None:
-            identity = self._identity(data)
+            identity = self._identity(data, warm)
             checkpoints = Checkpoints(folder.checkpoint, folder.previous_checkpoint, identity)
             if not resume:
                 folder.check_is_new()
@@ -148,8 +160,13 @@ class HashModel:
                 return self._take(folder, identity)
             else:
                 saved = checkpoints.load()
+
+        def make_network(graph: BipartiteGraph) -> Network:
+            network = self.network(graph, settings.network, settings.train.seed)
+            return network if warm is None else warm.fill(network)
+
         loop = Loop(
-            lambda graph: self.network(graph, settings.network, settings.train.seed),
+            make_network,
             data.train,
             settings.train,
             settings.selection,
@@ -158,9 +175,10 @@ class HashModel:
             checkpoints,
             progress,
             callback or (lambda entry: None),
+            warm,
         )
         if folder is not None:
-            folder.begin(self.method, settings.as_set(), data, identity.data)
+            folder.begin(self.method, settings.as_set(), data, identity.data, start=identity.start)
         network, graph, position = loop.run(saved)
         users, items = (x.cpu().numpy() for x in network.codes(graph))
         index = HammingIndex(
@@ -170,12 +188,58 @@ class HashModel:
             popularity_bits=settings.network.num_popularity_bits,
         )
         self.recommender = Recommender(users, data.user_ids, index, data.train)
-        self.metrics = self._measured(network, graph, data, position, loop.chosen_epochs())
+        self._end = self._end_with(self.recommender, network.state_dict())
+        flipped = None if warm is None else warm.flipped(users, items)
+        epochs = loop.chosen_epochs()
+        self.metrics = self._measured(network, graph, data, position, epochs, flipped)
         if folder is not None:
             self.save(folder.codes)
             folder.finish(self.metrics.to_json(), settings.selection.selection_metric)
 
-    def _identity(self, data: Dataset) -> Identity:
+    def _end_with(self, recommender: Recommender, state: dict[str, torch.Tensor]) -> End:
+        resolved = self.settings.resolved()
+        form = ("code_length", "popularity_bits", "user_levels")
+        return End(
+            self.method,
+            {name: resolved[name] for name in form if name in resolved},
+            {name: value.cpu().clone() for name, value in state.items()},
+            recommender.seen,
+            recommender.user_ids,
+            recommender.index.ids,
+            recommender.user_codes,
+            recommender.index.codes,
+        )
+
+    def _end_of(self, start: HashModel | str | os.PathLike[str]) -> End:
+        """What another fit leaves to one of this model; a ValueError if they do not fit."""
+        if isinstance(start, HashModel):
+            end, where = start._end, repr(start)
+            if end is None:
+                raise ValueError(
+                    "start: expected a model that was fitted in this process, or the folder of a "
+                    f"run, got {where}"
+                )
+        else:
+            folder, where = Run(start), str(start)
+            if not folder.is_finished() or not folder.checkpoint.exists():
+                what = "without its checkpoint" if folder.is_finished() else "which holds none"
+                raise ValueError(
+                    f"start: expected the folder of a finished run, got {where}, {what}"
+                )
+            model = HashModel.load(folder.codes)
+            assert model.recommender is not None  # it was loaded
+            end = model._end_with(model.recommender, network_at_end(folder.checkpoint))
+        if end.method != self.method:
+            raise ValueError(f"start: expected a run of {self.method}, got one of {end.method}")
+        resolved = self.settings.resolved()
+        for name, value in end.form.items():
+            if value != resolved[name]:
+                raise ValueError(
+                    f"start: expected a run with {name} {resolved[name]}, got one with {value}"
+                )
+        return end
+
+    def _identity(self, data: Dataset, warm: Start | None) -> Identity:
         wanted = self.settings.that_change_results()
         return Identity(
             self.method,
@@ -183,6 +247,7 @@ class HashModel:
             type(self)().settings.that_change_results(),
             frozenset(self.settings.as_set().keys() - wanted.keys()),
             fingerprint(data.train, data.test),
+            None if warm is None else warm.identity(),
         )
 
     def _take(self, folder: Run, identity: Identity) -> None:
@@ -199,6 +264,7 @@ class HashModel:
         data: Dataset,
         position: Position,
         epochs: int,
+        flipped: dict[str, float | None] | None,
     ) -> Metrics:
         """Test is looked at here, and only here."""
         s = self.settings.selection
@@ -225,6 +291,7 @@ class HashModel:
             history=position.history,
             cold_test_users=cold_users,
             cold_test_items=cold_items,
+            flipped=flipped,
         )
 
     def evaluate(self, data: Dataset, *, cutoffs: Iterable[int] | None = None) -> Evaluation:

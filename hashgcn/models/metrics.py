@@ -30,6 +30,8 @@ class Metrics:
         cold_test_users: number of users with test items and none in train. They count in all
             metrics: they get the most popular items.
         cold_test_items: number of items with test users and none in train, which are never found.
+        flipped: of a warm start, the share of bits that differ from the codes it began from: those
+            of "users" and of "items" that both runs have, None where they share none.
     """
 
     test: dict[str, float]
@@ -44,6 +46,7 @@ class Metrics:
     history: list[Entry]
     cold_test_users: int = 0
     cold_test_items: int = 0
+    flipped: dict[str, float | None] | None = None
 
     @classmethod
     def of_json(cls, content: Any, cutoffs: Iterable[int]) -> Metrics:

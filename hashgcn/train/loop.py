@@ -20,6 +20,7 @@ from hashgcn.train.interrupt import interruptible
 from hashgcn.train.progress import Progress
 from hashgcn.train.schedule import Schedule
 from hashgcn.train.settings import SelectionSettings, TrainSettings
+from hashgcn.train.start import Start
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Loop:
         checkpoints: where the state is saved; None saves nothing.
         show_progress: whether a progress bar is drawn.
         callback: called with each epoch's entry of the history.
+        warm: the end of another run that make_network begins from; None begins from random values.
     """
 
     make_network: Callable[[BipartiteGraph], Network]
@@ -46,6 +48,7 @@ class Loop:
     checkpoints: Checkpoints | None = None
     show_progress: bool = False
     callback: Callable[[Any], None] = lambda entry: None
+    warm: Start | None = None
 
     def run(self, saved: Saved | None = None) -> tuple[Network, BipartiteGraph, Position]:
         """From the beginning, or from a saved state, to the end.
@@ -76,10 +79,13 @@ class Loop:
             self.part, self.held_out = self.train.split(
                 s.validation_fraction, self.settings.seed, s.validation_part
             )
+            if self.warm is not None:
+                self.part, self.held_out = self.warm.hold_out(self.train, self.held_out)
             if self.held_out.num_pairs == 0:
+                new = "" if self.warm is None else " that the start lacks"
                 raise ValueError(
-                    "validation_fraction: expected one that holds out some train pairs, got none "
-                    f"with {s.validation_fraction}"
+                    f"validation_fraction: expected one that holds out some train pairs{new}, "
+                    f"got none with {s.validation_fraction}"
                 )
         self.graph = self.part.graph().to(self.device)
         self.network = self.make_network(self.graph).to(self.device)
