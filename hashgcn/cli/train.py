@@ -44,6 +44,14 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting; may be repeated."),
     ] = None,
     threads: options.Threads = 0,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Folder of a finished run of the same method, whose embeddings this one begins "
+            "from.",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -88,7 +96,9 @@ def train(
         if is_file_of_events(dataset):
             typer.echo(cli_data.summary(interactions), err=as_json)
         finished = run.is_finished()
-        model.fit(interactions, device=device, run=out, resume=resume, progress=not quiet)
+        model.fit(
+            interactions, device=device, run=out, start=start, resume=resume, progress=not quiet
+        )
     except Ended as end:
         typer.echo("hashgcn: interrupted; continue with --resume", err=True)
         raise typer.Exit(128 + end.number) from None
@@ -119,6 +129,13 @@ def train(
         f"{metrics.epochs} epochs in {metrics.train_seconds:.1f} s, selected in "
         f"{metrics.selection_seconds:.1f} s; peak memory {metrics.peak_memory_mb:.0f} MB"
     )
+    if metrics.flipped is not None:
+        shares = " and ".join(
+            f"{share:.1%} of those of {name}"
+            for name, share in metrics.flipped.items()
+            if share is not None
+        )
+        typer.echo(f"bits that differ from {start}: {shares or 'none in common'}")
     typer.echo(f"saved to {out}")
 
 

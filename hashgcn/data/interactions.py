@@ -313,7 +313,7 @@ class Dataset:
                     f"{attribute}: expected {expected} users and items, as in user_ids and "
                     f"item_ids, got {(part.num_users, part.num_items)}"
                 )
-        both = np.flatnonzero(_are_in(self.train, self.test))
+        both = np.flatnonzero(are_in(self.train, self.test))
         if len(both):
             user, item = self.test.users()[both[0]], self.test.ids[both[0]]
             raise ValueError(
@@ -370,7 +370,7 @@ class Dataset:
         item_rows = np.argsort(by_popularity)[item_rows]
         train = Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape, in_time=in_time)
         test = Interactions.from_pairs(user_rows[cut:end], item_rows[cut:], *shape, in_time=in_time)
-        test = test.where(~_are_in(train, test))
+        test = test.where(~are_in(train, test))
         repeated = end - train.num_pairs - test.num_pairs
         left_out = {"repeated": repeated} if repeated else {}
         return cls(name, train, test, user_ids, item_ids[by_popularity], left_out)
@@ -428,7 +428,7 @@ def _raw_pairs(argument: str, pairs: tuple[ArrayLike, ArrayLike]) -> tuple[np.nd
     return users, items
 
 
-def _are_in(some: Interactions, others: Interactions) -> np.ndarray:
+def are_in(some: Interactions, others: Interactions) -> np.ndarray:
     """Whether each pair of `others` is one of `some`, bool [pairs]; both have the same shape."""
     known, wanted = (part.users() * part.num_items + part.ids for part in (some, others))
     # Both are sorted; np.isin would sort them again.

@@ -23,10 +23,11 @@ from hashgcn.models.settings import ModelSettings, fields
 from hashgcn.networks.base import Network
 from hashgcn.retrieval import HammingIndex, Recommendations, Recommender
 from hashgcn.runs.folder import Run
-from hashgcn.train.checkpoint import Checkpoints, Identity, Position, fingerprint
+from hashgcn.train.checkpoint import Checkpoints, Identity, Position, fingerprint, network_at_end
 from hashgcn.train.loop import Configuration, Loop
 from hashgcn.train.processes import check_alone
 from hashgcn.train.search import Changes, Search
+from hashgcn.train.start import End, Start
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -85,6 +86,7 @@ class HashModel:
                 raise ValueError(f"tune: expected settings of {known}, got {name!r}")
         self.recommender: Recommender | None = None
         self.metrics: Metrics | None = None
+        self._end: End | None = None
 
     def __repr__(self) -> str:
         default = type(self)().settings.as_set()
@@ -102,6 +104,7 @@ class HashModel:
         *,
         device: str | torch.device = "cpu",
         run: str | os.PathLike[str] | None = None,
+        start: HashModel | str | os.PathLike[str] | None = None,
         resume: bool = False,
         progress: bool = True,
         callback: Callable[[dict[str, Any]], None] | None = None,
@@ -113,6 +116,11 @@ class HashModel:
                 test metrics.
             device: any torch device that the ops are built for.
             run: new folder for everything that the command line saves; None saves nothing.
+            start: begin from the embeddings of another fit instead of random ones: the folder of
+                a finished run, or a model that was fitted in this process. Users and items are
+                matched by id; new ones begin with random rows. Pairs that it was trained on are not
+                held out. Settings that it chose are taken over, unless they are given, and none are
+                tried. `metrics.flipped` says how many bits of codes changed.
             resume: begin where `run` holds nothing, continue from its checkpoint, bit for bit, or
                 take the model and the metrics of the finished run that it holds.
             progress: show a progress bar.
@@ -123,8 +131,9 @@ class HashModel:
 
         Raises:
             ValueError: settings or data that do not fit; a folder that holds a run or that another
-                training writes to; with resume, a run of another method, other settings or other
-                data; one of several processes that torchrun started.
+                training writes to; with resume, a run of another method, other settings, other
+                data or another start; a start of another method, of codes of another form, or
+                without the state of its network; one of several processes that torchrun started.
             KeyboardInterrupt: Ctrl-C, after a checkpoint was written. So for SIGTERM and SIGHUP:
                 their handlers from before, which may end the process, get them afterwards.
 
@@ -132,14 +141,17 @@ class HashModel:
         users x items.
         """
         check_alone()
+        warm = None
+        if start is not None:
+            warm = Start(self._end_of(start), data.user_ids, data.item_ids)
         if run is not None:
             folder = Run(run)
             with folder.held():
-                self._fit(data, torch.device(device), folder, resume, progress, callback)
+                self._fit(data, torch.device(device), folder, warm, resume, progress, callback)
         elif resume:
             raise ValueError("run: expected a folder to resume from, got None")
         else:
-            self._fit(data, torch.device(device), None, False, progress, callback)
+            self._fit(data, torch.device(device), None, warm, False, progress, callback)
         return self
 
     def _fit(
@@ -147,13 +159,14 @@ class HashModel:
         data: Dataset,
         device: torch.device,
         folder: Run | None,
+        warm: Start | None,
         resume: bool,
         progress: bool,
         callback: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         settings, checkpoints, saved = self.settings, None, None
         if folder is not None:
-            identity = self._identity(data)
+            identity = self._identity(data, warm)
             checkpoints = Checkpoints(folder.checkpoint, folder.previous_checkpoint, identity)
             if not resume:
                 folder.check_is_new()
@@ -166,9 +179,10 @@ class HashModel:
             checkpoints=checkpoints,
             progress=progress,
             callback=callback,
+            warm=warm,
         )
         if folder is not None:
-            folder.begin(self.method, settings.as_set(), data, identity.data)
+            folder.begin(self.method, settings.as_set(), data, identity.data, start=identity.start)
         network, graph, position = loop.run(saved)
         users, items = (x.cpu().numpy() for x in network.codes(graph))
         index = HammingIndex(
@@ -178,12 +192,67 @@ class HashModel:
             popularity_bits=network.settings.num_popularity_bits,
         )
         self.recommender = Recommender(users, data.user_ids, index, data.train)
-        self.metrics = self._measured(network, graph, data, position, loop.chosen_epochs())
+        self._end = self._end_with(self.recommender, network.state_dict(), position.changes)
+        flipped = None if warm is None else warm.flipped(users, items)
+        epochs = loop.chosen_epochs()
+        self.metrics = self._measured(network, graph, data, position, epochs, flipped)
         if folder is not None:
             self.save(folder.codes)
             folder.finish(self.metrics.to_json(), settings.selection.selection_metric)
 
-    def _identity(self, data: Dataset) -> Identity:
+    def _end_with(
+        self, recommender: Recommender, state: dict[str, torch.Tensor], chosen: Changes
+    ) -> End:
+        return End(
+            self.method,
+            self._form(chosen),
+            chosen,
+            {name: value.cpu().clone() for name, value in state.items()},
+            recommender.seen,
+            recommender.user_ids,
+            recommender.index.ids,
+            recommender.user_codes,
+            recommender.index.codes,
+        )
+
+    def _form(self, chosen: Changes) -> dict[str, Any]:
+        """The settings that the form of codes depends on, with some settings changed."""
+        asked = self.settings.as_set()
+        resolved = ModelSettings.of(self.network, asked | chosen).resolved()
+        names = ("code_length", "popularity_bits", "user_levels")
+        return {name: resolved[name] for name in names if name in resolved}
+
+    def _end_of(self, start: HashModel | str | os.PathLike[str]) -> End:
+        """What another fit leaves to one of this model; a ValueError if they do not fit."""
+        if isinstance(start, HashModel):
+            end, where = start._end, repr(start)
+            if end is None:
+                raise ValueError(
+                    "start: expected a model that was fitted in this process, or the folder of a "
+                    f"run, got {where}"
+                )
+        else:
+            folder, where = Run(start), str(start)
+            if not folder.is_finished() or not folder.checkpoint.exists():
+                what = "without its checkpoint" if folder.is_finished() else "which holds none"
+                raise ValueError(
+                    f"start: expected the folder of a finished run, got {where}, {what}"
+                )
+            model = HashModel.load(folder.codes)
+            assert model.recommender is not None  # it was loaded
+            chosen = metrics_of(folder, model.settings).chosen
+            end = model._end_with(model.recommender, network_at_end(folder.checkpoint), chosen)
+        if end.method != self.method:
+            raise ValueError(f"start: expected a run of {self.method}, got one of {end.method}")
+        form = self._form(taken_over(self.settings, end))
+        for name, value in end.form.items():
+            if value != form[name]:
+                raise ValueError(
+                    f"start: expected a run with {name} {form[name]}, got one with {value}"
+                )
+        return end
+
+    def _identity(self, data: Dataset, warm: Start | None) -> Identity:
         wanted = self.settings.that_change_results()
         return Identity(
             self.method,
@@ -191,6 +260,7 @@ class HashModel:
             type(self)().settings.that_change_results(),
             frozenset(self.settings.as_set().keys() - wanted.keys()),
             fingerprint(data.train, data.test),
+            None if warm is None else warm.identity(),
         )
 
     def _take(self, folder: Run, identity: Identity) -> None:
@@ -207,6 +277,7 @@ class HashModel:
         data: Dataset,
         position: Position,
         epochs: int,
+        flipped: dict[str, float | None] | None,
     ) -> Metrics:
         """Test is looked at here, and only here."""
         s = self.settings.selection
@@ -235,6 +306,7 @@ class HashModel:
             trials=[tried(trial, s.selection_metric) for trial in position.trials],
             cold_test_users=cold_users,
             cold_test_items=cold_items,
+            flipped=flipped,
         )
 
     def evaluate(self, data: Dataset, *, cutoffs: Iterable[int] | None = None) -> Evaluation:
@@ -330,6 +402,14 @@ class HashModel:
             num_threads=num_threads,
         )
 
+    def fold_in_items(
+        self, users: ItemLists, *, ignore_unknown: bool = False, num_threads: int = 0
+    ) -> np.ndarray:
+        """Codes of new items from their users; see retrieval.Recommender.fold_in_items."""
+        return self._fitted().fold_in_items(
+            users, ignore_unknown=ignore_unknown, num_threads=num_threads
+        )
+
     def index(self) -> HammingIndex:
         """The items' codes, to be searched, saved or changed: the model keeps its own as it is."""
         return self._fitted().index
@@ -379,6 +459,7 @@ def loop_of(
     checkpoints: Checkpoints | None = None,
     progress: bool = False,
     callback: Callable[[Any], None] | None = None,
+    warm: Start | None = None,
 ) -> Loop:
     """The training of a model; the model is left as it is.
 
@@ -388,6 +469,8 @@ def loop_of(
         test_is_later: see Dataset.
         device, progress, callback: as in HashModel.fit.
         checkpoints: where the state is saved; None saves nothing.
+        warm: the end of another run that it begins from, with the settings that this one chose and
+            no trials of its own; None begins from random values.
     """
     settings, known = model.settings, model.settings.resolved()
     selection = settings.selection
@@ -399,8 +482,12 @@ def loop_of(
 
     def configure(changes: Changes) -> Configuration:
         s = ModelSettings.of(model.network, asked | changes)
-        seed = s.train.seed
-        return Configuration(lambda graph: model.network(graph, s.network, seed), s.train)
+
+        def make_network(graph: BipartiteGraph) -> Network:
+            network = model.network(graph, s.network, s.train.seed)
+            return network if warm is None else warm.fill(network)
+
+        return Configuration(make_network, s.train)
 
     def possible(changes: Changes) -> bool:
         try:
@@ -414,7 +501,7 @@ def loop_of(
         Search(
             {name: known[name] for name in tune},
             model.tunes,
-            selection.trials,
+            selection.trials if warm is None else 1,
             selection.selection_metric,
             possible,
         ),
@@ -425,7 +512,14 @@ def loop_of(
         checkpoints,
         progress,
         callback or (lambda entry: None),
+        warm,
+        {} if warm is None else taken_over(settings, warm.end),
     )
+
+
+def taken_over(settings: ModelSettings, end: End) -> Changes:
+    """What a run takes over of the settings that another one chose: those that are not given."""
+    return {k: v for k, v in end.chosen.items() if k in settings.selection.tune}
 
 
 def metrics_of(folder: Run, settings: ModelSettings) -> Metrics:

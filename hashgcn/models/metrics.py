@@ -50,6 +50,8 @@ class Metrics:
         cold_test_items: number of items with test users and none in train, which are never found.
         chosen: the settings that the best trial changed, by name, with their new values.
         trials: what was tried, in this order; empty without a selection.
+        flipped: of a warm start, the share of bits that differ from the codes it began from: those
+            of "users" and of "items" that both runs have, None where they share none.
     """
 
     test: dict[str, float]
@@ -66,6 +68,7 @@ class Metrics:
     cold_test_items: int = 0
     chosen: dict[str, Any] = field(default_factory=dict)
     trials: list[Tried] = field(default_factory=list)
+    flipped: dict[str, float | None] | None = None
 
     @classmethod
     def of_json(cls, content: Any, cutoffs: Iterable[int]) -> Metrics:

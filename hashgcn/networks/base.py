@@ -130,6 +130,9 @@ class Network(nn.Module):
 
     # The class of `settings`.
     settings_type: ClassVar[type[NetworkSettings]]
+    # What the rows of parameters belong to, by name: "users", "items", or "nodes", which are users
+    # and then items. Other parameters do not grow with them.
+    rows_of: ClassVar[dict[str, str]] = {}
 
     @classmethod
     def rankings(cls, settings: Any) -> tuple[str, ...]:

@@ -80,6 +80,7 @@ class BGCHNetwork(PairNetwork):
 
     settings: BGCHSettings
     settings_type = BGCHSettings
+    rows_of = {"weight": "nodes", "popularity.level": "items"}
 
     @classmethod
     def rankings(cls, settings: Any) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ class HashGNNNetwork(PairNetwork):
 
     settings: HashGNNSettings
     settings_type = HashGNNSettings
+    rows_of = {"ids": "nodes", "popularity.level": "items"}
 
     def __init__(self, graph: BipartiteGraph, settings: HashGNNSettings, seed: int) -> None:
         super().__init__(graph, settings, seed)

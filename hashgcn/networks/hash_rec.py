@@ -30,6 +30,7 @@ class HashRecNetwork(PairNetwork):
 
     settings: HashRecSettings
     settings_type = HashRecSettings
+    rows_of = {"users": "users", "items": "items", "popularity.level": "items"}
 
     def __init__(self, graph: BipartiteGraph, settings: HashRecSettings, seed: int) -> None:
         super().__init__(graph, settings, seed)

@@ -77,6 +77,7 @@ class LightGCNNetwork(PairNetwork):
 
     settings: LightGCNSettings
     settings_type = LightGCNSettings
+    rows_of = {"encoder.weight": "nodes", "bias": "items", "popularity.level": "items"}
     item_weights: Tensor | None
 
     @classmethod

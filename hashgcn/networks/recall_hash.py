@@ -157,6 +157,7 @@ class RecallHashNetwork(Network):
 
     settings: RecallHashSettings
     settings_type = RecallHashSettings
+    rows_of = {"encoder.weight": "nodes", "popularity.level": "items"}
     item_weights: Tensor | None
 
     @classmethod

@@ -17,7 +17,7 @@ from hashgcn.files import decode_ids, encode_ids, load_arrays, save_arrays, stat
 from hashgcn.retrieval.index import HammingIndex
 from hashgcn.retrieval.locks import ChangeLock
 from hashgcn.retrieval.results import Recommendations
-from hashgcn.retrieval.state import State, check_fraction, check_liked
+from hashgcn.retrieval.state import State, check_buyers, check_fraction, check_liked
 from hashgcn.retrieval.table import CodeTable
 from hashgcn.retrieval.words import user_words
 
@@ -441,6 +441,62 @@ class Recommender:
         check_liked(liked)
         return state.fold_in(liked, recent_fraction, num_threads)
 
+    def fold_in_items(
+        self,
+        users: ItemLists,
+        *,
+        ignore_unknown: bool = False,
+        num_threads: int = 0,
+    ) -> np.ndarray:
+        """Makes codes of new items from the users who took them.
+
+        The code is the sign of the sum of b_u over the item's users u, where b_u is the code of the
+        user, whose weights count where users are graded. Users who have no items in train do not
+        count.
+
+        An item gets as many positive popularity bits as the item of train that stands at the same
+        place: items of train are ordered by their numbers of users, and their numbers of positive
+        bits are ordered, too. An item with few users so far is thus an unpopular one.
+
+        The users of an item of train give a code near the trained one, not always the same:
+        training is more than this one layer.
+
+        Args:
+            users: the users of each item: iterables of raw ids, repeats count once; or a CSR matrix
+                [Q, m] over rows (scipy.sparse, of which stored entries other than 0 count, or
+                hashgcn.data.Interactions).
+            ignore_unknown: skip raw ids of users whom training has not seen.
+            num_threads: at most one per processor is used; 0 for OMP_NUM_THREADS, or all.
+
+        Returns:
+            int64 [Q, ceil(f / 64)], packed, for `add` or `index.add`.
+
+        Raises:
+            ValueError: an id of an unknown user (unless ignored), or an item without any user who
+                has items in train.
+
+        Examples:
+            >>> import numpy as np
+            >>> from hashgcn.data import Interactions
+            >>> from hashgcn.retrieval import HammingIndex, Recommender, pack_codes, unpack_codes
+            >>> users = pack_codes(np.array([[1, 1, 1], [1, -1, -1]], np.int8))
+            >>> index = HammingIndex.build(np.array([[1, 1, -1], [-1, 1, -1]], np.int8))
+            >>> seen = Interactions.from_pairs([0, 0, 1], [0, 1, 1], 2, 2)
+            >>> recommender = Recommender(users, ["ann", "ben"], index, seen)
+            >>> codes = recommender.fold_in_items([["ann"], ["ben"]])
+            >>> unpack_codes(codes, code_length=3).tolist()
+            [[1.0, 1.0, 1.0], [1.0, -1.0, -1.0]]
+
+        Note:
+            Deterministic; an item's code does not depend on the other new items. Cost: O(pairs f),
+            with graded users O(pairs P f), and O(n f) for the popularity bits. Memory: 2^16 f
+            float64, or f float64 per user of the item with most users, and n f float32.
+        """
+        state = self._state
+        buyers = state.buyers(users, ignore_unknown)
+        check_buyers(buyers)
+        return state.fold_in_items(buyers, num_threads)
+
     @property
     def trained_items(self) -> np.ndarray:
         """bool [n], True for items that some user has in train: the codes of others say nothing."""
@@ -473,6 +529,31 @@ class Recommender:
             go on with the old ones. Prefer few changes of many items.
         """
         self._change(lambda state: state.added(codes, ids))
+
+    def add_from(
+        self,
+        users: ItemLists,
+        ids: ArrayLike | None = None,
+        *,
+        ignore_unknown: bool = False,
+    ) -> None:
+        """Adds new items by the users who took them: fold_in_items, then add.
+
+        Unlike after `add`, these users have seen the items and are not recommended them, and
+        `fold_in` and what cold users get count them. Users who have no items in train stay cold.
+
+        Args:
+            users: as in fold_in_items.
+            ids: as in HammingIndex.add.
+            ignore_unknown: as in fold_in_items.
+
+        Raises:
+            ValueError: see fold_in_items and HammingIndex.add. The recommender is then unchanged.
+
+        Note:
+            Cost: those of fold_in_items and add, and O(pairs log pairs) for the items seen.
+        """
+        self._change(lambda state: state.added_from(users, ids, ignore_unknown))
 
     def remove(self, ids: ArrayLike | Iterable) -> None:
         """Removes items, from the items seen as well; all others keep their ids and users.

@@ -92,13 +92,21 @@ class Run:
         """Whether the folder holds the end of a run."""
         return self._metrics.exists()
 
-    def begin(self, method: str, settings: dict[str, Any], data: Dataset, pairs: str) -> None:
+    def begin(
+        self,
+        method: str,
+        settings: dict[str, Any],
+        data: Dataset,
+        pairs: str,
+        start: str | None = None,
+    ) -> None:
         """Write what is asked for, and what `data` needs to find the data again.
 
         Args:
             method, settings: name of the method, its settings by name.
             data: what is trained on.
             pairs: its fingerprint, see hashgcn.train.checkpoint.
+            start: that of the run that it begins from, see hashgcn.train.start.
         """
         if data.origin is None:
             arrays = {"test.ptr": data.test.ptr, "test.ids": data.test.ids}
@@ -108,6 +116,7 @@ class Run:
             self._data.unlink(missing_ok=True)  # of a run that came to nothing
         source = {"name": data.name, "origin": data.origin, "pairs": pairs}
         asked = {"method": method, "settings": settings, "data": source}
+        asked |= {} if start is None else {"start": start}
         self._write(self.settings, {"version": __version__, **asked})
 
     def finish(self, metrics: dict[str, Any], metric: str) -> None:

@@ -119,6 +119,7 @@ class Identity:
         defaults: their defaults, which count where a checkpoint does not know a setting.
         free: names of the settings that change no result.
         data: see fingerprint.
+        start: see Start.identity; None for a run that begins from random values.
     """
 
     method: str
@@ -126,10 +127,12 @@ class Identity:
     defaults: dict[str, Any]
     free: frozenset[str]
     data: str
+    start: str | None = None
 
     def made(self) -> dict[str, Any]:
         """The identity as a checkpoint holds it."""
-        return {"method": self.method, "settings": self.settings, "data": self.data}
+        made = {"method": self.method, "settings": self.settings, "data": self.data}
+        return made if self.start is None else {**made, "start": self.start}
 
     def check(self, path: Path, made: dict[str, Any]) -> None:
         """Raise a ValueError that names what differs in the run that the file `path` tells of."""
@@ -137,6 +140,7 @@ class Identity:
         found = [] if made["method"] == self.method else [f"method {made['method']}"]
         found += differences(settings, self.settings, self.defaults)
         found += [] if made["data"] == self.data else ["other train or test pairs"]
+        found += [] if made.get("start") == self.start else ["another start"]
         if found:
             raise OtherRun(f"{path}: expected the same run, got one with {', '.join(found)}")
 
@@ -216,6 +220,21 @@ class Checkpoints:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise saved.damaged(error) from error
         return saved
+
+
+def network_at_end(path: Path) -> dict[str, torch.Tensor]:
+    """The network's state in the last checkpoint of a finished run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the checkpoint is damaged.
+    """
+    arrays, _ = load_arrays(path, _FORMAT)
+    return {
+        name.removeprefix("network."): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith("network.")
+    }
 
 
 @dataclass
