@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from hashgcn.evaluate import CodeUse
 from hashgcn.settings import described
 from hashgcn.train.checkpoint import Entry, check_history, names_of
 
@@ -30,6 +31,8 @@ class Metrics:
         cold_test_users: number of users with test items and none in train. They count in all
             metrics: they get the most popular items.
         cold_test_items: number of items with test users and none in train, which are never found.
+        code_use: dead and copied bits and shared codes of the users and items of train, see
+            hashgcn.evaluate.CodeUse; None where it was not measured.
     """
 
     test: dict[str, float]
@@ -44,6 +47,7 @@ class Metrics:
     history: list[Entry]
     cold_test_users: int = 0
     cold_test_items: int = 0
+    code_use: CodeUse | None = None
 
     @classmethod
     def of_json(cls, content: Any, cutoffs: Iterable[int]) -> Metrics:
