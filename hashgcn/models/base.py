@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike
 from hashgcn.data import Dataset, Interactions
 from hashgcn.data.cold import ColdUsers, count_cold
 from hashgcn.errors import NotFittedError
-from hashgcn.evaluate import Evaluation, HammingRanking, evaluate, evaluate_codes
+from hashgcn.evaluate import (
+    CodeUse,
+    Evaluation,
+    HammingRanking,
+    code_use,
+    evaluate,
+    evaluate_codes,
+)
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.metrics import Metrics, tried
 from hashgcn.models.settings import ModelSettings, fields
@@ -307,6 +314,7 @@ class HashModel:
             cold_test_users=cold_users,
             cold_test_items=cold_items,
             flipped=flipped,
+            code_use=self.code_use(),
         )
 
     def evaluate(self, data: Dataset, *, cutoffs: Iterable[int] | None = None) -> Evaluation:
@@ -327,6 +335,25 @@ class HashModel:
         cutoffs = s.cutoffs if cutoffs is None else tuple(cutoffs)
         ranking = ranking_of(recommender)
         return evaluate_codes(ranking, data, cutoffs, batch_users=s.eval_users)
+
+    def code_use(self) -> CodeUse:
+        """Dead bits, copied bits and shared codes, of users and items that have pairs in train.
+
+        No other code is used. `metrics` of a fit holds the same.
+
+        Raises:
+            NotFittedError: the model is not fitted.
+
+        Cost: that of evaluate.bits_of for users and for items.
+        """
+        recommender = self._fitted()
+        index, seen = recommender.index, recommender.seen
+        return code_use(
+            recommender.user_codes[seen.degrees() > 0],
+            index.codes[seen.popularity() > 0],
+            index.code_length,
+            index.popularity_bits,
+        )
 
     def recommend(
         self,

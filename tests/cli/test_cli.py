@@ -36,10 +36,26 @@ def test_evaluate_repeats_the_runs_metrics(run):
     assert again["test"] == written["test"]
     assert again.keys() == {
         *("test", "popularity", "original_order", "ties", "cold_test_users", "cold_test_items"),
-        *("remarks", "evaluation_seconds"),
+        *("code_use", "remarks", "evaluation_seconds"),
     }
+    assert again["code_use"] == written["code_use"] and again["remarks"] == []
     printed = hashgcn("evaluate", run).stdout
     assert printed.split()[:2] == ["popularity", "codes"] and "users and 1,500 items" in printed
+
+
+@pytest.mark.parametrize("method", ["recall_hash", "lightgcn"])
+def test_codes_that_waste_bits_are_named(tmp_path, method):
+    """2,000 users have 4 bits, so that nearly all share their code."""
+    out = tmp_path / "run"
+    options = ("--set", "epochs=1", "--code-length", 4, "--method", method, "--quiet")
+    printed = hashgcn("train", "sample", "--out", out, *options).stdout.splitlines()
+    (line,) = [line for line in printed if line.startswith("The codes waste bits: ")]
+    assert "% of users share their code, and so their ranking" in line
+    assert "To try next: twice the code_length." in line
+    assert line in hashgcn("evaluate", out).stdout.splitlines()
+    assert line in json.loads(hashgcn("evaluate", out, "--json").stdout)["remarks"]
+    use = json.loads((out / "metrics.json").read_text())["code_use"]
+    assert use["shared_users"] > 0.9 and use["shared_items"] > 0.9
 
 
 def test_a_refused_resume_changes_nothing(run):
