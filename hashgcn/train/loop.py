@@ -197,6 +197,10 @@ class Loop:
         return scores.index(max(scores)) + 1 if scores else self.settings.epochs
 
     def has_stopped_improving(self) -> bool:
-        scores = self.position.scores(self.selection.selection_metric)
-        selecting = self.position.phase == "selection" and scores
-        return bool(selecting) and len(scores) - self.chosen_epochs() >= self.selection.patience
+        position = self.position
+        scores = position.scores(self.selection.selection_metric)
+        if position.phase == "refit" or not scores:
+            return False
+        if self.search.is_hopeless(position.trials, position.history):
+            return True
+        return len(scores) - self.chosen_epochs() >= self.selection.patience
