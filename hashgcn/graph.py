@@ -31,6 +31,8 @@ class BipartiteGraph:
         scale: float64 [m + n], degree^-1/2 of the users, then of the items; 0 for degree 0.
         recency: float64 [pairs], k / degree for the user's k-th item in time, k from 1; None where
             the order in time is not known.
+        weights: float32 [pairs], how much each pair counts in the loss; None if all count alike.
+            Propagation does not use them.
     """
 
     user_ptr: Tensor
@@ -39,15 +41,21 @@ class BipartiteGraph:
     item_users: Tensor
     scale: Tensor
     recency: Tensor | None = None
+    weights: Tensor | None = None
 
     @classmethod
     def from_csr(
-        cls, user_ptr: Tensor, user_items: Tensor, num_items: int, recency: Tensor | None = None
+        cls,
+        user_ptr: Tensor,
+        user_items: Tensor,
+        num_items: int,
+        recency: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> BipartiteGraph:
         """The graph of the users' half, from which the items' half follows.
 
         Args:
-            user_ptr, user_items, recency: as the attributes; on one device.
+            user_ptr, user_items, recency, weights: as the attributes; on one device.
             num_items: n.
 
         Raises:
@@ -86,6 +94,7 @@ class BipartiteGraph:
             item_users=users[torch.argsort(user_items, stable=True)],
             scale=torch.where(degree > 0, 1 / degree.sqrt(), 0.0),
             recency=recency,
+            weights=weights,
         )
 
     def __repr__(self) -> str:
@@ -119,6 +128,17 @@ class BipartiteGraph:
         owner = torch.searchsorted(self.user_ptr, pairs, right=True) - 1
         return owner * self.num_items + self.user_items - (pairs - self.user_ptr[owner])
 
+    @cached_property
+    def user_weights(self) -> Tensor:
+        """float64 [m], the sum of the weights of each user's pairs; where pairs have weights."""
+        assert self.weights is not None
+        degrees = self.user_ptr.diff()
+        owner = torch.arange(self.num_users, device=degrees.device).repeat_interleave(degrees)
+        # On the CPU, which adds in order.
+        total = torch.zeros(self.num_users, dtype=torch.float64)
+        total.index_add_(0, owner.cpu(), self.weights.cpu().double())
+        return total.to(self.user_ptr.device)
+
     def to(self, device: torch.device | str) -> BipartiteGraph:
         """The same graph on another device."""
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -129,13 +149,18 @@ class BipartiteGraph:
 
         `size`: how many that are, where the caller knows; else the host reads it from the device.
         """
+        row, pair = self.pairs_of(users, size)
+        return row, self.user_items[pair]
+
+    def pairs_of(self, users: Tensor, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """As `positives`, but the place of the pair in user_items instead of the item."""
         known = users.clamp(min=0)
         begin = self.user_ptr[known]
         degree = (self.user_ptr[known + 1] - begin) * (users >= 0)
         rows = torch.arange(len(users), device=users.device)
         row = torch.repeat_interleave(rows, degree, output_size=size)
         place = torch.arange(len(row), device=users.device) - (degree.cumsum(0) - degree)[row]
-        return row, self.user_items[begin[row] + place]
+        return row, begin[row] + place
 
     def recent(self, fraction: float) -> BipartiteGraph | None:
         """The graph of the last `fraction` of each user's items, at least one of them.

@@ -34,7 +34,21 @@ READING: dict[str, Any] = {
         typer.Option(help="How times are written as text, in strptime's notation: %d/%m/%Y."),
     ],
     "weight_column": Annotated[
-        str | None, typer.Option(help="Column of weights, for --min-weight.")
+        str | None,
+        typer.Option(help="Column of weights: how much events count, and for --min-weight."),
+    ],
+    "event_column": Annotated[
+        str | None, typer.Option(help="Column of event types, for --event-weights.")
+    ],
+    "event_weights": Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE=WEIGHT,...",
+            help="How much events of each type count, such as view=1,cart=3,purchase=10.",
+        ),
+    ],
+    "count_repeats": Annotated[
+        bool, typer.Option("--count-repeats", help="Let repeated events of a pair count.")
     ],
     "drop_missing": Annotated[
         bool,
@@ -116,7 +130,8 @@ def with_reading(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter)
             continue
         for name, annotation in READING.items():
-            default = False if name in ("drop_missing", "no_header") else None
+            flags = ("count_repeats", "drop_missing", "no_header")
+            default = False if name in flags else None
             parameters.append(
                 inspect.Parameter(name, parameter.kind, default=default, annotation=annotation)
             )
@@ -126,7 +141,9 @@ def with_reading(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _arguments(
+    count_repeats: bool,
     drop_missing: bool,
+    event_weights: str | None,
     no_header: bool,
     item_file: Path | None,
     item_file_column: str | None,
@@ -134,7 +151,9 @@ def _arguments(
     **given: Any,
 ) -> dict[str, Any]:
     """Options by the names that read_interactions has for them, without those not given."""
+    given["count_repeats"] = True if count_repeats else None
     given["drop_missing"] = True if drop_missing else None
+    given["event_weights"] = None if event_weights is None else _numbers(event_weights)
     given["header"] = False if no_header else None
     given["test"] = None if test_file is None else str(test_file.resolve())
     given["seed"] = given.pop("split_seed")
@@ -142,6 +161,23 @@ def _arguments(
     given["item_file"] = None if item_file is None else str(item_file.resolve())
     given["item_file_column"] = item_file_column
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _numbers(text: str) -> dict[str, float]:
+    """What TYPE=WEIGHT,... says."""
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        kind, _, number = part.rpartition("=")
+        try:
+            if not kind or kind in found:
+                raise ValueError
+            found[kind] = float(number)
+        except ValueError:
+            raise ValueError(
+                "--event-weights: expected a number for each type, once, such as "
+                f"view=1,purchase=10, got {text!r}"
+            ) from None
+    return found
 
 
 def summary(data: Dataset) -> str:
@@ -257,9 +293,11 @@ def info(
         typer.echo(f"{text}: {found[key]:,}")
     columns = list(found["user_degrees"])
     typer.echo("train pairs of" + "".join(f"{column:>10}" for column in columns))
-    for kind in ("user", "item"):
-        values = found[f"{kind}_degrees"].values()
-        typer.echo(f"{'each ' + kind:<14}" + "".join(f"{value:>10,.6g}" for value in values))
+    rows = {f"each {kind}": found[f"{kind}_degrees"] for kind in ("user", "item")}
+    if found["weights"] is not None:
+        rows["weight of each"] = found["weights"]
+    for row, values in rows.items():
+        typer.echo(f"{row:<14}" + "".join(f"{value:>10,.6g}" for value in values.values()))
     largest = found["largest_users"]
     listed = ", ".join(f"{x['user']} {x['train_pairs']:,} ({x['share']:.2%})" for x in largest[:3])
     typer.echo(f"users with most train pairs: {listed}")

@@ -25,9 +25,12 @@ class Interactions:
         num_items: n >= 0.
         order: int64 [pairs], a key that sorts each user's items in order of time; None if that
             order is not known.
+        weights: float32 [pairs], finite and > 0, how much each pair counts in training; None if
+            all are 1, which weights that are all 1 become.
 
     Raises:
-        ValueError: arrays that are not such a CSR, or an order of another length.
+        ValueError: arrays that are not such a CSR, an order or weights of another length, weights
+            out of range.
 
     Examples:
         >>> from hashgcn.data import Interactions
@@ -42,9 +45,12 @@ class Interactions:
     ids: np.ndarray
     num_items: int
     order: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         ptr, ids = _rows("ptr", self.ptr), _rows("ids", self.ids)
+        if self.weights is not None:
+            object.__setattr__(self, "weights", _weights(self.weights, len(ids)))
         if self.order is not None:
             order = _rows("order", self.order)
             if len(order) != len(ids):
@@ -83,6 +89,7 @@ class Interactions:
         num_items: int,
         *,
         in_time: bool = False,
+        weights: ArrayLike | None = None,
     ) -> Interactions:
         """Sorts pairs into CSR form. A repeated pair counts once, at its first place.
 
@@ -92,6 +99,7 @@ class Interactions:
             num_users: m >= 0.
             num_items: n >= 0; m n < 2^63.
             in_time: whether each user's pairs are in order of time, which is then kept in `order`.
+            weights: floats [pairs], see the class; of a repeated pair, the first one counts.
 
         Raises:
             ValueError: lengths that differ, a row out of range.
@@ -117,7 +125,7 @@ class Interactions:
         width = max(int(num_items), 1)
         keys, order = users * width + items, None
         # Not np.unique: since NumPy 2.3 it hashes, which takes 40 times as long on Gowalla.
-        if in_time:
+        if in_time or weights is not None:
             order = np.argsort(keys, kind="stable")
             keys = keys[order]
         else:
@@ -125,7 +133,12 @@ class Interactions:
         first = np.diff(keys, prepend=-1) != 0
         users, ids = np.divmod(keys[first], width)
         ptr = _offsets(np.bincount(users, minlength=num_users))
-        return cls(ptr, ids, num_items, None if order is None else order[first])
+        if order is not None:
+            order = order[first]
+        if weights is not None:
+            weights = _weights(weights, len(keys))
+            weights = None if weights is None else weights[order]
+        return cls(ptr, ids, num_items, order if in_time else None, weights)
 
     @property
     def num_users(self) -> int:
@@ -169,6 +182,7 @@ class Interactions:
             torch.tensor(self.ids),
             self.num_items,
             None if recency is None else torch.tensor(recency),
+            None if self.weights is None else torch.tensor(self.weights),
         )
 
     def __repr__(self) -> str:
@@ -244,16 +258,20 @@ class Interactions:
         ptr = _offsets(lengths)
         pairs = np.repeat(begins - ptr[:-1], lengths) + np.arange(ptr[-1])
         order = None if self.order is None else self.order[pairs]
+        weights = None if self.weights is None else self.weights[pairs]
         # Valid as this one is: for one user checks take twice as long as all that is done here.
         part = object.__new__(Interactions)
-        vars(part).update(ptr=ptr, ids=self.ids[pairs], num_items=self.num_items, order=order)
+        vars(part).update(
+            ptr=ptr, ids=self.ids[pairs], num_items=self.num_items, order=order, weights=weights
+        )
         return part
 
     def where(self, chosen: np.ndarray) -> Interactions:
         """The pairs that the mask `chosen`, bool [pairs], selects."""
         counts = np.bincount(self.users()[chosen], minlength=self.num_users)
         order = None if self.order is None else self.order[chosen]
-        return Interactions(_offsets(counts), self.ids[chosen], self.num_items, order)
+        weights = None if self.weights is None else self.weights[chosen]
+        return Interactions(_offsets(counts), self.ids[chosen], self.num_items, order, weights)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -329,6 +347,7 @@ class Dataset:
         users: ArrayLike = (),
         *,
         in_time: bool = False,
+        weights: ArrayLike | None = None,
     ) -> Dataset:
         """Makes a data set of raw ids; its users and items are those of train and test together.
 
@@ -341,6 +360,8 @@ class Dataset:
             test_pairs: likewise, with ids of the same kinds. Pairs of train are left out.
             users: ids of users to keep even if no pair contains them.
             in_time: whether each user's pairs are in order of time.
+            weights: floats [train pairs], how much each counts in training; None for 1. Of a
+                repeated pair, the first one counts.
 
         Raises:
             ValueError: no pairs at all, lengths that differ, ids of different kinds.
@@ -368,7 +389,9 @@ class Dataset:
         train = Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape)
         by_popularity = np.argsort(-train.popularity(), kind="stable")
         item_rows = np.argsort(by_popularity)[item_rows]
-        train = Interactions.from_pairs(user_rows[:cut], item_rows[:cut], *shape, in_time=in_time)
+        train = Interactions.from_pairs(
+            user_rows[:cut], item_rows[:cut], *shape, in_time=in_time, weights=weights
+        )
         test = Interactions.from_pairs(user_rows[cut:end], item_rows[cut:], *shape, in_time=in_time)
         test = test.where(~are_in(train, test))
         repeated = end - train.num_pairs - test.num_pairs
@@ -399,6 +422,22 @@ def _rows(argument: str, values: ArrayLike) -> np.ndarray:
             f"{argument}: expected a 1-d integer array, got {array.dtype} of shape {array.shape}"
         )
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _weights(values: ArrayLike, count: int) -> np.ndarray | None:
+    """The weights as float32; None if all are 1."""
+    array = np.asarray(values)
+    if array.shape != (count,) or array.dtype.kind not in "iuf":
+        raise ValueError(
+            f"weights: expected {count} numbers, one for each pair, got {array.dtype} of shape "
+            f"{array.shape}"
+        )
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    wrong = ~((array > 0) & (array < np.inf))
+    if wrong.any():
+        raise ValueError(f"weights: expected finite numbers > 0 in float32, got {array[wrong][0]}")
+    return None if (array == 1).all() else array
 
 
 def _check_range(argument: str, rows: np.ndarray, size: int) -> None:

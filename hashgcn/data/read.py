@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 
-from hashgcn.data import filters, splits, times
+from hashgcn.data import filters, pair_weights, splits, times
 from hashgcn.data.ids import TEXT
 from hashgcn.data.interactions import Dataset
 from hashgcn.data.item_file import read_item_file
@@ -24,6 +24,7 @@ SPLITS = get_args(Split)
 # Why events do not become pairs, after those that are incomplete, in the order of the steps.
 REASONS = (
     "below min_weight",
+    "of weight 0",
     "of items outside item_file",
     "repeated",
     "of users above max_items_per_user",
@@ -41,6 +42,9 @@ def read_interactions(
     item: str | int | None = None,
     time: str | int | None = None,
     weight: str | int | None = None,
+    event: str | int | None = None,
+    event_weights: Mapping[str, float] | None = None,
+    count_repeats: bool = False,
     test: Any = None,
     format: str | None = None,
     separator: str | None = None,
@@ -67,6 +71,16 @@ def read_interactions(
     max_items_per_user items are left out; pairs outside the k-core are left out; test pairs are
     split off. Users and items without any remaining pair are left out.
 
+    Pairs have weights, which training uses, if weight is given, or event and event_weights, or
+    count_repeats, with which each event weighs 1. The weight of a pair with events of weights w_1,
+    w_2, ... is
+
+        max w (1 + log(sum w / max w)),
+
+    so that one event counts as it was asked for, and repeats add less and less. Splits "last" and
+    "time" do not count the repeats that come after the user's test pair, or after the first test
+    pair of all. Test pairs have no weights.
+
     The ids of a text format are integers if every one is written as an int64 is ("7", but not "07"
     or "7.0"), and strings otherwise. Ids of other sources keep their type. With a time, train and
     test know the order of a user's items, which recent_fraction and validation_part=last use.
@@ -85,8 +99,13 @@ def read_interactions(
         time: a column of numbers, dates or ISO 8601 text; None for the one that the format defines,
             if any. Events of equal time stay in the order of the source. Text without an offset is
             in UTC.
-        weight: the column of numbers that min_weight applies to; None for the one that the format
+        weight: the column of the events' weights: numbers >= 0, of which 0 leaves an event out;
+            None for no weights, except that min_weight then applies to the column that the format
             defines (inter, movielens: rating; scipy: weight).
+        event: the column of the events' types, such as "view" and "purchase".
+        event_weights: the weight of each type, >= 0, instead of a column; 0 leaves events out. A
+            type that is not named is an error.
+        count_repeats: let repeated events of a pair count, without a weight or an event type.
         test: a source of test events with the same columns. split and test_fraction must be None.
         format: csv, tsv, jsonl, parquet, inter, movielens, lightgcn or scipy; None to tell it from
             the ending of the name.
@@ -98,7 +117,7 @@ def read_interactions(
         time_format: how the text of times is written, in the notation of strptime, e.g. "%d/%m/%Y";
             None for numbers and ISO 8601.
         drop_missing: leave out events that lack a user, an item or, if such columns are used, a
-            time or weight (empty, null or NaN). By default, they are an error.
+            time, weight or type (empty, null or NaN). By default, they are an error.
         min_weight: the smallest weight of an event that counts.
         item_file: the path of the ids of all items that are still there: text with one id per line
             (.txt), or CSV, TSV, JSON lines or Parquet; also a folder or a pattern. Ids are compared
@@ -143,6 +162,17 @@ def read_interactions(
         Dataset('plays', 2 users, 3 items, 2 train and 2 test pairs)
         >>> data.left_out
         {'repeated': 1}
+        >>> events = events.with_columns(kind=pl.Series(["play", "play", "buy", "play", "play"]))
+        >>> data = read_interactions(
+        ...     events,
+        ...     user="listener",
+        ...     item="track",
+        ...     event="kind",
+        ...     event_weights={"play": 1, "buy": 5},
+        ...     split="none",
+        ... )
+        >>> data.train.weights.round(2).tolist()  # ann played 7 twice, ben bought 8
+        [1.0, 1.69..., 5.0, 1.0]
 
     Note:
         Cost: O(events log events). Only the columns in use are kept, so peak memory is the unique
@@ -152,7 +182,9 @@ def read_interactions(
     split, test_fraction = _check(
         test, min_weight, max_items_per_user, k_core, split, test_fraction, seed
     )
-    given = {"user": user, "item": item, "time": time, "weight": weight}
+    given = {"user": user, "item": item, "time": time, "weight": weight, "event": event}
+    typed = _check_event_weights(weight, event, event_weights)
+    weighted = weight is not None or event is not None or count_repeats
     columns = {use: None if name is None else str(name) for use, name in given.items()}
     options: dict[str, Any] = {
         **{"format": format, "separator": separator, "quote": quote, "header": header}
@@ -170,7 +202,7 @@ def read_interactions(
     with Rows(f"reading {name}", progress) as bar:
         options["report"] = bar.update
         sources = [
-            _open(part, columns, min_weight, drop_missing, time_format, options, bar.stage)
+            _open(part, columns, typed, min_weight, drop_missing, time_format, options, bar.stage)
             for part in ([source] if test is None else [source, test])
         ]
         if split in ("last", "time") and not sources[0].has("time"):
@@ -180,7 +212,7 @@ def read_interactions(
             )
         bar.stage("numbering ids")
         users, items = (_number(kind, sources) for kind in ("user", "item"))
-        parts = [_read(part, users, items, min_weight) for part in sources]
+        parts = [_read(part, users, items, min_weight, weighted) for part in sources]
         total = sum(part.events for part in sources)
         incomplete = sum(part.incomplete for part in sources)
         del sources  # they may hold the columns, and what follows needs the most memory
@@ -193,15 +225,24 @@ def read_interactions(
             raise ValueError(
                 f"min_weight: expected some weights of at least {min_weight}, got none"
             )
+        if weighted:
+            parts = [part.filter(pl.col("weight") > 0) for part in parts]
+            if not parts[0].height:
+                raise ValueError("weight: expected some weights above 0, got none")
+        counts.append(sum(part.height for part in parts))
         if kept is not None:
             parts = [_of_items(part, items, kept, item_file) for part in parts]
         counts.append(sum(part.height for part in parts))
+        events = parts[0].select("user", "item", "weight") if weighted else None
         if test is not None:
             parts = [
                 part.select("user", "item", pl.lit(held).alias("test"))
                 for part, held in zip(parts, (False, True), strict=True)
             ]
-        pairs = filters.first_of_each(pl.concat(parts))
+        whole = pl.concat(parts)
+        if events is not None:
+            whole = whole.drop("weight", strict=False).with_row_index("place")
+        pairs = filters.first_of_each(whole)
         counts.append(pairs.height)
         if max_items_per_user is not None:
             pairs = filters.without_larger(pairs, max_items_per_user)
@@ -216,11 +257,16 @@ def read_interactions(
             raise ValueError(
                 f"k_core: expected a core of {k_core} in {pairs.height} pairs, got none"
             )
-        train, held = _split(core, split, test_fraction, seed)
+        train, held, chosen = _split(core, split, test_fraction, seed)
+        weights = None
+        if events is not None:
+            ends = pair_weights.ends(core, chosen, split)
+            weights = pair_weights.of_pairs(events, train, ends)
         rows = Dataset.from_pairs(
             name,
             *((part["user"].to_numpy(), part["item"].to_numpy()) for part in (train, held)),
             in_time=in_time,
+            weights=weights,
         )
     counts += [core.height, train.height + held.height]
     left_out = {"incomplete": incomplete} | {
@@ -250,10 +296,14 @@ def _of_items(part: pl.DataFrame, items: _Ids, kept: pl.Series, item_file: Any) 
 
 def _split(
     pairs: pl.DataFrame, split: Split | None, fraction: float, seed: int
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The train pairs and the test pairs; if split is None, the column `test` marks the latter."""
+) -> tuple[pl.DataFrame, pl.DataFrame, np.ndarray]:
+    """The train pairs and the test pairs; if split is None, the column `test` marks the latter.
+
+    Also which pairs were chosen for test, bool [pairs]: the test pairs, and those that are left out
+    as train lacks their user or item.
+    """
     if split == "none":
-        return pairs, pairs.clear()
+        return pairs, pairs.clear(), np.zeros(pairs.height, dtype=bool)
     if split is None:
         chosen = pairs["test"].to_numpy()
     elif split == "random":
@@ -273,7 +323,7 @@ def _split(
             raise ValueError(
                 f"{how}: expected pairs for train and test, got none of {pairs.height} for {name}"
             )
-    return train, held
+    return train, held, chosen
 
 
 @dataclass(frozen=True)
@@ -338,9 +388,30 @@ def _check(
     return split, test_fraction
 
 
+def _check_event_weights(
+    weight: str | int | None, event: str | int | None, weights: Mapping[str, float] | None
+) -> dict[str, float]:
+    """The weights of event types; none if there are no types."""
+    if (event is None) != (weights is None):
+        raise ValueError(
+            f"event, event_weights: expected both or none of them, got {event!r}, {weights!r}"
+        )
+    if event is None or weights is None:
+        return {}
+    if weight is not None:
+        raise ValueError(f"weight: expected None with event_weights, got {weight!r}")
+    found = {str(kind): float(number) for kind, number in weights.items()}
+    if not found or not all(0 <= number < np.inf for number in found.values()):
+        raise ValueError(
+            f"event_weights: expected one or more finite weights >= 0, got {dict(weights)}"
+        )
+    return found
+
+
 def _open(
     source: Any,
     columns: dict[str, str | None],
+    event_weights: dict[str, float],
     min_weight: float | None,
     drop_missing: bool,
     time_format: str | None,
@@ -353,15 +424,11 @@ def _open(
     used = {}
     for argument, asked in columns.items():
         name = table.usual.get(argument) if asked is None else asked
-        if argument == "weight":
-            if min_weight is None and asked is not None:
-                raise ValueError(
-                    f"weight: expected min_weight with it, which is its only use, got {asked!r}"
-                )
-            if min_weight is not None and name is None:
-                raise ValueError("weight: expected the column that min_weight applies to, got None")
-            if min_weight is None:
+        if argument == "weight" and asked is None:
+            if min_weight is None or event_weights:
                 continue
+            if name is None:
+                raise ValueError("weight: expected the column that min_weight applies to, got None")
         if name is None and argument in ("user", "item"):
             raise ValueError(
                 f"{argument}: expected a column of {table.label} in {argument}= "
@@ -382,7 +449,8 @@ def _open(
         raise ValueError(f"time_format: expected a time column with it, got {time_format!r} alone")
     ids = {kind: _id_column(kind, types[kind], table.label) for kind in ("user", "item")}
     if table.text:
-        frame = frame.with_columns(pl.col("user", "item").replace("", None))
+        names = [name for name in ("user", "item", "event") if name in types]
+        frame = frame.with_columns(pl.col(names).replace("", None))
     frame = frame.with_row_index("row", offset=1)
     everything = frame.select(pl.len())
     if drop_missing:
@@ -400,6 +468,8 @@ def _open(
         frame = _with_times(table, frame, types["time"], time_format)
         numbers = [name for name in numbers if name != "time"]
     frame = frame.with_columns(*ids.values(), *(_as_number(name, row) for name in numbers))
+    if event_weights:
+        frame = _with_event_weights(table, frame, types["event"], event_weights)
     unique = {"user": users["user"], "item": items["item"]}
     incomplete = total.item() - row["events"]
     return _Source(table, frame, row["events"], incomplete, unique)
@@ -435,7 +505,11 @@ def _missing(column: str, dtype: pl.DataType) -> pl.Expr:
 
 def _faults(types: pl.Schema) -> list[pl.Expr]:
     """Counts of everything that may be wrong with the columns."""
-    counts = [pl.col(kind).null_count().alias(f"{kind} missing") for kind in ("user", "item")]
+    counts = [
+        pl.col(kind).null_count().alias(f"{kind} missing")
+        for kind in ("user", "item", "event")
+        if kind in types
+    ]
     counts += [
         _outside_int64(kind).sum().alias(f"{kind} outside")
         for kind in ("user", "item")
@@ -473,7 +547,8 @@ def _report_faults(
         missing = counts[f"{column} missing"]
         if counts.get(f"{column} outside"):
             fail(column, "an id in [-2^63, 2^63)", "{}", _outside_int64(column))
-        what = {"user": "an id", "item": "an id"}.get(column, f"a {column}")
+        whats = {"user": "an id", "item": "an id", "event": "an event type"}
+        what = whats.get(column, f"a {column}")
         if missing:
             fail(column, what, f"{missing} missing", pl.col(column).is_null(), _DROP)
         if counts.get(f"{column} NaN"):
@@ -532,6 +607,23 @@ def _with_times(
     return frame.with_columns(parsed.alias("time"))
 
 
+def _with_event_weights(
+    table: Table, frame: pl.LazyFrame, dtype: pl.DataType, weights: dict[str, float]
+) -> pl.LazyFrame:
+    """The weight of each event's type."""
+    if not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum)):
+        raise ValueError(f"event: expected integers or strings in {table.label}, got {dtype}")
+    kind = pl.col("event").cast(pl.String)
+    with table.errors():
+        kinds = frame.select(kind.unique()).collect(engine="streaming")["event"]
+    if not set(kinds) <= set(weights):
+        fault, expected = ~kind.is_in(list(weights)), f"one of {', '.join(map(repr, weights))}"
+        advice = "; event_weights (--event-weights) of 0 leave events of a type out"
+        raise _first_fault(table, frame, "event", expected, "{!r}", fault, advice)
+    number = kind.replace_strict(weights, return_dtype=pl.Float64)
+    return frame.with_columns(number.alias("weight"))
+
+
 def _as_number(column: str, counts: dict[str, int]) -> pl.Expr:
     """Text as int64 if all of it fits, else as float64 if it does, else as it is."""
     if not counts[f"{column} no integer"]:
@@ -567,11 +659,24 @@ def _are_integers(ids: pl.Series) -> bool:
     return bool((ids.cast(pl.Int64, strict=False).cast(pl.String) == ids).fill_null(False).all())
 
 
-def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -> pl.DataFrame:
-    """The user and item rows, uint32, and the time if there is one, in the source's order."""
+def _read(
+    source: _Source, users: _Ids, items: _Ids, min_weight: float | None, weighted: bool
+) -> pl.DataFrame:
+    """The user and item rows, uint32, in the source's order, the time if there is one, and the
+    weights if they count.
+    """
     frame = source.frame
     if min_weight is not None:
         frame = frame.filter(pl.col("weight") >= min_weight)
+    if weighted and source.has("weight"):
+        fault = ~pl.col("weight").is_between(0, np.inf, closed="left")
+        with source.table.errors():
+            wrong = frame.select(fault.any()).collect(engine="streaming").item()
+        if wrong:
+            expected = "a finite number >= 0"
+            raise _first_fault(source.table, frame, "weight", expected, "{}", fault)
+    elif weighted:
+        frame = frame.with_columns(pl.lit(1.0).alias("weight"))
     for kind, ids in (("user", users), ("item", items)):
         rows = pl.int_range(len(ids.keys), dtype=pl.UInt32, eager=True)
         keys = pl.LazyFrame({kind: ids.keys, f"{kind} row": rows})
@@ -581,5 +686,7 @@ def _read(source: _Source, users: _Ids, items: _Ids, min_weight: float | None) -
     kept = [pl.col(f"{kind} row").alias(kind) for kind in ("user", "item")]
     if source.has("time"):
         kept.append(pl.col("time"))
+    if weighted:
+        kept.append(pl.col("weight").cast(pl.Float64))
     with source.table.errors():
         return frame.select(kept).collect(engine="streaming")

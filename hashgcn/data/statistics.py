@@ -21,6 +21,7 @@ def describe(data: Dataset) -> dict[str, Any]:
     Returns:
         A dict with the keys users, items, events (pairs and what was left out), train_pairs,
         test_pairs, density, order_in_time_known (whether that of each user's train items is),
+        weights (quantiles of those of train pairs, as of degrees below; None if all are 1),
         left_out (see Dataset),
         users_without_train, items_without_train, test_pairs_unknown_to_train, user_degrees and
         item_degrees, each {"mean": ..., "min": ..., "25%": ..., ..., "max": ...}, largest_users,
@@ -49,6 +50,7 @@ def describe(data: Dataset) -> dict[str, Any]:
         "test_pairs": data.test.num_pairs,
         "density": data.train.num_pairs / cells if cells else 0.0,
         "order_in_time_known": data.train.order is not None,
+        "weights": None if data.train.weights is None else _quantiles(data.train.weights),
         "left_out": dict(data.left_out),
         "users_without_train": int((users == 0).sum()),
         "items_without_train": int((items == 0).sum()),
@@ -70,5 +72,6 @@ def describe(data: Dataset) -> dict[str, Any]:
 def _quantiles(degrees: np.ndarray) -> dict[str, float]:
     values = np.quantile(degrees, QUANTILES, method="inverted_cdf").tolist()
     names: dict[float, str] = {0: "min", 1: "max"}
-    found = {names.get(q, f"{q:.0%}"): int(v) for q, v in zip(QUANTILES, values, strict=True)}
+    of = int if degrees.dtype.kind == "i" else float
+    found = {names.get(q, f"{q:.0%}"): of(v) for q, v in zip(QUANTILES, values, strict=True)}
     return {"mean": round(float(degrees.mean()), 3), **found}

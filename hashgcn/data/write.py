@@ -22,9 +22,10 @@ def write_inter(
     """Writes interactions in RecBole's .inter format, which read_interactions reads too.
 
     The file has one line per pair, sorted by user row and then by item row. Its columns are
-    user_id:token and item_id:token, and timestamp:float where the order in time is known: the
-    timestamps of a user's pairs rise in that order. Equal content gives equal bytes. Like all text,
-    strings are read back as integers if every one of them spells an integer.
+    user_id:token and item_id:token; timestamp:float where the order in time is known: the
+    timestamps of a user's pairs rise in that order; and weight:float where pairs have weights,
+    which weight="weight" reads back. Equal content gives equal bytes. Like all text, strings are
+    read back as integers if every one of them spells an integer.
 
     Args:
         path: the file to create or replace, atomically; its folder must exist.
@@ -67,5 +68,7 @@ def write_inter(
         columns[f"{kind}_id:token"] = ids[of_pairs]
     if interactions.order is not None:
         columns["timestamp:float"] = interactions.order
+    if interactions.weights is not None:
+        columns["weight:float"] = interactions.weights
     frame = pl.DataFrame(columns)
     write_atomic(path, lambda file: frame.write_csv(file, separator="\t", quote_style="never"))

@@ -92,6 +92,12 @@ class UserBatchSettings(Settings):
         "fewer.",
     )
 
+    pair_weights: bool = Field(
+        True,
+        description="Whether the weights of train pairs, where the data has some, count in the "
+        "loss: a mean over a user's items becomes a weighted mean. Propagation does not use them.",
+    )
+
     def users_per_step(self, num_users: int) -> int:
         """batch_users if it is set, else 256 or 1/32 of the users, whichever is fewer."""
         return self.batch_users or min(256, max(1, num_users // 32))

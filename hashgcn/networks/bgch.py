@@ -14,9 +14,9 @@ from hashgcn.devices import copy_to
 from hashgcn.evaluate.rankings import Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
 from hashgcn.networks.base import PopularitySettings, Step
-from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, cross_entropy, take
+from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, cross_entropy
 from hashgcn.networks.sampling import step_generator
-from hashgcn.nn.layers import Dense, next_layer, sum_in_blocks
+from hashgcn.nn.layers import Dense, next_layer, sum_in_blocks, take
 from hashgcn.ops import fixed_order_mm, propagate, sign_fourier
 
 

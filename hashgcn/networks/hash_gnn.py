@@ -10,9 +10,9 @@ from torch.nn.functional import leaky_relu
 from hashgcn.devices import copy_to
 from hashgcn.graph import BipartiteGraph
 from hashgcn.networks.base import PopularitySettings, Step
-from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, cross_entropy, take
+from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, cross_entropy
 from hashgcn.networks.sampling import step_generator
-from hashgcn.nn.layers import Dense, neighbour_mean
+from hashgcn.nn.layers import Dense, neighbour_mean, take
 from hashgcn.ops import sign_guided
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from hashgcn.graph import BipartiteGraph
 from hashgcn.networks.base import PopularitySettings, Step
-from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, mean, take
+from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, mean
+from hashgcn.nn.layers import take
 from hashgcn.ops import tanh_continuation
 
 

@@ -15,11 +15,11 @@ from hashgcn.devices import copy_to
 from hashgcn.evaluate.rankings import HammingRanking, Ranking, RealRanking
 from hashgcn.graph import BipartiteGraph
 from hashgcn.networks.base import LayerSettings, NetworkSettings, Step, UserBatchSettings
-from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, mean, take
+from hashgcn.networks.pairs import PairNetwork, PairSettings, bpr, columns, mean
 from hashgcn.networks.sampling import epoch_generator, negative_weights, user_order
 from hashgcn.nn import layers
 from hashgcn.nn.itq import itq
-from hashgcn.nn.layers import sum_in_blocks
+from hashgcn.nn.layers import sum_in_blocks, take
 from hashgcn.nn.tables import log_partition
 from hashgcn.ops import fixed_order_mm, smooth_rank
 
@@ -143,12 +143,18 @@ class LightGCNNetwork(PairNetwork):
         ranks = smooth_rank(own, q, users, graph, s.temperature, size=size).log()
         recall = sum(torch.sigmoid(math.log(n) - ranks) for n in s.train_cutoffs)
         degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
-        recall = recall / degree.repeat_interleave(degree, output_size=size)
+        if s.pair_weights and graph.weights is not None:
+            row, pair = graph.pairs_of(users, size)
+            share = graph.weights[pair] / graph.user_weights[users[row]]
+            recall = recall * share.to(p.dtype)
+        else:
+            recall = recall / degree.repeat_interleave(degree, output_size=size)
         count = (degree > 0).sum().clamp(min=1)
         return self.decayed(-sum_in_blocks(recall) / (len(s.train_cutoffs) * count))
 
     def softmax_loss(self, graph: BipartiteGraph, users: Tensor, size: int) -> Tensor:
-        """Softmax cross entropy of the users' items against all items, averaged over pairs.
+        """Softmax cross entropy of the users' items against all items, averaged over pairs by
+        their weights.
 
         Weights of items count in the sum over all items alone: those of the users' own items would
         add a constant.
@@ -156,10 +162,16 @@ class LightGCNNetwork(PairNetwork):
         s = self.settings
         p, q = self.scored(graph, s.score)
         p = p.index_select(0, users)
-        row, item = graph.positives(users, size)
-        degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
-        own = (take(p, row) * take(q, item)).sum(1)
+        row, pair = graph.pairs_of(users, size)
+        own = (take(p, row) * take(q, graph.user_items[pair])).sum(1)
         total = log_partition(p, q, s.temperature, weights=self.item_weights)
+        if s.pair_weights and graph.weights is not None:
+            own, weights = own * graph.weights[pair], graph.user_weights[users]
+            total = sum_in_blocks(weights.to(p.dtype) * total)
+            count = sum_in_blocks(weights).to(p.dtype)
+            loss = (total - sum_in_blocks(own) / s.temperature) / torch.where(count > 0, count, 1)
+            return self.decayed(loss)
+        degree = graph.user_ptr[users + 1] - graph.user_ptr[users]
         total = sum_in_blocks(degree * total)
         return self.decayed((total - sum_in_blocks(own) / s.temperature) / max(len(row), 1))
 

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from hashgcn.graph import BipartiteGraph
 from hashgcn.networks.base import Network, NetworkSettings
 from hashgcn.networks.sampling import epoch_generator, pair_batches
-from hashgcn.nn.layers import PopularityBits, sum_in_blocks
+from hashgcn.nn.layers import PopularityBits, sum_in_blocks, take
 from hashgcn.ops import pack_codes
 from hashgcn.settings import Settings
 
@@ -75,17 +75,6 @@ class PairNetwork(Network):
 def columns(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The users, [b], positives, [b], and negatives, [b, k], of a batch of pairs."""
     return batch[:, 0], batch[:, 1], batch[:, 2:]
-
-
-def take(x: Tensor, rows: Tensor) -> Tensor:
-    """x[rows] for rows of any shape; its gradient is summed in a fixed order.
-
-    In the backward pass on CUDA, indexing sorts, while index_select adds with atomics. On the CPU,
-    index_select adds in order, which indexing does not.
-    """
-    if x.is_cuda:
-        return x[rows]
-    return x.index_select(0, rows.flatten()).view(*rows.shape, *x.shape[1:])
 
 
 def mean(x: Tensor) -> Tensor:

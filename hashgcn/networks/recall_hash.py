@@ -20,7 +20,7 @@ from hashgcn.networks.base import (
     UserBatchSettings,
 )
 from hashgcn.networks.sampling import negative_weights, step_generator, uniform_negatives
-from hashgcn.nn import layers, losses
+from hashgcn.nn import layers, losses, weighted_positives
 from hashgcn.nn.signs import ESTIMATORS, default_step
 from hashgcn.ops import pack_codes, pack_levels, score_tables
 
@@ -192,17 +192,19 @@ class RecallHashNetwork(Network):
         if s.sampled_items is not None:
             generator = step_generator(self.seed, step.progress)
             candidates = sampled(graph, users, s.sampled_items, generator, item_codes.dtype)
-        return self.objective(
-            *score_tables(
-                user_codes,
-                item_codes,
-                users,
-                graph,
-                candidates,
-                levels=s.user_levels,
-                item_weights=self.item_weights,
-            )
+        tables = score_tables(
+            user_codes,
+            item_codes,
+            users,
+            graph,
+            candidates,
+            levels=s.user_levels,
+            item_weights=self.item_weights,
         )
+        if s.pair_weights and graph.weights is not None:
+            own = weighted_positives(user_codes, item_codes, users, graph, tables[1])
+            return self.objective(*tables, *own)
+        return self.objective(*tables)
 
     def embeddings(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         """The encoder's rows, plus, for users, one propagation step from their recent items."""

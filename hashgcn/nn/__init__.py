@@ -17,7 +17,7 @@ from hashgcn.nn.signs import (
     SignSwish,
     StraightThrough,
 )
-from hashgcn.nn.tables import real_score_tables
+from hashgcn.nn.tables import real_score_tables, weighted_positives
 
 __all__ = [
     "ESTIMATORS",
@@ -35,4 +35,5 @@ __all__ = [
     "SmoothRecallLoss",
     "StraightThrough",
     "real_score_tables",
+    "weighted_positives",
 ]

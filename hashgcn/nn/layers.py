@@ -186,6 +186,17 @@ def standard_deviation(*tensors: Tensor) -> Tensor:
     return (square - mean * mean).clamp(min=1e-30).sqrt().float()
 
 
+def take(x: Tensor, rows: Tensor) -> Tensor:
+    """x[rows] for rows of any shape; its gradient is summed in a fixed order.
+
+    In the backward pass on CUDA, indexing sorts, while index_select adds with atomics. On the CPU,
+    index_select adds in order, which indexing does not.
+    """
+    if x.is_cuda:
+        return x[rows]
+    return x.index_select(0, rows.flatten()).view(*rows.shape, *x.shape[1:])
+
+
 def sum_in_blocks(x: Tensor, block: int = 512) -> Tensor:
     """The float64 sum of a vector, in an order that does not depend on the number of threads."""
     x = x.double()

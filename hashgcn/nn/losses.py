@@ -7,6 +7,10 @@ sums, and means over negatives are weighted means. The gradients flow through v_
 codes. Rows without positives do not count. All temperatures are positive and in units of scores. An
 argument out of range is a ValueError.
 
+If positives have weights, `nn.weighted_positives` gives two more tables, v_own and own. Means over
+positives are then weighted means; neither the rank of a positive nor what it is compared with
+changes.
+
     >>> import torch
     >>> from hashgcn.graph import BipartiteGraph
     >>> from hashgcn.nn import FullSoftmaxLoss, SmoothRecallLoss
@@ -74,14 +78,16 @@ def smooth_ranks(
     pos: Tensor,
     tau: float,
     exclude_positives: bool = True,
+    at: Tensor | None = None,
 ) -> Tensor:
     """The smooth rank of a positive at each level, [b, bins].
 
         rank(v) = 1 + sum_w neg[w] sigma((v_neg[w] - v) / tau)
 
     Unless positives are excluded, sum_w pos[w] sigma((v_pos[w] - v) / tau) - 1/2 is added, where
-    the 1/2 is the positive itself.
+    the 1/2 is the positive itself. The gradient of v goes to `at`, by default v_pos.
     """
+    at = v_pos if at is None else at
 
     def above(x: Tensor) -> Tensor:
         return torch.sigmoid(x / tau)
@@ -89,27 +95,53 @@ def smooth_ranks(
     def slope(x: Tensor) -> Tensor:
         return torch.sigmoid(x / tau) * torch.sigmoid(-x / tau) / tau
 
-    ranks = 1 + sum_over_levels(above, slope, neg, v_neg, v_pos)
+    ranks = 1 + sum_over_levels(above, slope, neg, v_neg, at)
     if not exclude_positives:
-        ranks = ranks + sum_over_levels(above, slope, pos, v_pos, v_pos) - 0.5
+        ranks = ranks + sum_over_levels(above, slope, pos, v_pos, at) - 0.5
     return ranks
 
 
 def mean_over_positives(x: Tensor, pos: Tensor, mean: Literal["users", "pairs"]) -> Tensor:
-    """The mean of x, [b, bins], over all positives, or over each user's and then over users."""
+    """The mean of x, [b, bins], over all positives, or over each user's and then over users.
+
+    `pos` holds their numbers, or their weights.
+    """
     total = (pos * x).sum(1)
     count = pos.sum(1)
     if mean == "pairs":
-        return total.sum() / count.sum().clamp(min=1)
-    return (total / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
+        return total.sum() / _or_one(count.sum())
+    return (total / _or_one(count)).sum() / (count > 0).sum().clamp(min=1)
+
+
+def _or_one(x: Tensor) -> Tensor:
+    """x, and 1 where it is 0."""
+    return torch.where(x > 0, x, 1)
+
+
+def _own(
+    v_pos: Tensor, pos: Tensor, v_own: Tensor | None, own: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The scores and weights of the positives; their numbers where they have no weights."""
+    if v_own is None or own is None:
+        return v_pos, pos
+    return v_own, own
 
 
 def softmax_terms(
-    v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor, temperature: float
+    v_neg: Tensor,
+    v_pos: Tensor,
+    neg: Tensor,
+    pos: Tensor,
+    temperature: float,
+    at: Tensor | None = None,
 ) -> Tensor:
-    """-log of the softmax over all items, for a positive at each level, [b, bins]."""
+    """-log of the softmax over all items, for a positive at each level, [b, bins].
+
+    The gradient of the positive's own score goes to `at`, by default v_pos.
+    """
+    at = v_pos if at is None else at
     values = torch.cat([v_neg, v_pos], 1) / temperature
-    return _log_sum(values, torch.cat([neg, pos], 1)) - v_pos / temperature
+    return _log_sum(values, torch.cat([neg, pos], 1)) - at / temperature
 
 
 def _log_sum(values: Tensor, counts: Tensor) -> Tensor:
@@ -171,16 +203,25 @@ class SmoothRecallLoss(nn.Module):
             raise ValueError(f"rank: expected log or linear, got {rank!r}")
         _check(mean, tau_score=tau_score, tau_rank=tau_rank)
 
-    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+    def forward(
+        self,
+        v_neg: Tensor,
+        v_pos: Tensor,
+        neg: Tensor,
+        pos: Tensor,
+        v_own: Tensor | None = None,
+        own: Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch, 0-d."""
-        ranks = smooth_ranks(v_neg, v_pos, neg, pos, self.tau_score, self.exclude_positives)
+        at, own = _own(v_pos, pos, v_own, own)
+        ranks = smooth_ranks(v_neg, v_pos, neg, pos, self.tau_score, self.exclude_positives, at)
         if self.rank == "log":
             ranks = ranks.log()
         loss = ranks.new_zeros(())
         for cutoff in self.cutoffs:
             n = math.log(cutoff) if self.rank == "log" else cutoff
             recall = torch.sigmoid((n - ranks) / self.tau_rank)
-            loss = loss - mean_over_positives(recall, pos, self.mean)
+            loss = loss - mean_over_positives(recall, own, self.mean)
         return loss / len(self.cutoffs)
 
 
@@ -194,7 +235,8 @@ class SmoothNDCGLoss(nn.Module):
 
     Args:
         tau_score: the temperature of the comparison of two scores.
-        cutoff: limits the ideal only; the sum is over all positives.
+        cutoff: limits the ideal only; the sum is over all positives. Their weights, if they have
+            some, are scaled to a mean of 1 for each user.
         exclude_positives: whether the user's other positives are left out of the rank.
     """
 
@@ -207,10 +249,21 @@ class SmoothNDCGLoss(nn.Module):
             raise ValueError(f"cutoff: expected a number >= 1, got {cutoff}")
         _check(tau_score=tau_score)
 
-    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+    def forward(
+        self,
+        v_neg: Tensor,
+        v_pos: Tensor,
+        neg: Tensor,
+        pos: Tensor,
+        v_own: Tensor | None = None,
+        own: Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch, 0-d."""
-        ranks = smooth_ranks(v_neg, v_pos, neg, pos, self.tau_score, self.exclude_positives)
-        gain = (pos / torch.log2(1 + ranks)).sum(1)
+        at, weights = _own(v_pos, pos, v_own, own)
+        ranks = smooth_ranks(v_neg, v_pos, neg, pos, self.tau_score, self.exclude_positives, at)
+        gain = (weights / torch.log2(1 + ranks)).sum(1)
+        if own is not None:
+            gain = gain * pos.sum(1) / _or_one(own.sum(1))
         places = torch.arange(self.cutoff + 1, dtype=gain.dtype, device=gain.device)
         ideal = torch.cumsum((places > 0) / torch.log2(places + 1).clamp(min=1), 0)
         count = pos.sum(1).clamp(max=self.cutoff).round().long()  # shares may add up to 2.9999
@@ -232,10 +285,19 @@ class FullSoftmaxLoss(nn.Module):
         self.temperature, self.mean = temperature, mean
         _check(mean, temperature=temperature)
 
-    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+    def forward(
+        self,
+        v_neg: Tensor,
+        v_pos: Tensor,
+        neg: Tensor,
+        pos: Tensor,
+        v_own: Tensor | None = None,
+        own: Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch, 0-d."""
-        terms = softmax_terms(v_neg, v_pos, neg, pos, self.temperature)
-        return mean_over_positives(terms, pos, self.mean)
+        at, own = _own(v_pos, pos, v_own, own)
+        terms = softmax_terms(v_neg, v_pos, neg, pos, self.temperature, at)
+        return mean_over_positives(terms, own, self.mean)
 
 
 class BSLLoss(nn.Module):
@@ -276,13 +338,22 @@ class BSLLoss(nn.Module):
         self.ratio = self.temperature_negative / temperature if ratio is None else ratio
         _check(ratio=self.ratio)
 
-    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+    def forward(
+        self,
+        v_neg: Tensor,
+        v_pos: Tensor,
+        neg: Tensor,
+        pos: Tensor,
+        v_own: Tensor | None = None,
+        own: Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch, 0-d."""
-        positive = v_pos / self.temperature
+        at, own = _own(v_pos, pos, v_own, own)
+        positive = at / self.temperature
         if self.pooled:
-            positive = _log_mean(positive, pos)
+            positive = _log_mean(positive, own)
         negative = _log_mean(v_neg / self.temperature_negative, neg)
-        return mean_over_positives(self.ratio * negative - positive, pos, self.mean)
+        return mean_over_positives(self.ratio * negative - positive, own, self.mean)
 
 
 class SLAtKLoss(nn.Module):
@@ -319,16 +390,25 @@ class SLAtKLoss(nn.Module):
             raise ValueError(f"cutoff: expected a number >= 1, got {cutoff}")
         _check(mean, temperature=temperature, tau_weight=tau_weight)
 
-    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+    def forward(
+        self,
+        v_neg: Tensor,
+        v_pos: Tensor,
+        neg: Tensor,
+        pos: Tensor,
+        v_own: Tensor | None = None,
+        own: Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch, 0-d."""
+        at, own = _own(v_pos, pos, v_own, own)
         # In float64, which adds the shares of nn.real_score_tables without rounding.
         at_least = (neg.double() + pos.double()).flip(1).cumsum(1).flip(1)
         wanted = at_least[:, :1].clamp(max=self.cutoff)
         level = (at_least >= wanted).sum(1, keepdim=True) - 1
         beta = v_pos.detach().gather(1, level)
-        weight = torch.sigmoid((v_pos - beta) / self.tau_weight)
-        terms = softmax_terms(v_neg, v_pos, neg, pos, self.temperature)
-        return mean_over_positives(weight * terms, pos, self.mean)
+        weight = torch.sigmoid((at - beta) / self.tau_weight)
+        terms = softmax_terms(v_neg, v_pos, neg, pos, self.temperature, at)
+        return mean_over_positives(weight * terms, own, self.mean)
 
 
 class AllPairsBPRLoss(nn.Module):
@@ -345,14 +425,23 @@ class AllPairsBPRLoss(nn.Module):
         self.temperature = temperature
         _check(temperature=temperature)
 
-    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+    def forward(
+        self,
+        v_neg: Tensor,
+        v_pos: Tensor,
+        neg: Tensor,
+        pos: Tensor,
+        v_own: Tensor | None = None,
+        own: Tensor | None = None,
+    ) -> Tensor:
         """The loss of a batch, 0-d."""
         t = self.temperature
+        at, own = _own(v_pos, pos, v_own, own)
         pairs = sum_over_levels(
-            lambda x: softplus(x / t), lambda x: torch.sigmoid(x / t) / t, neg, v_neg, v_pos
+            lambda x: softplus(x / t), lambda x: torch.sigmoid(x / t) / t, neg, v_neg, at
         )
         total = neg.sum(1, keepdim=True)
-        return mean_over_positives(pairs / torch.where(total > 0, total, 1), pos, "users")
+        return mean_over_positives(pairs / _or_one(total), own, "users")
 
 
 class Mixture(nn.Module):
@@ -378,9 +467,11 @@ class Mixture(nn.Module):
                 f"parts: expected one or more with finite weights >= 0, got weights {self.weights}"
             )
 
-    def forward(self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor) -> Tensor:
+    def forward(
+        self, v_neg: Tensor, v_pos: Tensor, neg: Tensor, pos: Tensor, *own: Tensor
+    ) -> Tensor:
         """The loss of a batch, 0-d."""
         loss = v_neg.new_zeros(())
         for weight, part in zip(self.weights, self.losses, strict=True):
-            loss = loss + weight * part(v_neg, v_pos, neg, pos)
+            loss = loss + weight * part(v_neg, v_pos, neg, pos, *own)
         return loss

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from hashgcn.graph import BipartiteGraph
+from hashgcn.nn.layers import take
 from hashgcn.ops import fixed_order_mm
 from hashgcn.ops._arguments import check_tensors, in_float32, whole
 from hashgcn.ops._library import no_jvp, once
@@ -208,6 +209,73 @@ class _RealScoreTables(Function):
             p_grad += fixed_order_mm(scores_grad, q[tile])
             q_grad[tile] = fixed_order_mm(scores_grad.T, p)
         return p_grad, q_grad
+
+
+def weighted_positives(
+    user_codes: Tensor, item_codes: Tensor, users: Tensor, graph: BipartiteGraph, v_pos: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The weights of a user's own items by score, where pairs have weights.
+
+        own[u, w] = sum over i in Omega_u with <b_u, d_i> = v_w of weight_ui
+
+    Losses of nn.losses take both tables after those of `ops.score_tables`, whose counts stay what
+    they are:
+
+        tables = score_tables(user_codes, item_codes, users, graph)
+        own = weighted_positives(user_codes, item_codes, users, graph, tables[1])
+        loss = SmoothRecallLoss((20, 50))(*tables, *own)
+
+    v_own holds the scores of v_pos. What a loss sends to v_own[u, w] is shared by weight,
+
+        dL/ds_ui = weight_ui (dL/dv_own / own)[u, w(s_ui)],
+
+    so that a weighted mean over positives has its exact gradient.
+
+    Args:
+        user_codes, item_codes, users, graph: as score_tables takes them; `graph` has weights.
+        v_pos: [b, W + 1], as score_tables returns it.
+
+    Returns:
+        v_own, own: each [b, W + 1] of v_pos's dtype. v_own is differentiable, own is not.
+
+    Raises:
+        ValueError: a graph without weights.
+
+    Examples:
+        >>> import torch
+        >>> from hashgcn.graph import BipartiteGraph
+        >>> from hashgcn.nn import weighted_positives
+        >>> from hashgcn.ops import score_tables
+        >>> graph = BipartiteGraph.from_csr(
+        ...     torch.tensor([0, 2]), torch.tensor([0, 1]), 3, weights=torch.tensor([1.0, 2.5])
+        ... )
+        >>> b, d = torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+        >>> users = torch.tensor([0])
+        >>> _, v_pos, _, pos = score_tables(b, d, users, graph)
+        >>> pos.tolist(), weighted_positives(b, d, users, graph, v_pos)[1].tolist()
+        ([[0.0, 2.0, 0.0]], [[0.0, 3.5, 0.0]])
+
+    Note:
+        Sums have a fixed order. Cost and memory: O(pairs of the users f). The host waits for the
+        device once.
+    """
+    if graph.weights is None:
+        raise ValueError("graph: expected weights of its pairs, got none")
+    user_codes, item_codes = in_float32(user_codes), in_float32(item_codes)
+    row, pair = graph.pairs_of(users)
+    scores = (take(user_codes, row) * take(item_codes, graph.user_items[pair])).sum(1)
+    bins = v_pos.shape[1]
+    place = row * bins + ((scores.detach() + (bins - 1)) / 2).round().long()
+    weights = graph.weights[pair].double()
+    own = torch.zeros(v_pos.numel(), dtype=torch.float64, device=v_pos.device)
+    if own.is_cuda:  # where index_add_ would add with atomics, while this sorts
+        own.index_put_((place,), weights, accumulate=True)
+    else:
+        own.index_add_(0, place, weights)
+    share = (weights / own[place]).to(scores.dtype)
+    # Its value is 0, its gradient is shared.
+    v_own = v_pos.detach().flatten().index_add(0, place, share * (scores - scores.detach()))
+    return v_own.view_as(v_pos), own.to(v_pos.dtype).view_as(v_pos)
 
 
 def log_partition(

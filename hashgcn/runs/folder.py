@@ -110,7 +110,8 @@ class Run:
         """
         if data.origin is None:
             arrays = {"test.ptr": data.test.ptr, "test.ids": data.test.ids}
-            arrays |= {} if data.train.order is None else {"train.order": data.train.order}
+            more = {"train.order": data.train.order, "train.weights": data.train.weights}
+            arrays |= {name: array for name, array in more.items() if array is not None}
             save_arrays(self._data, arrays, {"format": _DATA_FORMAT})
         else:
             self._data.unlink(missing_ok=True)  # of a run that came to nothing
@@ -150,11 +151,11 @@ class Run:
             return None
         arrays, _ = load_arrays(self._data, _DATA_FORMAT)
         try:
-            order = arrays.pop("train.order", None)
+            order, weights = (arrays.pop(f"train.{x}", None) for x in ("order", "weights"))
             test = Interactions(arrays.pop("test.ptr"), arrays.pop("test.ids"), train.num_items)
             if arrays:
                 raise ValueError(f"an array {next(iter(arrays))!r}")
-            known = Interactions(train.ptr, train.ids, train.num_items, order)
+            known = Interactions(train.ptr, train.ids, train.num_items, order, weights)
             return Dataset(self.asked()["data"]["name"], known, test, user_ids, item_ids)
         except (KeyError, ValueError) as error:
             raise ValueError(f"{self._data}: expected the data of the run, got {error}") from error

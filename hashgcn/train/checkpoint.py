@@ -139,7 +139,9 @@ class Identity:
         settings = {k: v for k, v in made["settings"].items() if k not in self.free}
         found = [] if made["method"] == self.method else [f"method {made['method']}"]
         found += differences(settings, self.settings, self.defaults)
-        found += [] if made["data"] == self.data else ["other train or test pairs"]
+        found += (
+            [] if made["data"] == self.data else ["other train or test pairs, or weights of them"]
+        )
         found += [] if made.get("start") == self.start else ["another start"]
         if found:
             raise OtherRun(f"{path}: expected the same run, got one with {', '.join(found)}")
@@ -157,6 +159,8 @@ def fingerprint(*parts: Interactions) -> str:
         digest.update(np.ascontiguousarray(part.ids).tobytes())
         if part.order is not None:  # decides what is held out and what is recent
             digest.update(np.ascontiguousarray(part.order).tobytes())
+        if part.weights is not None:
+            digest.update(b"weights" + np.ascontiguousarray(part.weights).tobytes())
     return digest.hexdigest()
 
 

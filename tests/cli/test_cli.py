@@ -168,6 +168,26 @@ def test_a_folder_of_events_without_bots_and_old_items(tmp_path):
     assert "users with most train pairs: bot " in info
 
 
+def test_event_weights(tmp_path):
+    kinds = ("view", "buy", "hover")
+    rows = [f"u{n % 9},{n * n % 13},{kinds[n % 7 % 3]}" for n in range(400)]
+    path, out = tmp_path / "shop.csv", tmp_path / "run"
+    path.write_text("\n".join(["who,what,kind", *rows]) + "\n")
+    chosen = (*COLUMNS, "--event-column", "kind", "--event-weights", "view=1,buy=5,hover=0")
+    info = hashgcn("data", "info", path, *chosen)
+    assert info.returncode == 0, info.stderr
+    assert "of weight 0" in info.stdout and "weight of each" in info.stdout
+    options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--code-length", 16)
+    done = hashgcn("train", path, "--out", out, *chosen, *options, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert hashgcn("evaluate", out).returncode == 0
+    repeats = hashgcn("data", "info", path, *COLUMNS, "--count-repeats", "--json")
+    assert json.loads(repeats.stdout)["weights"]["max"] > 1
+    for text in ("view", "view=x", "view=1,view=2", "=1"):
+        wrong = hashgcn("data", "info", path, *chosen[:-1], text)
+        assert wrong.returncode and "--event-weights: expected a number for" in wrong.stderr
+
+
 def test_data_info(tmp_path):
     path, plot = events(tmp_path), tmp_path / "degrees.png"
     columns = (*COLUMNS, "--k-core", 3)

@@ -670,7 +670,8 @@ class TestBadInput:
             ({"user": "x"}, "user: expected a column of source, which has 'who', .* got 'x'"),
             ({"item": None}, "item: expected a column .*, one of 'who', 'what', .* got None"),
             ({"time": "x"}, "time: expected a column .* got 'x'"),
-            ({"weight": "stars"}, "weight: expected min_weight with it"),
+            ({"event": "what"}, "event, event_weights: expected both or none of them, got 'what'"),
+            ({"event_weights": {"x": 1}}, "event, event_weights: expected both or none of them"),
             ({"min_weight": 3}, "weight: expected the column that min_weight applies to"),
             (
                 {"min_weight": np.nan, "weight": "stars"},

@@ -173,6 +173,10 @@ def test_a_run_is_resumed_with_its_own_settings_and_data_alone(data, tmp_path):
     sample = generate_sample(seed=1, num_users=150, num_items=200, mean_degree=20.0)
     with pytest.raises(ValueError, match="got one with other train or test pairs"):
         fitted(sample, run=tmp_path, resume=True)
+    weights = np.linspace(1, 3, data.train.num_pairs)
+    weighted = replace(data, train=replace(data.train, weights=weights))
+    with pytest.raises(ValueError, match="got one with .* pairs, or weights of them"):
+        fitted(weighted, run=tmp_path, resume=True)
     assert Run(tmp_path).asked() == asked
     with pytest.raises(ValueError, match="run: expected a folder"):
         fitted(data, resume=True)
