@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.harness import rows as speed_rows  # noqa: E402
+from benchmarks.quality import others as other_data  # noqa: E402
 from benchmarks.quality import sweep  # noqa: E402
 from benchmarks.quality.rows import CODE_LENGTHS, DATA_SETS, METRICS, PUBLISHED  # noqa: E402
 from hashgcn.models import METHODS, fields  # noqa: E402
@@ -62,13 +63,14 @@ def settings_of(method: str) -> str:
     """What a method has of its own, and common settings whose default is another."""
     model = METHODS[method]
     known = fields(model.network)
+    defaults = model.defaults | {"tune": tuple(model.tunes)}
     common = TrainSettings.model_fields | SelectionSettings.model_fields
     names = [
         name
         for name, field in known.items()
-        if name not in common or model.defaults.get(name, field.default) != field.default
+        if name not in common or defaults.get(name, field.default) != field.default
     ]
-    return settings_table({name: known[name] for name in names}, model.defaults)
+    return settings_table({name: known[name] for name in names}, defaults)
 
 
 def _value(value: Any) -> str:
@@ -77,7 +79,7 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or "none"
     return str(value)
 
 
@@ -101,12 +103,47 @@ def _range(field: Any) -> str:
 
 def _literals(annotation: Any) -> list[str]:
     parts = get_args(annotation)
+    if type(None) in parts:  # Literal[...] | None
+        annotation = parts[0]
+        parts = get_args(annotation)
     if get_origin(annotation) is not None and all(isinstance(part, str) for part in parts):
         return list(parts)
     return []
 
 
 # Quality
+
+
+def others(metric: str) -> str:
+    """Codes beside baselines on other data, and what share of the best baseline they reach."""
+    names = ("popularity", "ItemKNN", "EASE", "ALS", "LightGCN", "codes 64", "codes 128")
+    baselines = names[:5]
+    shares: dict[str, list[float]] = {name: [] for name in names[5:]}
+    lines = []
+    for line in map(json.loads, (RESULTS / "others.jsonl").read_text("utf-8").splitlines()):
+        if line["settings"]:
+            continue
+        source = other_data.SETS[line["data"]]
+        users, items, pairs = line["shape"]
+        found = {row["name"]: row["test"][metric] for row in line["rows"]}
+        best = max(found[name] for name in baselines if name in found)
+        texts = [f"{found[name]:.3f}" if name in found else "" for name in names]
+        of_best = {name: found[name] / best for name in shares}
+        for name, share in of_best.items():
+            shares[name].append(share)
+        lines.append(
+            [
+                f"*{source.title}*" if source.held_out else source.title,
+                f"{users:,} × {items:,}",
+                f"{pairs / users:.0f}",
+                *texts,
+                *(f"{share:.0%}" for share in of_best.values()),
+            ]
+        )
+    means = (f"{statistics.mean(of_all):.0%}" for of_all in shares.values())
+    lines.append(["mean", *[""] * 9, *means])
+    header = ["data", "users × items", "items per user", *names, "64 of best", "128 of best"]
+    return table(header, lines, right=1)
 
 
 @cache
@@ -412,7 +449,7 @@ def speed() -> str:
             *("Python and SciPy", "Python", "data", "read train.txt and test.txt", "read"),
         ),
         case(
-            "`hashgcn train gowalla`, from files to test metrics",
+            "`hashgcn train gowalla --set trials=1`, from files to test metrics",
             *("", "", "train"),
             *("epochs chosen on a part of train, then a refit", "command line"),
         ),
@@ -451,6 +488,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **{f"settings of {method}": partial(settings_of, method) for method in METHODS},
     "methods, short": partial(methods, "gowalla", (0, 7, 9, 11, 12)),
     **{f"methods {name}": partial(methods, name) for name in ("gowalla", "yelp2018")},
+    **{f"others {metric}": partial(others, metric) for metric in ("recall@50", "ndcg@20")},
     **{f"published {name}": partial(published, name) for name in ("gowalla", "yelp2018")},
     **{f"code length {name}": partial(code_length, name) for name in ("gowalla", "yelp2018")},
     "popularity of long codes": long_codes,

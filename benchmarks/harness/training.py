@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
 
 from hashgcn.data import Interactions
 from hashgcn.models import HashModel
+from hashgcn.models.base import loop_of
 from hashgcn.train.checkpoint import Position
 from hashgcn.train.interrupt import Caught
 from hashgcn.train.loop import Loop
 
-
-def make_loop(model: HashModel, train: Interactions) -> Loop:
-    """The loop that a model's fit runs, on the CPU.
-
-    Args:
-        model: gives the network and the settings; it is left as it is.
-        train: the train pairs.
-    """
-    settings = model.settings
-    chosen = settings.selection.selection_ranking
-    return Loop(
-        lambda graph: model.network(graph, settings.network, settings.train.seed),
-        train,
-        settings.train,
-        settings.selection,
-        chosen or model.network.rankings(settings.network)[0],
-        torch.device("cpu"),
-    )
+# Settings of a model that is trained once, with its settings as they are.
+AS_GIVEN: dict[str, Any] = {"trials": 1, "tune": [], "validation_part": "random"}
 
 
 def start(model: HashModel, train: Interactions, phase: str) -> Loop:
-    """The same before the first step of a phase: "selection", which holds out pairs, or "refit"."""
-    loop = make_loop(model, train)
+    """The loop of a model's fit, on the CPU, before the first step of a phase.
+
+    Args:
+        model: gives the network and the settings, which are taken as they are.
+        train: the train pairs.
+        phase: "selection", which holds out pairs, or "refit".
+    """
+    loop = loop_of(model, train)
     loop.caught = Caught()
     loop.start(Position(phase))
     return loop

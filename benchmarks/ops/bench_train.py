@@ -13,7 +13,7 @@ from benchmarks.harness.race import Case, Contender, Work
 pytestmark = pytest.mark.apart
 
 CHOICES = {
-    "epochs chosen on a part of train, then a refit": [],
+    "epochs chosen on a part of train, then a refit": ["--set", "trials=1"],
     "5 epochs, fixed beforehand": ["--set", "validation_fraction=0", "--set", "epochs=5"],
 }
 

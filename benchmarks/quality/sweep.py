@@ -23,13 +23,13 @@ import torch
 
 from benchmarks import markdown
 from benchmarks.harness import machine
-from benchmarks.harness.training import start
+from benchmarks.harness.training import AS_GIVEN, start
 from hashgcn import settings
 from hashgcn.data import Dataset, load
 from hashgcn.models import METHODS, fields
 
 RESULTS = machine.RESULTS / "sweep"
-HELD_OUT = {"validation_part": "last", "validation_fraction": 0.2}
+HELD_OUT = AS_GIVEN | {"validation_part": "last", "validation_fraction": 0.2}
 METRICS = ("recall@50", "recall@100", "ndcg@50", "ndcg@100")
 
 # Data sets, settings of all rows that differ from RecallHash's defaults, and a row for each change.
@@ -136,7 +136,8 @@ def found(name: str, results: Path) -> list[dict[str, Any]]:
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     entries = [json.loads(line) for line in lines]
     for entry in entries:
-        entry["settings"] = METHODS[entry["method"]]().settings.resolved() | entry["settings"]
+        defaults = METHODS[entry["method"]]().settings.resolved() | AS_GIVEN
+        entry["settings"] = defaults | entry["settings"]
     return entries
 
 

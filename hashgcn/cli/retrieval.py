@@ -69,7 +69,7 @@ def recommend(
     quiet: Annotated[bool, typer.Option(help="Show no progress bar.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Print the best items of users, from a run's codes, or write them to a file.
+    """Print or save the best items of users, from a run's codes.
 
     Each item comes with its score; for users who are unknown or have no items in train, with its
     number of users.
@@ -233,7 +233,8 @@ def export(
             if to not in export.GRADED_WRITERS:
                 raise ValueError(
                     f"--to: expected one of {', '.join(export.GRADED_WRITERS)} for graded users, "
-                    f"or --plain for their signs alone, got {to}"
+                    f"or --plain for their signs alone, which rank worse, got {to}; training with "
+                    "user_levels=1 is best for engines that take signs alone"
                 )
             codes = export.GradedUsers.of(recommender)
         elif users:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hashgcn.models import Compared
+    from hashgcn.models import Compared, Metrics
 
 
 def metrics_table(columns: dict[str, dict[str, float]]) -> str:
@@ -35,6 +35,17 @@ def cold_line(users: int, items: int) -> str:
         f"cold in test: {counted(users, 'user')} without train pairs, who get the most popular "
         f"items, and {counted(items, 'item')}, which are never found"
     )
+
+
+def trials_table(metrics: Metrics, metric: str) -> str:
+    """What was tried, one line each with its validation metric and epochs; "*" marks the best."""
+    lines = [f"{metric} on the validation part, by trial:"]
+    for trial in metrics.trials:
+        changes = " ".join(f"{k}={v}" for k, v in trial["changes"].items()) or "settings as given"
+        mark = "*" if trial["changes"] == metrics.chosen else " "
+        epochs = counted(trial["epochs"], "epoch")
+        lines.append(f"{mark} {trial['validation'][metric]:.4f}  {epochs:<9}  {changes}")
+    return "\n".join(lines)
 
 
 def counted(number: int, noun: str) -> str:

@@ -62,8 +62,9 @@ def train(
 ) -> None:
     """Train codes and evaluate them on the test pairs.
 
-    The number of epochs is chosen on a part of train; the model is then fitted to all of train and
-    evaluated once. Everything is saved to a folder; --json prints its metrics.json.
+    Settings that are not given and the number of epochs are chosen on a part of train; the model is
+    then fitted to all of train and evaluated once. Everything is saved to a folder; --json prints
+    its metrics.json.
 
     Example: hashgcn train plays.csv --user-column user --item-column track --out runs/plays
     """
@@ -75,7 +76,7 @@ def train(
 
     import torch
 
-    from hashgcn.cli.tables import cold_line, metrics_table
+    from hashgcn.cli.tables import cold_line, metrics_table, trials_table
     from hashgcn.data.catalogue import is_file_of_events, load
     from hashgcn.evaluate import evaluate_popularity
     from hashgcn.models import METHODS, fields, remarks
@@ -112,6 +113,9 @@ def train(
         for line in said:
             typer.echo(line, err=True)
         return
+    if len(metrics.trials) > 1:
+        metric = model.settings.selection.selection_metric
+        typer.echo(trials_table(metrics, metric))
     if metrics.test:
         popularity = evaluate_popularity(interactions, model.settings.selection.cutoffs)
         typer.echo(metrics_table({"popularity": popularity, **metrics.columns()}))

@@ -30,7 +30,7 @@ class Published:
     Attributes:
         about: a one-line description.
         blobs: the git blob id of each file.
-        in_time: whether the items of each line are in order of time.
+        in_time: whether the items of each line are in order of time, and those of test are later.
     """
 
     about: str
@@ -123,7 +123,8 @@ def _load(
             folder = folder / name
         elif folder.resolve().name in PUBLISHED.keys() - {name}:
             raise ValueError(f"root: expected the folder of {name}, got another one, {root}")
-        return read_lightgcn(folder, in_time=PUBLISHED[str(name)].in_time)
+        in_time = PUBLISHED[str(name)].in_time
+        return replace(read_lightgcn(folder, in_time=in_time), test_is_later=in_time)
     if Path(name).is_dir():
         return read_lightgcn(name)
     names = ", ".join(map(repr, ("sample", *PUBLISHED)))

@@ -271,6 +271,8 @@ class Dataset:
         left_out: the number of events that did not become pairs, by reason.
         origin: the arguments of data.load that read the same data set again; None if it was made
             in memory. A run stores them, so that it can be opened later without them.
+        test_is_later: whether test has the last pairs in time, or none: what is chosen on a part of
+            train is then chosen on the last pairs of train.
 
     Raises:
         ValueError: sizes that differ, repeated ids, ids that are neither integers nor strings, a
@@ -284,6 +286,7 @@ class Dataset:
     item_ids: np.ndarray
     left_out: dict[str, int] = field(default_factory=dict)
     origin: dict[str, Any] | None = None
+    test_is_later: bool = False
 
     def __repr__(self) -> str:
         train, test = self.train, self.test

@@ -176,6 +176,7 @@ def read_interactions(
         user_ids=users.ids[rows.user_ids],
         item_ids=items.ids[rows.item_ids],
         left_out={reason: count for reason, count in left_out.items() if count},
+        test_is_later=in_time and split in ("last", "time", "none"),
     )
 
 

@@ -48,7 +48,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class HammingRanking(Ranking):
-    """By Hamming distance of codes.
+    """By Hamming distance of codes; of graded users, by the sum of those of their bit planes.
+
+    Plane p of a graded user counts 2^p times, so that the order is that of the scores.
 
     Args:
         users: packed codes, int64 [m, ceil(f / 64)]; or [m, P, ceil(f / 64)], the bit planes of

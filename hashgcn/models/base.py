@@ -13,19 +13,20 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from hashgcn.data import Dataset
+from hashgcn.data import Dataset, Interactions
 from hashgcn.data.cold import ColdUsers, count_cold
 from hashgcn.errors import NotFittedError
 from hashgcn.evaluate import Evaluation, HammingRanking, evaluate, evaluate_codes
 from hashgcn.graph import BipartiteGraph
-from hashgcn.models.metrics import Metrics
+from hashgcn.models.metrics import Metrics, tried
 from hashgcn.models.settings import ModelSettings, fields
 from hashgcn.networks.base import Network
 from hashgcn.retrieval import HammingIndex, Recommendations, Recommender
 from hashgcn.runs.folder import Run
 from hashgcn.train.checkpoint import Checkpoints, Identity, Position, fingerprint, network_at_end
-from hashgcn.train.loop import Loop
+from hashgcn.train.loop import Configuration, Loop
 from hashgcn.train.processes import check_alone
+from hashgcn.train.search import Changes, Search
 from hashgcn.train.start import End, Start
 
 if TYPE_CHECKING:
@@ -57,14 +58,18 @@ class HashModel:
     network: ClassVar[type[Network]]
     # Defaults where they differ from those of the settings' classes.
     defaults: ClassVar[dict[str, Any]] = {}
+    # Settings that a fit may change unless they are given, with the factors that it tries; for the
+    # number of epochs it needs none, see train.search.Search.
+    tunes: ClassVar[dict[str, tuple[float, ...]]] = {}
 
     def __init_subclass__(cls) -> None:
         METHODS[cls.method] = cls
+        defaults = cls.defaults | {"tune": tuple(cls.tunes)}
         parameters = [
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=cls.defaults.get(name, field.default),
+                default=defaults.get(name, field.default),
                 annotation=field.annotation,
             )
             for name, field in fields(cls.network).items()
@@ -73,7 +78,12 @@ class HashModel:
         setattr(cls, "__signature__", inspect.Signature(parameters))  # noqa: B010
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = ModelSettings.of(self.network, self.defaults | settings)
+        free = {"tune": tuple(name for name in self.tunes if name not in settings)}
+        self.settings = ModelSettings.of(self.network, self.defaults | free | settings)
+        for name in self.settings.selection.tune:
+            if name not in self.tunes:
+                known = ", ".join(self.tunes) or "none"
+                raise ValueError(f"tune: expected settings of {known}, got {name!r}")
         self.recommender: Recommender | None = None
         self.metrics: Metrics | None = None
         self._end: End | None = None
@@ -81,6 +91,9 @@ class HashModel:
     def __repr__(self) -> str:
         default = type(self)().settings.as_set()
         changed = {k: v for k, v in self.settings.as_set().items() if v != default[k]}
+        others = {k: v for k, v in changed.items() if k != "tune"}
+        if type(self)(**others).settings == self.settings:
+            changed = others
         text = ", ".join(f"{name}={value!r}" for name, value in changed.items())
         fitted = "" if self.recommender is None else f" fitted to {self.recommender!r}"
         return f"{type(self).__name__}({text}){fitted}"
@@ -96,7 +109,7 @@ class HashModel:
         progress: bool = True,
         callback: Callable[[dict[str, Any]], None] | None = None,
     ) -> Self:
-        """Choose the number of epochs on a part of train, refit on all of it, evaluate test once.
+        """Choose settings and epochs on a part of train, refit on all of it, evaluate test once.
 
         Args:
             data: train and test interactions, see hashgcn.data; without test pairs there are no
@@ -160,22 +173,12 @@ class HashModel:
                 return self._take(folder, identity)
             else:
                 saved = checkpoints.load()
-
-        def make_network(graph: BipartiteGraph) -> Network:
-            network = self.network(graph, settings.network, settings.train.seed)
-            return network if warm is None else warm.fill(network)
-
-        loop = Loop(
-            make_network,
-            data.train,
-            settings.train,
-            settings.selection,
-            settings.selection.selection_ranking or self.network.rankings(settings.network)[0],
-            device,
-            checkpoints,
-            progress,
-            callback or (lambda entry: None),
-            warm,
+        loop = loop_of(
+            *(self, data.train, data.test_is_later, device),
+            checkpoints=checkpoints,
+            progress=progress,
+            callback=callback,
+            warm=warm,
         )
         if folder is not None:
             folder.begin(self.method, settings.as_set(), data, identity.data, start=identity.start)
@@ -185,7 +188,7 @@ class HashModel:
             items,
             code_length=settings.network.code_length,
             ids=data.item_ids,
-            popularity_bits=settings.network.num_popularity_bits,
+            popularity_bits=network.settings.num_popularity_bits,
         )
         self.recommender = Recommender(users, data.user_ids, index, data.train)
         self._end = self._end_with(self.recommender, network.state_dict())
@@ -197,11 +200,14 @@ class HashModel:
             folder.finish(self.metrics.to_json(), settings.selection.selection_metric)
 
     def _end_with(self, recommender: Recommender, state: dict[str, torch.Tensor]) -> End:
-        resolved = self.settings.resolved()
-        form = ("code_length", "popularity_bits", "user_levels")
+        form = {
+            "code_length": recommender.index.code_length,
+            "popularity_bits": recommender.index.popularity_bits,  # a trial may have changed them
+            "user_levels": recommender.levels,
+        }
         return End(
             self.method,
-            {name: resolved[name] for name in form if name in resolved},
+            {name: form[name] for name in form if name in fields(self.network)},
             {name: value.cpu().clone() for name, value in state.items()},
             recommender.seen,
             recommender.user_ids,
@@ -233,7 +239,7 @@ class HashModel:
             raise ValueError(f"start: expected a run of {self.method}, got one of {end.method}")
         resolved = self.settings.resolved()
         for name, value in end.form.items():
-            if value != resolved[name]:
+            if value != resolved[name] and name not in self.settings.selection.tune:
                 raise ValueError(
                     f"start: expected a run with {name} {resolved[name]}, got one with {value}"
                 )
@@ -289,6 +295,8 @@ class HashModel:
             peak_memory_mb=round(peak, 1),
             order_in_time_known=data.train.order is not None,
             history=position.history,
+            chosen=position.changes,
+            trials=[tried(trial, s.selection_metric) for trial in position.trials],
             cold_test_users=cold_users,
             cold_test_items=cold_items,
             flipped=flipped,
@@ -433,6 +441,74 @@ class HashModel:
         if self.recommender is None:
             raise NotFittedError(self)
         return self.recommender
+
+
+def loop_of(
+    model: HashModel,
+    train: Interactions,
+    test_is_later: bool = False,
+    device: str | torch.device = "cpu",
+    *,
+    checkpoints: Checkpoints | None = None,
+    progress: bool = False,
+    callback: Callable[[Any], None] | None = None,
+    warm: Start | None = None,
+) -> Loop:
+    """The training of a model; the model is left as it is.
+
+    Args:
+        model: gives the network and the settings.
+        train: the train pairs.
+        test_is_later: see Dataset.
+        device, progress, callback: as in HashModel.fit.
+        checkpoints: where the state is saved; None saves nothing.
+        warm: what it begins from; None for random values.
+    """
+    settings, known = model.settings, model.settings.resolved()
+    selection = settings.selection
+    if selection.validation_part is None:
+        part = "last" if test_is_later and train.order is not None else "random"
+        selection = selection.model_copy(update={"validation_part": part})
+    tune = [x for x in selection.tune if x != "recent_fraction" or train.order is not None]
+    asked = settings.as_set()
+    if warm is not None:  # a code keeps its form
+        asked |= {name: warm.end.form[name] for name in tune if name in warm.end.form}
+        tune = [name for name in tune if name not in warm.end.form]
+
+    def configure(changes: Changes) -> Configuration:
+        s = ModelSettings.of(model.network, asked | changes)
+
+        def make_network(graph: BipartiteGraph) -> Network:
+            network = model.network(graph, s.network, s.train.seed)
+            return network if warm is None else warm.fill(network)
+
+        return Configuration(make_network, s.train)
+
+    def possible(changes: Changes) -> bool:
+        try:
+            configure(changes)
+        except ValueError:
+            return False
+        return True
+
+    return Loop(
+        configure,
+        Search(
+            {name: known[name] for name in tune},
+            model.tunes,
+            selection.trials,
+            selection.selection_metric,
+            possible,
+        ),
+        train,
+        selection,
+        selection.selection_ranking or model.network.rankings(settings.network)[0],
+        torch.device(device),
+        checkpoints,
+        progress,
+        callback or (lambda entry: None),
+        warm,
+    )
 
 
 def metrics_of(folder: Run, settings: ModelSettings) -> Metrics:

@@ -13,9 +13,8 @@ import torch
 from hashgcn import metrics
 from hashgcn.data import Dataset, Interactions
 from hashgcn.evaluate import Ranking, als, ease, evaluate, item_knn, popularity, rank
-from hashgcn.models.base import HashModel
+from hashgcn.models.base import HashModel, loop_of
 from hashgcn.models.methods import LightGCN, RecallHash
-from hashgcn.train.loop import Loop
 
 CUTOFFS = (20, 50)
 # As many settings for each baseline that has some.
@@ -44,7 +43,7 @@ class Compared:
         bytes_per_item: bytes kept per item to rank it; of ItemKNN those of its neighbours.
         user_milliseconds: time of a user's 50 best items, where all users are ranked.
         setting: what was chosen on the validation part of train.
-        tried: number of settings among which it was chosen, or of epochs.
+        tried: number of settings among which it was chosen.
     """
 
     name: str
@@ -106,13 +105,15 @@ def compare(
 
         >>> import hashgcn
         >>> data = hashgcn.data.generate_sample(num_users=200, num_items=120)
-        >>> found = hashgcn.models.compare(data, code_lengths=(32,), settings={"epochs": 1})
+        >>> quick = {"epochs": 1, "trials": 1}
+        >>> found = hashgcn.models.compare(data, code_lengths=(32,), settings=quick)
         >>> [row.name for row in found.rows if row.name != "ALS"]
         ['popularity', 'ItemKNN', 'EASE', 'LightGCN', 'LightGCN signs', 'codes 32']
 
     The settings of ItemKNN, EASE and ALS are chosen from six each, on the part of train that also
-    chooses the number of epochs of LightGCN and RecallHash; then each is fitted to all of train,
-    and test is looked at once. Cold users and items and ties follow the rules of evaluate.rank.
+    chooses those of LightGCN and RecallHash and their numbers of epochs; then each is fitted to all
+    of train, and test is looked at once. Cold users and items and ties follow the rules of
+    evaluate.rank.
 
     Args:
         data: train and test interactions.
@@ -140,10 +141,10 @@ def compare(
     given = {"seed": seed, **(settings or {})}
     models = {f"codes {f}": RecallHash(code_length=f, **given) for f in sorted(set(code_lengths))}
     teacher = LightGCN(code_length=64, **given)
-    chosen_on = teacher.settings.selection
+    chosen_on = loop_of(teacher, data.train, data.test_is_later).selection
     seed = teacher.settings.train.seed
     part, held_out = data.train.split(
-        chosen_on.validation_fraction, seed, chosen_on.validation_part
+        chosen_on.validation_fraction, seed, chosen_on.validation_part or "random"
     )
     if not held_out.num_pairs:
         raise ValueError(
@@ -197,27 +198,16 @@ def _trained(
     model: HashModel, data: Dataset, device: str | torch.device, progress: bool
 ) -> Iterator[_Fitted]:
     """The rankings of a method, fitted once as HashModel.fit does."""
-    s, kind = model.settings, model.network
-    names = kind.rankings(s.network)
-    loop = Loop(
-        lambda graph: kind(graph, s.network, s.train.seed),
-        data.train,
-        s.train,
-        s.selection,
-        s.selection.selection_ranking or names[0],
-        torch.device(device),
-        show_progress=progress,
-    )
+    loop = loop_of(model, data.train, data.test_is_later, device, progress=progress)
     network, graph, position = loop.run()
-    setting: dict[str, float] = {"epochs": loop.chosen_epochs()}
-    tried = len(position.scores(s.selection.selection_metric))
-    for name in names:
+    setting: dict[str, float] = {"epochs": loop.chosen_epochs(), **position.changes}
+    for name in model.network.rankings(model.settings.network):
         yield _Fitted(
             network.ranking(graph, name),
             position.seconds["selection"],
             position.seconds["refit"],
             setting,
-            tried,
+            len(position.trials),
         )
 
 
@@ -287,11 +277,9 @@ def remarks(test: dict[str, float], data: Dataset, metric: str) -> list[str]:
     if not lost:
         return []
     values = " and ".join(f"{name} has {value:.4f}" for name, value in lost.items())
-    more = "recent_fraction=0, " if data.train.order is not None else ""
-    more += "popularity_bits=0, " if "popularity" not in lost else ""
     return [
         f"The codes lose to {' and to '.join(lost)}: "
         f"their {metric} is {test[metric]:.4f}, {values}.",
-        f"To try next: a code_length of 128, {more}epochs=20 with patience=5; "
-        "`hashgcn compare` shows what other methods reach on this data.",
+        "To try next: a code_length of 128, or more trials; `hashgcn compare` shows what other "
+        "methods reach on this data.",
     ]

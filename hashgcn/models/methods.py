@@ -24,7 +24,7 @@ class RecallHash(HashModel):
     another gradient, `loss` is another loss.
 
         >>> import hashgcn
-        >>> model = hashgcn.RecallHash(code_length=32, epochs=1)
+        >>> model = hashgcn.RecallHash(code_length=32, epochs=1, trials=1)
         >>> model = model.fit(hashgcn.load("sample"), progress=False)
         >>> model.recommend(["user-0001"], k=10).ids.shape
         (1, 10)
@@ -36,6 +36,13 @@ class RecallHash(HashModel):
     method = "recall_hash"
     network = RecallHashNetwork
     defaults = {"learning_rate": 0.015}
+    tunes = {
+        "recent_fraction": (0.0,),
+        "tau_score": (1.6, 0.63),
+        "learning_rate": (2.0, 0.5),
+        "popularity_bits": (1.5, 0.5),
+        "epochs": (),
+    }
 
 
 class LightGCN(HashModel):
@@ -59,6 +66,7 @@ class LightGCN(HashModel):
 
     method = "lightgcn"
     network = LightGCNNetwork
+    tunes = {"temperature": (1.4, 0.7), "learning_rate": (2.0, 0.5), "epochs": ()}
 
 
 class BGCH(HashModel):

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from hashgcn.settings import described
-from hashgcn.train.checkpoint import Entry, check_history, names_of
+from hashgcn.train.checkpoint import Entry, Trial, check_history, names_of, scores_of
+
+
+class Tried(TypedDict):
+    """A trial in short: the settings that it changed, its best epoch, and the metrics then."""
+
+    changes: dict[str, Any]
+    epochs: int
+    validation: dict[str, float]
+
+
+def tried(trial: Trial, metric: str) -> Tried:
+    """A trial in short, with its best epoch by a metric."""
+    scores = scores_of(trial["history"], metric)
+    epoch = scores.index(max(scores))
+    validation = trial["history"][epoch]["validation"]
+    return Tried(changes=trial["changes"], epochs=epoch + 1, validation=validation)
 
 
 @dataclass(frozen=True)
@@ -23,13 +40,16 @@ class Metrics:
         bytes_per_item: bytes that each ranking keeps per item, by name; "codes" is the codes'.
         validation: validation metrics of the epoch that was chosen; None without a selection.
         epochs: number of epochs that were chosen.
-        train_seconds, selection_seconds: time of the fit to all of train, and of the selection.
+        train_seconds, selection_seconds: time of the fit to all of train, and of all trials.
         peak_memory_mb: largest resident memory of the process so far, in MB.
         order_in_time_known: whether the order of each user's items in time was known.
-        history: phase, epoch, loss and, in the selection, validation metrics of every epoch.
+        history: phase, epoch, loss and, in the selection, validation metrics of every epoch of the
+            best trial and of the refit.
         cold_test_users: number of users with test items and none in train. They count in all
             metrics: they get the most popular items.
         cold_test_items: number of items with test users and none in train, which are never found.
+        chosen: the settings that the best trial changed, by name, with their new values.
+        trials: what was tried, in this order; empty without a selection.
         flipped: of a warm start, the share of bits that differ from the codes it began from: those
             of "users" and of "items" that both runs have, None where they share none.
     """
@@ -46,6 +66,8 @@ class Metrics:
     history: list[Entry]
     cold_test_users: int = 0
     cold_test_items: int = 0
+    chosen: dict[str, Any] = field(default_factory=dict)
+    trials: list[Tried] = field(default_factory=list)
     flipped: dict[str, float | None] | None = None
 
     @classmethod

@@ -38,7 +38,7 @@ class PopularitySettings(NetworkSettings):
     popularity_bits: int | None = Field(
         None,
         ge=0,
-        description="Number of the code's bits that carry the popularity of an item; by default "
+        description="Number of the code's bits that carry the popularity of an item. Automatic: "
         "7/32 of the code, at most 16; with graded users 1.25 times the root of its length.",
     )
 

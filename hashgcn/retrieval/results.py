@@ -24,8 +24,9 @@ class Neighbours(NamedTuple):
     Attributes:
         ids: int64 or StringDType [Q, k], or [k] for a single query. A missing result has id -1, or
             "" where ids are strings.
-        distances: int32, of the same shape: Hamming distances. A missing result has distance
-            2^31 - 1.
+        distances: int32, of the same shape: Hamming distances; with queries of L levels and f bits
+            the sum of those of all bit planes, plane p times 2^p, at most (2 L - 1) f. A missing
+            result has distance 2^31 - 1.
 
     Examples:
         >>> import numpy as np

@@ -33,6 +33,18 @@ class Entry(TypedDict):
     validation: NotRequired[dict[str, float]]
 
 
+class Trial(TypedDict):
+    """A finished selection: the settings that it changed, by name, and its epochs."""
+
+    changes: dict[str, Any]
+    history: list[Entry]
+
+
+def scores_of(history: list[Entry], metric: str) -> list[float]:
+    """A validation metric after each epoch of a selection."""
+    return [entry["validation"][metric] for entry in history if entry["phase"] == "selection"]
+
+
 def names_of(cutoffs: Iterable[int]) -> set[str]:
     """The metrics at these cutoffs."""
     return {f"{measure}@{cutoff}" for cutoff in cutoffs for measure in ("recall", "ndcg")}
@@ -65,8 +77,11 @@ class Position:
         phase: "selection" (on a part of train), then "refit" (on all of it).
         epoch, step: the next step to be done, from 0.
         loss: sum of the losses of this epoch's steps so far.
-        history: one entry for each finished epoch of either phase.
+        history: one entry for each finished epoch of this trial or, in the refit, of the best trial
+            and of the refit.
         seconds: time spent so far, by phase; evaluation is included.
+        changes: settings that this trial or, in the refit, the best one changed, by name.
+        trials: the trials that are finished.
     """
 
     phase: Phase
@@ -75,14 +90,17 @@ class Position:
     loss: float = 0.0
     history: list[Entry] = field(default_factory=list)
     seconds: dict[Phase, float] = field(default_factory=lambda: {"selection": 0.0, "refit": 0.0})
+    changes: dict[str, Any] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
 
     def scores(self, metric: str) -> list[float]:
         """A validation metric after each epoch of the selection."""
-        return [e["validation"][metric] for e in self.history if e["phase"] == "selection"]
+        return scores_of(self.history, metric)
 
     def check(self, cutoffs: Iterable[int]) -> None:
         """Raise a ValueError if the parts contradict each other, for metrics at these cutoffs."""
-        check_history(self.history, cutoffs)
+        for history in (*(trial["history"] for trial in self.trials), self.history):
+            check_history(history, cutoffs)
         done = sum(entry["phase"] == self.phase for entry in self.history)
         refitted = any(entry["phase"] == "refit" for entry in self.history)
         if self.epoch != done or self.step < 0 or (refitted and self.phase == "selection"):

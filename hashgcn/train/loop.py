@@ -1,11 +1,12 @@
-"""Training: the number of epochs is chosen on a part of train, then all of train is fitted."""
+"""Training: settings and epochs are chosen on a part of train, then all of train is fitted."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,12 +16,20 @@ from hashgcn.evaluate import evaluate
 from hashgcn.graph import BipartiteGraph
 from hashgcn.networks.base import Network
 from hashgcn.ops import check_errors
-from hashgcn.train.checkpoint import Checkpoints, Entry, Position, Saved
+from hashgcn.train.checkpoint import Checkpoints, Entry, Position, Saved, Trial
 from hashgcn.train.interrupt import interruptible
 from hashgcn.train.progress import Progress
 from hashgcn.train.schedule import Schedule
+from hashgcn.train.search import Changes, Search
 from hashgcn.train.settings import SelectionSettings, TrainSettings
 from hashgcn.train.start import Start
+
+
+class Configuration(NamedTuple):
+    """What trains: gives the network for a graph, initialised by the seed; how it is trained."""
+
+    make_network: Callable[[BipartiteGraph], Network]
+    settings: TrainSettings
 
 
 @dataclass
@@ -28,9 +37,10 @@ class Loop:
     """One run; `run` does it.
 
     Args:
-        make_network: gives the network for a graph, initialised by the seed.
+        configure: gives the configuration with some settings changed, by name.
+        search: which changes are tried.
         train: the train pairs.
-        settings, selection: how it is trained, how the number of epochs is chosen.
+        selection: how settings and the number of epochs are chosen.
         ranking: name of the network's ranking whose metric chooses.
         device: where it is trained.
         checkpoints: where the state is saved; None saves nothing.
@@ -39,9 +49,9 @@ class Loop:
         warm: the end of another run that make_network begins from; None begins from random values.
     """
 
-    make_network: Callable[[BipartiteGraph], Network]
+    configure: Callable[[Changes], Configuration]
+    search: Search
     train: Interactions
-    settings: TrainSettings
     selection: SelectionSettings
     ranking: str
     device: torch.device
@@ -56,39 +66,44 @@ class Loop:
         Returns:
             The network, the graph of all of train, and the run's last position.
         """
-        selects = self.selection.validation_fraction > 0
-        self.start(
-            Position("selection" if selects else "refit") if saved is None else saved.position
-        )
+        first = Position("selection" if self.parts[1].num_pairs else "refit")
+        self.start(first if saved is None else saved.position)
         if saved is not None:
             saved.restore(self.network, self.schedule.optimizer, self.steps)
         with interruptible() as self.caught:
-            if self.position.phase == "selection":
+            while self.position.phase == "selection":
                 self.run_epochs(self.settings.epochs)
-                done = self.position
                 with self.caught.passing():
-                    self.start(Position("refit", 0, 0, 0.0, done.history, done.seconds))
+                    self.start(self.following())
             self.run_epochs(self.chosen_epochs())
         return self.network, self.graph, self.position
 
+    @cached_property
+    def parts(self) -> tuple[Interactions, Interactions]:
+        """The part of train that trials are trained on, and the part that is held out."""
+        s, seed = self.selection, self.configure({}).settings.seed
+        parts = self.train.split(s.validation_fraction, seed, s.validation_part or "random")
+        return parts if self.warm is None else self.warm.hold_out(self.train, parts[1])
+
+    def following(self) -> Position:
+        """Where the run goes on after a trial: at the next one, or at the refit of the best."""
+        assert self.held_out is not None  # in the selection
+        done = self.position
+        trials = [*done.trials, Trial(changes=done.changes, history=done.history)]
+        best, changes = self.search.after(trials, self.held_out.num_pairs)
+        following = Position("refit", changes=best["changes"], history=[*best["history"]])
+        if changes is not None:
+            following = Position("selection", changes=changes)
+        return replace(following, seconds=done.seconds, trials=trials)
+
     def start(self, position: Position) -> None:
-        """A fresh network for a phase; both phases start from the same seed."""
+        """A fresh network for a trial or the refit; all of them start from the same seed."""
         self.position, self.part, self.held_out = position, self.train, None
+        make_network, self.settings = self.configure(position.changes)
         if position.phase == "selection":
-            s = self.selection
-            self.part, self.held_out = self.train.split(
-                s.validation_fraction, self.settings.seed, s.validation_part
-            )
-            if self.warm is not None:
-                self.part, self.held_out = self.warm.hold_out(self.train, self.held_out)
-            if self.held_out.num_pairs == 0:
-                new = "" if self.warm is None else " that the start lacks"
-                raise ValueError(
-                    f"validation_fraction: expected one that holds out some train pairs{new}, "
-                    f"got none with {s.validation_fraction}"
-                )
+            self.part, self.held_out = self.parts
         self.graph = self.part.graph().to(self.device)
-        self.network = self.make_network(self.graph).to(self.device)
+        self.network = make_network(self.graph).to(self.device)
         self.steps = len(self.network.batches(self.graph, 0))
         self.schedule = Schedule(self.network, self.settings, self.steps)
         self.saved_at = time.monotonic()
@@ -97,7 +112,8 @@ class Loop:
         """The rest of the phase: a number of epochs, fewer where they stop improving."""
         position, metric = self.position, self.selection.selection_metric
         total, done = epochs * self.steps, position.epoch * self.steps + position.step
-        with Progress(position.phase, total, done, metric, self.show_progress) as bar:
+        name = "refit" if position.phase == "refit" else f"trial {len(position.trials) + 1}"
+        with Progress(name, total, done, metric, self.show_progress) as bar:
             while position.epoch < epochs and not self.has_stopped_improving():
                 self.run_epoch(bar)
 

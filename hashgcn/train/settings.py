@@ -48,19 +48,30 @@ class TrainSettings(Settings):
 
 
 class SelectionSettings(Settings):
-    """How the number of epochs is chosen on a part of train, and what is measured."""
+    """How settings and the number of epochs are chosen on a part of train, and what is measured."""
 
     validation_fraction: float = Field(
         0.1,
         ge=0,
         lt=1,
-        description="Fraction of each user's train items that is held out to choose the number of "
-        "epochs; 0 trains all epochs without a choice.",
+        description="Fraction of each user's train items that is held out to choose settings and "
+        "the number of epochs; 0, or too few items for it, trains all epochs without a choice.",
     )
-    validation_part: Literal["random", "last"] = Field(
-        "random",
-        description="Which items are held out: random ones, or the last in time where the order "
-        "in time is known.",
+    validation_part: Literal["random", "last"] | None = Field(
+        None,
+        description="Which items are held out: random ones, or the last in time; by default the "
+        "last where the test items, too, are the last in time or there are none.",
+    )
+    trials: int = Field(
+        12,
+        ge=1,
+        description="Largest number of trainings on the rest, each with one of the settings `tune` "
+        "changed, of which the best decides; 1 takes the settings as they are.",
+    )
+    tune: tuple[str, ...] = Field(
+        (),
+        description="Settings that trials may change, in the order of their turns; by default "
+        "those that the method lists and that are not given.",
     )
     selection_ranking: str | None = Field(
         None,
@@ -70,10 +81,10 @@ class SelectionSettings(Settings):
     selection_metric: str = Field(
         "recall@50",
         pattern=r"^(recall|ndcg)@[1-9][0-9]*$",
-        description="Validation metric that chooses the number of epochs, at one of the cutoffs.",
+        description="Validation metric that chooses, at one of the cutoffs.",
     )
     patience: int = Field(
-        2, ge=1, description="Number of epochs without a better metric after which selection stops."
+        2, ge=1, description="Number of epochs without a better metric after which a trial stops."
     )
     cutoffs: tuple[int, ...] = Field(
         (20, 50, 100), min_length=1, description="Cutoffs K of the metrics, e.g. recall@K."

@@ -557,7 +557,7 @@ def test_command_line_with_graded_users(tmp_path):
         done = hashgcn(*arguments)
         assert done.returncode == 1 and (
             "--to: expected one of numpy, parquet, postgres, qdrant for graded users, or --plain "
-            f"for their signs alone, got {name}" in done.stderr
+            f"for their signs alone, which rank worse, got {name};" in done.stderr
         )
         done = hashgcn(*arguments, "--plain")
         assert done.stdout == f"9 codes of 70 bits saved to {tmp_path / name}\n", done.stderr

@@ -19,6 +19,7 @@ import torch
 from hashgcn.data import Dataset, Interactions, generate_sample
 from hashgcn.evaluate import evaluate_popularity
 from hashgcn.models import LightGCN, RecallHash
+from hashgcn.models.base import loop_of
 from hashgcn.networks import recall_hash
 from hashgcn.retrieval import Recommender
 from hashgcn.runs.folder import Run
@@ -59,17 +60,6 @@ def fitted(data: Dataset, **options):
 def whole(data):
     """A model that was trained without an interruption; tests only read it."""
     return fitted(data)
-
-
-def loop_of(model, data):
-    """The loop of a model at the beginning of the refit."""
-    s = model.settings
-    loop = loops.Loop(
-        lambda graph: model.network(graph, s.network, s.train.seed),
-        *(data.train, s.train, s.selection, "codes", torch.device("cpu")),
-    )
-    loop.start(Position("refit"))
-    return loop
 
 
 def test_metrics_say_what_they_are(data, tmp_path):
@@ -175,7 +165,7 @@ def test_a_run_is_resumed_with_its_own_settings_and_data_alone(data, tmp_path):
     fitted(data, run=tmp_path)
     asked = Run(tmp_path).asked()
     other = RecallHash(**SETTINGS | {"epochs": 4}, learning_rate=0.1)
-    refusal = "got one with epochs 3 instead of 4, learning_rate 0.015 instead of 0.1$"
+    refusal = "got one with epochs 3 instead of 4, learning_rate 0.015 instead of 0.1, tune "
     with pytest.raises(ValueError, match=refusal):
         other.fit(data, run=tmp_path, resume=True)
     with pytest.raises(ValueError, match="got one with method recall_hash"):
@@ -456,11 +446,12 @@ def test_users_without_train_items(loss):
     assert all(np.isfinite(entry["loss"]) for entry in metrics.history)
 
 
-def test_data_without_anything_to_hold_out(data):
+def test_data_without_anything_to_hold_out_trains_all_epochs():
     pairs = (np.arange(40), np.arange(40))
     tiny = Dataset.from_pairs("tiny", pairs, pairs)
-    with pytest.raises(ValueError, match="validation_fraction"):
-        RecallHash(**SETTINGS).fit(tiny, progress=False)
+    found = RecallHash(**SETTINGS).fit(tiny, progress=False).metrics
+    assert found.validation is None and found.trials == []
+    assert [x["phase"] for x in found.history] == ["refit"] * SETTINGS["epochs"]
 
 
 def test_fit_works_outside_the_main_thread(data, whole):
@@ -506,7 +497,8 @@ def test_real_gowalla_has_the_trials_shape(real_data):
 
     data = load("gowalla", real_data)
     model = RecallHash(validation_fraction=0, batch_users=256, epochs=1)
-    loop = loop_of(model, data)
+    loop = loop_of(model, data.train)
+    loop.start(Position("refit"))
     batches = loop.network.batches(loop.graph, 0)
     losses = []
     for step in range(6):

@@ -187,8 +187,20 @@ def test_only_pairs_that_the_start_lacks_are_held_out(both, old):
     assert 0 < len(want) < len(pairs[1])
     assert pairs[3] == want and sorted(pairs[2] + pairs[3]) == pairs[0]
     settings = SETTINGS | {"validation_fraction": 0.5}
-    with pytest.raises(ValueError, match="holds out some train pairs that the start lacks, got"):
-        RecallHash(**settings).fit(both[0], start=old[1], progress=False)
+    # Without a new pair there is nothing to choose by.
+    model = RecallHash(**settings).fit(both[0], start=old[1], progress=False)
+    assert model.metrics.validation is None and model.metrics.epochs == 2
+
+
+def test_codes_keep_their_form(both):
+    first = RecallHash(**SETTINGS, popularity_bits=3).fit(both[0], progress=False)
+    second = fitted(both[1], start=first)  # whose trials could choose popularity bits
+    assert second.recommender.index.popularity_bits == 3
+    third = fitted(both[0], start=second)
+    assert third.recommender.index.popularity_bits == 3
+    assert not {"popularity_bits"} & set(third.metrics.chosen)
+    with pytest.raises(ValueError, match="^start: expected a run with popularity_bits 4, got .* 3"):
+        RecallHash(**SETTINGS, popularity_bits=4).fit(both[1], start=second, progress=False)
 
 
 def test_what_does_not_fit(both, old, tmp_path):
