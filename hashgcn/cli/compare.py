@@ -14,7 +14,9 @@ from hashgcn.cli import options
 
 @cli_data.with_reading
 def compare(
-    dataset: Annotated[str, typer.Argument(help="A name, a folder or a file, as for train.")],
+    dataset: Annotated[
+        str, typer.Argument(help="A name, a folder, a file or a pattern, as for train.")
+    ],
     data: options.DataFolder = None,
     reading: Any = None,
     code_lengths: Annotated[
@@ -67,7 +69,7 @@ def compare(
         torch.set_num_threads(threads)
     check_device(device)
     shared = models.fields(models.RecallHash.network)
-    interactions = load(dataset, data, **reading)
+    interactions = load(dataset, data, progress=not quiet, **reading)
     typer.echo(cli_data.summary(interactions), err=as_json)
     found = models.compare(
         interactions,

@@ -43,6 +43,19 @@ READING: dict[str, Any] = {
         ),
     ],
     "min_weight": Annotated[float | None, typer.Option(help="Leave out events of less weight.")],
+    "item_file": Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the ids of all items that are still there, one per line (.txt) or in a "
+            "column; leave out events of others."
+        ),
+    ],
+    "item_file_column": Annotated[
+        str | None, typer.Option(help="Column of ids in --item-file, if it is a table.")
+    ],
+    "max_items_per_user": Annotated[
+        int | None, typer.Option(help="Leave out users with more than N distinct items: bots.")
+    ],
     "k_core": Annotated[
         int | None, typer.Option(help="Keep users with at least K items, and items with K users.")
     ],
@@ -113,16 +126,22 @@ def with_reading(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _arguments(
-    drop_missing: bool, no_header: bool, test_file: Path | None, **given: Any
+    drop_missing: bool,
+    no_header: bool,
+    item_file: Path | None,
+    item_file_column: str | None,
+    test_file: Path | None,
+    **given: Any,
 ) -> dict[str, Any]:
     """Options by the names that read_interactions has for them, without those not given."""
     given["drop_missing"] = True if drop_missing else None
     given["header"] = False if no_header else None
     given["test"] = None if test_file is None else str(test_file.resolve())
     given["seed"] = given.pop("split_seed")
-    return {
-        name.removesuffix("_column"): value for name, value in given.items() if value is not None
-    }
+    given = {name.removesuffix("_column"): value for name, value in given.items()}
+    given["item_file"] = None if item_file is None else str(item_file.resolve())
+    given["item_file_column"] = item_file_column
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def summary(data: Dataset) -> str:
@@ -197,13 +216,16 @@ def fetch(
 @app.command()
 @with_reading
 def info(
-    dataset: Annotated[str, typer.Argument(help="A name, a folder or a file, as for train.")],
+    dataset: Annotated[
+        str, typer.Argument(help="A name, a folder, a file or a pattern, as for train.")
+    ],
     data: Annotated[
         Path | None, typer.Option(help="Folder that holds the folder of a published data set.")
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Save a picture of the degrees by rank to this PNG file.")
     ] = None,
+    quiet: Annotated[bool, typer.Option(help="Show no progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     reading: Any = None,
 ) -> None:
@@ -215,7 +237,7 @@ def info(
     """
     from hashgcn.data import describe, load
 
-    loaded = load(dataset, data, **reading)
+    loaded = load(dataset, data, progress=not quiet, **reading)
     found = describe(loaded)
     if plot is not None:
         _plot_degrees(loaded.train.degrees(), loaded.train.popularity(), loaded.name, plot)
@@ -238,6 +260,11 @@ def info(
     for kind in ("user", "item"):
         values = found[f"{kind}_degrees"].values()
         typer.echo(f"{'each ' + kind:<14}" + "".join(f"{value:>10,.6g}" for value in values))
+    largest = found["largest_users"]
+    listed = ", ".join(f"{x['user']} {x['train_pairs']:,} ({x['share']:.2%})" for x in largest[:3])
+    typer.echo(f"users with most train pairs: {listed}")
+    share = found["share_of_largest_users"]
+    typer.echo(f"share of train pairs of the 1% of users with most: {share:.2%}")
     if plot is not None:
         typer.echo(f"saved {plot}")
 

@@ -23,7 +23,7 @@ def evaluate(
 
     All items are ranked for all users. Beside the metrics stand those of ranking by popularity, of
     ties broken by raw id, and the bounds that the order of ties leaves open. It says so if
-    popularity or ItemKNN beats the codes.
+    popularity or ItemKNN beats the codes, or if they waste bits.
 
     Example: hashgcn evaluate runs/gowalla
     """
@@ -32,7 +32,7 @@ def evaluate(
     import torch
 
     from hashgcn.cli.tables import cold_line, metrics_table, ties_table
-    from hashgcn.models import remarks
+    from hashgcn.models import code_remarks, remarks
     from hashgcn.runs.opened import open_run
 
     if threads:
@@ -42,9 +42,13 @@ def evaluate(
     found = opened.model.evaluate(interactions)
     seconds = time.perf_counter() - started
     metric = opened.model.settings.selection.selection_metric
-    said = remarks(found.test, interactions, metric)
+    use, index = opened.model.code_use(), opened.model.index()
+    taste_bits = index.code_length - index.popularity_bits
+    said = code_remarks(use, interactions.train, taste_bits)
+    said += remarks(found.test, interactions, metric)
     if as_json:
-        content = {**asdict(found), "remarks": said, "evaluation_seconds": round(seconds, 3)}
+        content = {**asdict(found), "code_use": asdict(use), "remarks": said}
+        content["evaluation_seconds"] = round(seconds, 3)
         typer.echo(json.dumps(content, indent=2))
         return
     columns = {"popularity": found.popularity, "codes": found.test}

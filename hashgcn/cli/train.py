@@ -21,7 +21,8 @@ def train(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="A name of `hashgcn data list`, a folder in LightGCN's format or a file of events."
+            help="A name of `hashgcn data list`, a folder in LightGCN's format, or events: a file, "
+            "a folder of files or a pattern in quotes."
         ),
     ],
     out: Annotated[Path, typer.Option(help="New folder for the run's files.")],
@@ -79,7 +80,7 @@ def train(
     from hashgcn.cli.tables import cold_line, metrics_table, trials_table
     from hashgcn.data.catalogue import is_file_of_events, load
     from hashgcn.evaluate import evaluate_popularity
-    from hashgcn.models import METHODS, fields, remarks
+    from hashgcn.models import METHODS, code_remarks, fields, remarks
 
     if method not in METHODS:
         raise ValueError(f"--method: expected one of {', '.join(METHODS)}, got {method!r}")
@@ -91,7 +92,7 @@ def train(
         torch.set_num_threads(threads)
     check_device(device)
     try:
-        interactions = load(dataset, data, **reading)
+        interactions = load(dataset, data, progress=not quiet, **reading)
         if is_file_of_events(dataset):
             typer.echo(cli_data.summary(interactions), err=as_json)
         finished = run.is_finished()
@@ -105,9 +106,11 @@ def train(
     assert metrics is not None  # as it is fitted
     if finished:
         typer.echo(f"hashgcn: {out} held the finished run; these are its metrics", err=True)
-    said = []
+    index = model.index()
+    taste_bits = index.code_length - index.popularity_bits
+    said = code_remarks(model.code_use(), interactions.train, taste_bits)
     if metrics.test:
-        said = remarks(metrics.test, interactions, model.settings.selection.selection_metric)
+        said += remarks(metrics.test, interactions, model.settings.selection.selection_metric)
     if as_json:
         typer.echo(json.dumps(metrics.to_json(), indent=2))
         for line in said:
@@ -119,11 +122,12 @@ def train(
     if metrics.test:
         popularity = evaluate_popularity(interactions, model.settings.selection.cutoffs)
         typer.echo(metrics_table({"popularity": popularity, **metrics.columns()}))
-        for line in (cold_line(metrics.cold_test_users, metrics.cold_test_items), *said):
-            if line:
-                typer.echo(line)
+        cold = cold_line(metrics.cold_test_users, metrics.cold_test_items)
+        said = [cold, *said] if cold else said
     else:
         typer.echo(f"no test metrics: {interactions.name} has no test pairs")
+    for line in said:
+        typer.echo(line)
     typer.echo(
         f"{metrics.epochs} epochs in {metrics.train_seconds:.1f} s, selected in "
         f"{metrics.selection_seconds:.1f} s; peak memory {metrics.peak_memory_mb:.0f} MB"

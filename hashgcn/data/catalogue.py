@@ -11,6 +11,7 @@ from typing import Any
 
 from hashgcn.data.interactions import Dataset
 from hashgcn.data.lightgcn import read_lightgcn
+from hashgcn.data.parts import are_events
 from hashgcn.data.sample import generate_sample
 
 # The commit pins the content, and a file's git blob id is its checksum.
@@ -70,16 +71,22 @@ PUBLISHED = {
 
 
 def load(
-    name: str | os.PathLike[str], root: str | os.PathLike[str] | None = None, **reading: Any
+    name: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    *,
+    progress: bool = True,
+    **reading: Any,
 ) -> Dataset:
-    """Loads a data set by name, from a folder in the LightGCN format, or from a file of events.
+    """Loads a data set by name, from a folder in the LightGCN format, or from files of events.
 
     Args:
         name: "sample" (generated), a published data set (read from root; fetch downloads it), a
-            folder with train.txt and test.txt, or a file of events.
+            folder with train.txt and test.txt, or a file of events, a folder of such files or a
+            pattern such as "plays/*.parquet".
         root: for published data sets only: the folder that contains the folder `name`, or the
             folder `name` itself.
-        reading: for a file only: arguments of read_interactions.
+        progress: for events only: show how many rows have been read, if that takes long.
+        reading: for events only: other arguments of read_interactions.
 
     Raises:
         ValueError: a name that is neither known nor a folder or file, a published data set without
@@ -91,22 +98,26 @@ def load(
         >>> hashgcn.data.load("sample")
         Dataset('sample', 2,000 users, 1,500 items, 56,396 train and 14,071 test pairs)
     """
-    dataset = _load(name, root, reading)
+    dataset = _load(name, root, progress, reading)
     path = None if root is None else str(Path(root).resolve())
     known = str(name) in ("sample", *PUBLISHED)
     where = str(name) if known else str(Path(name).resolve())
-    if reading.get("test") is not None:
-        reading["test"] = str(Path(reading["test"]).resolve())
+    for argument in ("test", "item_file"):
+        if reading.get(argument) is not None:
+            reading[argument] = str(Path(reading[argument]).resolve())
     return replace(dataset, origin={"name": where, "root": path, **reading})
 
 
 def _load(
-    name: str | os.PathLike[str], root: str | os.PathLike[str] | None, reading: dict[str, Any]
+    name: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None,
+    progress: bool,
+    reading: dict[str, Any],
 ) -> Dataset:
     if is_file_of_events(name, bool(reading)):
         from hashgcn.data.read import read_interactions
 
-        return read_interactions(name, **reading)
+        return read_interactions(name, progress=progress, **reading)
     if reading:
         argument = next(iter(reading))
         raise ValueError(f"{argument}: expected a file of events with it, got {str(name)!r}")
@@ -134,8 +145,8 @@ def _load(
 
 
 def is_file_of_events(name: str | os.PathLike[str], described: bool = False) -> bool:
-    """Whether load reads a file: because it exists, or because reading arguments are given."""
-    return name not in ("sample", *PUBLISHED) and (described or Path(name).is_file())
+    """Whether load reads events: as there are files of them, or as reading arguments are given."""
+    return name not in ("sample", *PUBLISHED) and (described or are_events(Path(name)))
 
 
 def fetch(

@@ -1,4 +1,4 @@
-"""Filters of pairs: the first occurrence of each, and the k-core."""
+"""Filters of pairs: the first of each, users with too many items, and the k-core."""
 
 from __future__ import annotations
 
@@ -19,6 +19,25 @@ def first_of_each(pairs: pl.DataFrame) -> pl.DataFrame:
         [1, 2]
     """
     return pairs.unique(["user", "item"], keep="first", maintain_order=True)
+
+
+def without_larger(pairs: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Drops all pairs of users who have more than `most` items.
+
+    Args:
+        pairs: has a column user, and any others; no pair occurs twice.
+        most: at least 1.
+
+    Returns:
+        The pairs that are left, in the given order.
+
+    Examples:
+        >>> import polars as pl
+        >>> pairs = pl.DataFrame({"user": [0, 0, 1, 0], "item": [5, 6, 5, 7]})
+        >>> without_larger(pairs, 2).rows()
+        [(1, 5)]
+    """
+    return pairs.filter(pl.len().over("user") <= most)
 
 
 def k_core(pairs: pl.DataFrame, k: int) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,10 +14,22 @@ import polars as pl
 from hashgcn.data import filters, splits, times
 from hashgcn.data.ids import TEXT
 from hashgcn.data.interactions import Dataset
+from hashgcn.data.item_file import read_item_file
+from hashgcn.data.parts import name_of
+from hashgcn.data.progress import Rows
 from hashgcn.data.scan import Table, scan
 
 Split = Literal["random", "last", "time", "none"]
 SPLITS = get_args(Split)
+# Why events do not become pairs, after those that are incomplete, in the order of the steps.
+REASONS = (
+    "below min_weight",
+    "of items outside item_file",
+    "repeated",
+    "of users above max_items_per_user",
+    "outside the core",
+    "unknown to train",
+)
 _COUNTED = "not counting the header and blank lines"
 _DROP = "; drop_missing=True (--drop-missing) leaves such events out"
 
@@ -37,18 +49,23 @@ def read_interactions(
     time_format: str | None = None,
     drop_missing: bool = False,
     min_weight: float | None = None,
+    item_file: str | os.PathLike[str] | None = None,
+    item_file_column: str | None = None,
+    max_items_per_user: int | None = None,
     k_core: int = 0,
     split: Split | None = None,
     test_fraction: float | None = None,
     seed: int = 0,
     name: str | None = None,
+    progress: bool = True,
 ) -> Dataset:
     """Makes a data set of events, one row per interaction between a user and an item.
 
     The steps are, in this order: events below min_weight and, with drop_missing, incomplete ones
-    are left out; of repeated events of a pair, only the first in time counts, and pairs of train
-    are left out of test; pairs outside the k-core are left out; test pairs are split off. Users and
-    items without any remaining pair are left out.
+    are left out; events of items that item_file lacks are left out; of repeated events of a pair,
+    only the first in time counts, and pairs of train are left out of test; users with more than
+    max_items_per_user items are left out; pairs outside the k-core are left out; test pairs are
+    split off. Users and items without any remaining pair are left out.
 
     The ids of a text format are integers if every one is written as an int64 is ("7", but not "07"
     or "7.0"), and strings otherwise. Ids of other sources keep their type. With a time, train and
@@ -56,8 +73,11 @@ def read_interactions(
 
     Args:
         source: the path of a file: CSV, TSV, JSON lines, Parquet, RecBole's .inter, MovieLens'
-            .dat, LightGCN's text or SciPy's .npz, text also as .gz; or a polars or pandas frame, or
-            a sparse matrix of users by items.
+            .dat, LightGCN's text or SciPy's .npz, text also as .gz; or of a folder of such files,
+            those of its subfolders included, except where a name begins with `_` or `.`; or a
+            pattern such as "plays/2024-*.parquet". Several files have one format and the same
+            columns, and are read as one, in sorted order of their paths. Or a polars or pandas
+            frame, or a sparse matrix of users by items.
         user: the column of user ids, an int if a pandas frame has such names; None for the one that
             the format defines (inter: user_id; movielens, lightgcn, scipy: user).
         item: the column of item ids; None for the one that the format defines (inter: item_id;
@@ -80,6 +100,13 @@ def read_interactions(
         drop_missing: leave out events that lack a user, an item or, if such columns are used, a
             time or weight (empty, null or NaN). By default, they are an error.
         min_weight: the smallest weight of an event that counts.
+        item_file: the path of the ids of all items that are still there: text with one id per line
+            (.txt), or CSV, TSV, JSON lines or Parquet; also a folder or a pattern. Ids are compared
+            as text. Events of other items are left out.
+        item_file_column: the column of ids in such a table; None for the one called like `item`,
+            or the only one.
+        max_items_per_user: leave out users with more distinct items than this, which are often
+            bots; at least 1, None for no limit.
         k_core: users keep at least k items, and items at least k users; 0 keeps all.
         split: which pairs are for test. "random" (default): a random fraction of each user's items,
             in expectation; each user keeps at least one. "last": the last item of every user with
@@ -87,7 +114,8 @@ def read_interactions(
             that train lacks. "none": no pairs, e.g. for a model that goes into production.
         test_fraction: the fraction of split "random" and "time", in (0, 1); 0.2 if None.
         seed: the seed of the random split, in [0, 2^64).
-        name: the name of the data set; None for that of the file.
+        name: the name of the data set; None for that of the file or folder.
+        progress: show how many rows have been read, if reading takes longer than a second.
 
     Returns:
         Dataset; its left_out counts the events that did not become pairs.
@@ -121,55 +149,83 @@ def read_interactions(
         ids plus about 120 bytes per event, or 155 if ids in Parquet are text
         (benchmarks/quality/measure_read_memory.py). LightGCN's text and matrices are read whole.
     """
-    split, test_fraction = _check(test, min_weight, k_core, split, test_fraction, seed)
+    split, test_fraction = _check(
+        test, min_weight, max_items_per_user, k_core, split, test_fraction, seed
+    )
     given = {"user": user, "item": item, "time": time, "weight": weight}
     columns = {use: None if name is None else str(name) for use, name in given.items()}
     options: dict[str, Any] = {
         **{"format": format, "separator": separator, "quote": quote, "header": header}
     }
-    sources = [
-        _open(part, columns, min_weight, drop_missing, time_format, options)
-        for part in ([source] if test is None else [source, test])
-    ]
-    if split in ("last", "time") and not sources[0].has("time"):
+    if item_file is None and item_file_column is not None:
         raise ValueError(
-            f"time: expected a column in time= (--time-column), which split={split} needs, got None"
+            f"item_file_column: expected item_file with it, got {item_file_column!r} alone"
         )
-
-    users, items = (_number(kind, sources) for kind in ("user", "item"))
-    parts = [_read(part, users, items, min_weight) for part in sources]
-    name = name or sources[0].name
-    total = sum(part.events for part in sources)
-    incomplete = sum(part.incomplete for part in sources)
-    del sources  # they may hold the columns, and what follows needs the most memory
-    in_time = all("time" in part.columns for part in parts)
-    if in_time:
-        parts = [part.sort("time", maintain_order=True) for part in parts]
-    counted = sum(part.height for part in parts)
-    if not parts[0].height:
-        raise ValueError(f"min_weight: expected some weights of at least {min_weight}, got none")
-    if test is not None:
-        parts = [
-            part.select("user", "item", pl.lit(held).alias("test"))
-            for part, held in zip(parts, (False, True), strict=True)
-        ]
-    pairs = filters.first_of_each(pl.concat(parts))
-    core = filters.k_core(pairs, k_core)
-    if not core.height:
-        raise ValueError(f"k_core: expected a core of {k_core} in {pairs.height} pairs, got none")
-
-    train, held = _split(core, split, test_fraction, seed)
-    rows = Dataset.from_pairs(
-        name,
-        *((part["user"].to_numpy(), part["item"].to_numpy()) for part in (train, held)),
-        in_time=in_time,
+    kept = (
+        None if item_file is None else read_item_file(item_file, item_file_column, columns["item"])
     )
-    left_out = {
-        "incomplete": incomplete,
-        "below min_weight": total - counted,
-        "repeated": counted - pairs.height,
-        "outside the core": pairs.height - core.height,
-        "unknown to train": core.height - train.height - held.height,
+    if name is None:
+        is_path = isinstance(source, (str, os.PathLike))
+        name = name_of(Path(source)) if is_path else "frame"
+    with Rows(f"reading {name}", progress) as bar:
+        options["report"] = bar.update
+        sources = [
+            _open(part, columns, min_weight, drop_missing, time_format, options, bar.stage)
+            for part in ([source] if test is None else [source, test])
+        ]
+        if split in ("last", "time") and not sources[0].has("time"):
+            raise ValueError(
+                f"time: expected a column in time= (--time-column), which split={split} needs, "
+                "got None"
+            )
+        bar.stage("numbering ids")
+        users, items = (_number(kind, sources) for kind in ("user", "item"))
+        parts = [_read(part, users, items, min_weight) for part in sources]
+        total = sum(part.events for part in sources)
+        incomplete = sum(part.incomplete for part in sources)
+        del sources  # they may hold the columns, and what follows needs the most memory
+        bar.stage("making pairs")
+        in_time = all("time" in part.columns for part in parts)
+        if in_time:
+            parts = [part.sort("time", maintain_order=True) for part in parts]
+        counts = [sum(part.height for part in parts)]
+        if not parts[0].height:
+            raise ValueError(
+                f"min_weight: expected some weights of at least {min_weight}, got none"
+            )
+        if kept is not None:
+            parts = [_of_items(part, items, kept, item_file) for part in parts]
+        counts.append(sum(part.height for part in parts))
+        if test is not None:
+            parts = [
+                part.select("user", "item", pl.lit(held).alias("test"))
+                for part, held in zip(parts, (False, True), strict=True)
+            ]
+        pairs = filters.first_of_each(pl.concat(parts))
+        counts.append(pairs.height)
+        if max_items_per_user is not None:
+            pairs = filters.without_larger(pairs, max_items_per_user)
+            if not pairs.height:
+                raise ValueError(
+                    f"max_items_per_user: expected users with at most {max_items_per_user} items, "
+                    f"got none"
+                )
+        counts.append(pairs.height)
+        core = filters.k_core(pairs, k_core)
+        if not core.height:
+            raise ValueError(
+                f"k_core: expected a core of {k_core} in {pairs.height} pairs, got none"
+            )
+        train, held = _split(core, split, test_fraction, seed)
+        rows = Dataset.from_pairs(
+            name,
+            *((part["user"].to_numpy(), part["item"].to_numpy()) for part in (train, held)),
+            in_time=in_time,
+        )
+    counts += [core.height, train.height + held.height]
+    left_out = {"incomplete": incomplete} | {
+        reason: before - after
+        for reason, before, after in zip(REASONS, [total, *counts[:-1]], counts, strict=True)
     }
     return replace(
         rows,
@@ -178,6 +234,18 @@ def read_interactions(
         left_out={reason: count for reason, count in left_out.items() if count},
         test_is_later=in_time and split in ("last", "time", "none"),
     )
+
+
+def _of_items(part: pl.DataFrame, items: _Ids, kept: pl.Series, item_file: Any) -> pl.DataFrame:
+    """The events of items whose ids, as text, are among those kept."""
+    keys = items.keys.cast(pl.String)
+    known = keys.is_in(kept.implode())
+    if not known.any():
+        raise ValueError(
+            f"item_file: expected ids of items of the events, such as {keys[0]!r}, in {item_file}, "
+            f"got others, such as {kept[0]!r}"
+        )
+    return part.filter(known[part["item"]])
 
 
 def _split(
@@ -213,7 +281,6 @@ class _Source:
     """One source after a first pass: columns user, item and, if used, time and weight."""
 
     table: Table
-    name: str
     frame: pl.LazyFrame
     events: int
     incomplete: int  # number of events that drop_missing left out
@@ -234,6 +301,7 @@ class _Ids:
 def _check(
     test: Any,
     min_weight: float | None,
+    max_items_per_user: int | None,
     k_core: int,
     split: Split | None,
     test_fraction: float | None,
@@ -260,6 +328,9 @@ def _check(
         raise ValueError(f"test_fraction: expected a number in (0, 1), got {test_fraction}")
     if min_weight is not None and not -np.inf < min_weight < np.inf:
         raise ValueError(f"min_weight: expected a finite number, got {min_weight}")
+    most = max_items_per_user
+    if most is not None and (most != int(most) or most < 1):
+        raise ValueError(f"max_items_per_user: expected an integer >= 1 or None, got {most}")
     if k_core != int(k_core) or k_core < 0:
         raise ValueError(f"k_core: expected an integer >= 0, got {k_core}")
     if not 0 <= seed < 2**64:
@@ -274,9 +345,11 @@ def _open(
     drop_missing: bool,
     time_format: str | None,
     options: dict[str, Any],
+    stage: Callable[[str], None],
 ) -> _Source:
     """Checks the columns in use, names them user, item, ..., and collects the unique ids."""
     table = scan(source, [name for name in columns.values() if name is not None], **options)
+    stage("checking columns")
     used = {}
     for argument, asked in columns.items():
         name = table.usual.get(argument) if asked is None else asked
@@ -327,10 +400,9 @@ def _open(
         frame = _with_times(table, frame, types["time"], time_format)
         numbers = [name for name in numbers if name != "time"]
     frame = frame.with_columns(*ids.values(), *(_as_number(name, row) for name in numbers))
-    name = Path(source).name.split(".")[0] if isinstance(source, (str, os.PathLike)) else "frame"
     unique = {"user": users["user"], "item": items["item"]}
     incomplete = total.item() - row["events"]
-    return _Source(table, name, frame, row["events"], incomplete, unique)
+    return _Source(table, frame, row["events"], incomplete, unique)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -434,9 +506,10 @@ def _first_fault(
     """An error with the number and the value of the first row for which `fault` holds."""
     with table.errors():
         first = frame.filter(fault).head(1).collect()
+    label, row = table.place(first["row"].item())
     return ValueError(
-        f"{column}: expected {expected} in every row of {table.label}, got "
-        f"{got.format(first[column].item())} (row {first['row'].item()}, {_COUNTED}){advice}"
+        f"{column}: expected {expected} in every row of {label}, got "
+        f"{got.format(first[column].item())} (row {row}, {_COUNTED}){advice}"
     )
 
 

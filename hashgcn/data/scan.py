@@ -8,9 +8,9 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow
 import pyarrow.parquet
 
 from hashgcn.data.lightgcn import parse_lightgcn
+from hashgcn.data.parts import files_of
 from hashgcn.data.rows import TAKEN, read_bytes, read_lines, read_rows
 
 # For each format: its name in errors, and the endings of its files.
@@ -55,6 +56,7 @@ class Table:
         names: the names of all columns.
         text: whether all values are text, of which some may spell numbers.
         usual: for formats with fixed column names, the columns of user, item, time and weight.
+        parts: the file and the number of rows of each part; empty unless there are several.
     """
 
     label: str
@@ -63,6 +65,15 @@ class Table:
     names: list[str]
     text: bool = False
     usual: dict[str, str] = field(default_factory=dict)
+    parts: tuple[tuple[str, int], ...] = ()
+
+    def place(self, row: int) -> tuple[str, int]:
+        """The label of the part that holds a row, and its number there; both count from 1."""
+        for label, rows in self.parts:
+            if row <= rows:
+                return label, row
+            row -= rows
+        return self.label, row
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -79,12 +90,14 @@ def scan(
     separator: str | None = None,
     quote: str | None = None,
     header: bool = True,
+    report: Callable[[int], object] = lambda rows: None,
 ) -> Table:
     """Opens a source as a table. Files are read here, polars' lazy frames later.
 
     Args:
-        source: a path, a polars DataFrame or LazyFrame, a pandas DataFrame, or a SciPy sparse
-            matrix.
+        source: a path of a file, of a folder of files, or a pattern such as `plays/*.csv`, whose
+            files are read in sorted order of their paths (see parts.files_of); a polars DataFrame
+            or LazyFrame, a pandas DataFrame, or a SciPy sparse matrix.
         wanted: the columns that will be used, besides those of `usual`; if none are, only the
             names are read.
         format: a key of FORMATS; None to tell it from the ending of the name. This and the
@@ -94,11 +107,13 @@ def scan(
             `"` for csv, none for tsv.
         header: whether csv and tsv start with column names; otherwise they are column_1,
             column_2, ...
+        report: called with the number of rows of each block of a file that has been read.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a folder, an unknown ending or format, content of another format, a damaged
-            file, an object of another kind.
+        ValueError: an unknown ending or format, content of another format, a damaged file, files of
+            several formats, or with other columns or types of columns than the first; an object of
+            another kind.
 
     Examples:
         >>> import pathlib, tempfile
@@ -109,7 +124,9 @@ def scan(
         ['who', 'what']
     """
     if isinstance(source, (str, os.PathLike)):
-        return _scan_file(Path(source), wanted, format, separator, quote, header)
+        table = _scan_files(Path(source), wanted, format, separator, quote, header, report)
+        text = pl.col(pl.Categorical).cast(pl.String)
+        return replace(table, frame=table.frame.with_columns(text))
     for argument, value, nothing in (
         ("format", format, None),
         ("separator", separator, None),
@@ -135,22 +152,84 @@ def scan(
     )
 
 
-def _scan_file(
+def _scan_files(
     path: Path,
     wanted: Collection[str],
     format: str | None,
     separator: str | None,
     quote: str | None,
     header: bool,
+    report: Callable[[int], object],
 ) -> Table:
-    if path.is_dir():
+    files = files_of(path)
+    if format is None:
+        format = _format_of(files[0])
+        for file in files:
+            if _format_of(file) != format:
+                raise ValueError(
+                    f"{file}: expected {format}, as {files[0]} is, got {_format_of(file)}; a "
+                    "pattern such as 'folder/*.csv' chooses files"
+                )
+    tables = []
+    for file in files:
+        tables.append(_scan_file(file, wanted, format, separator, quote, header, report))
+        if len(tables) > 1:
+            _check_alike(tables[0], tables[-1], wanted, header)
+    return tables[0] if len(tables) == 1 else _joined(str(path), tables)
+
+
+def _check_alike(first: Table, other: Table, wanted: Collection[str], header: bool) -> None:
+    """Raises a ValueError unless the used columns of both are the same."""
+    used = {*wanted, *first.usual.values(), *other.usual.values()}
+    columns = [[x for x in table.names if x in used or not header] for table in (first, other)]
+    if sorted(columns[0]) != sorted(columns[1]):
         raise ValueError(
-            f"{path}: expected a file, got a folder; to read several files, pass a polars frame, "
-            "e.g. polars.scan_parquet('folder/*.parquet')"
+            f"{other.label}: expected the columns {', '.join(map(repr, columns[0])) or 'unknown'} "
+            f"as in {first.label}, got {', '.join(map(repr, other.names[:20]))}"
         )
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    format = _format_of(path) if format is None else format
+
+
+def _joined(label: str, tables: list[Table]) -> Table:
+    """The rows of tables in their order, with the columns of the first.
+
+    Integers of different widths become int64, and floats float64.
+    """
+    # They are in memory already, so that nothing is copied.
+    frames = [table.frame.collect() for table in tables]
+    types = frames[0].schema
+    for table, frame in zip(tables, frames, strict=True):
+        for name, first in types.items():
+            wider = _wider(first, frame.schema[name])
+            if wider is None:
+                raise ValueError(
+                    f"{name}: expected {first} in {table.label}, as in {tables[0].label}, "
+                    f"got {frame.schema[name]}"
+                )
+            types[name] = wider
+    frame = pl.concat((x.select(list(types)).cast(types) for x in frames), rechunk=False)
+    parts = tuple((table.label, x.height) for table, x in zip(tables, frames, strict=True))
+    return replace(tables[0], label=label, frame=frame.lazy(), parts=parts)
+
+
+def _wider(one: pl.DataType, other: pl.DataType) -> pl.DataType | None:
+    """The type that holds all values of both; None if there is none."""
+    both = (one, other)
+    if one == other:
+        return one
+    if all(x.is_integer() and x != pl.UInt64 for x in both):
+        return pl.Int64()
+    return pl.Float64() if all(x.is_float() for x in both) else None
+
+
+def _scan_file(
+    path: Path,
+    wanted: Collection[str],
+    format: str,
+    separator: str | None,
+    quote: str | None,
+    header: bool,
+    report: Callable[[int], object],
+) -> Table:
     if format not in FORMATS:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
     if format not in ("csv", "tsv") and not (separator is quote is None and header):
@@ -165,7 +244,7 @@ def _scan_file(
 
     with _errors(str(path), format):
         if format == "parquet":
-            return Table(str(path), format, *_scan_parquet(path, wanted))
+            return Table(str(path), format, *_scan_parquet(path, wanted, report))
         if format == "scipy":
             return _of_matrix(str(path), _load_npz(path))
         if format == "lightgcn":
@@ -174,22 +253,25 @@ def _scan_file(
             frame = pl.LazyFrame({"user": users, "item": items})
             return Table(str(path), format, frame, list(usual), usual=usual)
         if format == "jsonl":
-            return Table(str(path), format, *_scan_json(path, wanted), text=True)
+            return Table(str(path), format, *_scan_json(path, wanted, report), text=True)
         if format == "movielens":
             names = ["user", "item", "rating", "time"]
             usual = dict(zip(("user", "item", "weight", "time"), names, strict=True))
-            frame, _ = _scan_rows(path, names, names, "::")
+            frame, _ = _scan_rows(path, names, names, "::", report=report)
             return Table(str(path), format, frame, names, True, usual)
         if format == "inter":
             usual = {"user": "user_id", "item": "item_id", "weight": "rating", "time": "timestamp"}
-            frame, names = _scan_rows(path, {*wanted, *usual.values()}, None, "\t", typed=True)
+            known = {*wanted, *usual.values()}
+            frame, names = _scan_rows(path, known, None, "\t", typed=True, report=report)
             usual = {argument: name for argument, name in usual.items() if name in names}
             return Table(str(path), format, frame, names, True, usual)
         separator = separator or {"csv": ",", "tsv": "\t"}[format]
         sure, quote = quote is not None, {"csv": '"', "tsv": ""}[format] if quote is None else quote
         if quote == separator:
             raise ValueError(f"quote: expected another character than the separator, got {quote!r}")
-        frame, names = _scan_rows(path, wanted, None if header else (), separator, quote, sure=sure)
+        frame, names = _scan_rows(
+            path, wanted, None if header else (), separator, quote, sure=sure, report=report
+        )
         return Table(str(path), format, frame, names, text=True)
 
 
@@ -202,6 +284,7 @@ def _scan_rows(
     *,
     sure: bool = False,
     typed: bool = False,
+    report: Callable[[int], object],
 ) -> tuple[pl.LazyFrame, list[str]]:
     """Reads the wanted columns as text; returns them and the names of all columns.
 
@@ -242,10 +325,13 @@ def _scan_rows(
         for rows, count in blocks:
             frames.append(parse(rows, count, columns))
             frames[-1].columns = used
+            report(count)
     return pl.concat(frames, rechunk=False).lazy(), list(names)
 
 
-def _scan_json(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, list[str]]:
+def _scan_json(
+    path: Path, wanted: Collection[str], report: Callable[[int], object]
+) -> tuple[pl.LazyFrame, list[str]]:
     """Reads the wanted keys as text; returns them and the names of all keys of the first lines."""
     names: list[str] = []
     frames: list[pl.DataFrame] = []
@@ -261,6 +347,7 @@ def _scan_json(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, list[
                 if _SURROGATE.search(line):
                     _json(path, at, line, wanted)
         frames.append(_parse_json(path, lines, frames[0].schema))
+        report(len(lines))
     if not frames:
         raise ValueError(f"{path}: expected events, got none")
     return pl.concat(frames, rechunk=False).lazy(), names
@@ -295,8 +382,10 @@ def _no_json(path: Path, number: int, line: bytes) -> ValueError:
     return ValueError(f"{path}, line {number}: expected a JSON object, got {content!r}")
 
 
-def _scan_parquet(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, list[str]]:
-    """Reads the wanted columns; returns them and the names of all columns.
+def _scan_parquet(
+    path: Path, wanted: Collection[str], report: Callable[[int], object]
+) -> tuple[pl.LazyFrame, list[str]]:
+    """Reads the wanted columns, text as categories; returns them and the names of all columns.
 
     This goes through pyarrow, because polars' own reader ends the process if a single bit of a file
     is wrong: in the count of a run of levels, for example, for which it then allocates 2^61 bytes.
@@ -312,10 +401,10 @@ def _scan_parquet(path: Path, wanted: Collection[str]) -> tuple[pl.LazyFrame, li
             batch.validate(full=True)  # polars trusts lengths, indices and UTF-8
             frames.append(_of_arrow(batch))
             lacking -= batch.num_rows
+            report(batch.num_rows)
         if lacking:  # pyarrow skips the end of a damaged column silently
             raise pyarrow.ArrowInvalid(f"{lacking} rows of {file.metadata.num_rows} are missing")
-    frame = pl.concat(frames, rechunk=False)
-    return frame.lazy().with_columns(pl.col(pl.Categorical).cast(pl.String)), names
+    return pl.concat(frames, rechunk=False).lazy(), names
 
 
 def _of_arrow(batch: Any) -> pl.DataFrame:

@@ -22,8 +22,10 @@ def describe(data: Dataset) -> dict[str, Any]:
         A dict with the keys users, items, events (pairs and what was left out), train_pairs,
         test_pairs, density, order_in_time_known (whether that of each user's train items is),
         left_out (see Dataset),
-        users_without_train, items_without_train, test_pairs_unknown_to_train, and user_degrees and
-        item_degrees, each {"mean": ..., "min": ..., "25%": ..., ..., "max": ...}.
+        users_without_train, items_without_train, test_pairs_unknown_to_train, user_degrees and
+        item_degrees, each {"mean": ..., "min": ..., "25%": ..., ..., "max": ...}, largest_users,
+        the 5 users with most train pairs, each {"user": id, "train_pairs": ..., "share": ...}, and
+        share_of_largest_users, the share of train pairs that 1% of the users, rounded up, have.
 
     Examples:
         >>> from hashgcn.data import Dataset, describe
@@ -37,6 +39,8 @@ def describe(data: Dataset) -> dict[str, Any]:
     users, items = data.train.degrees(), data.train.popularity()
     unknown = (users[data.test.users()] == 0) | (items[data.test.ids] == 0)
     cells = len(users) * len(items)
+    largest = np.argsort(-users, kind="stable")
+    pairs = max(data.train.num_pairs, 1)
     return {
         "users": len(users),
         "items": len(items),
@@ -51,6 +55,15 @@ def describe(data: Dataset) -> dict[str, Any]:
         "test_pairs_unknown_to_train": int(unknown.sum()),
         "user_degrees": _quantiles(users),
         "item_degrees": _quantiles(items),
+        "largest_users": [
+            {
+                "user": data.user_ids[row : row + 1].tolist()[0],
+                "train_pairs": int(users[row]),
+                "share": int(users[row]) / pairs,
+            }
+            for row in largest[:5].tolist()
+        ],
+        "share_of_largest_users": int(users[largest[: -(-len(users) // 100)]].sum()) / pairs,
     }
 
 

@@ -1,6 +1,7 @@
-"""Evaluation: rankings of all items, their test metrics, and what bounds them."""
+"""Evaluation: rankings of all items, their test metrics, what bounds them, and what codes waste."""
 
 from hashgcn.evaluate.baselines import HistoryRanking, als, ease, item_knn, popularity
+from hashgcn.evaluate.codes import Bits, CodeUse, bits_of, code_use, twins
 from hashgcn.evaluate.protocol import (
     Evaluation,
     evaluate,
@@ -12,12 +13,16 @@ from hashgcn.evaluate.protocol import (
 from hashgcn.evaluate.rankings import HammingRanking, Ranking, RealRanking, rank
 
 __all__ = [
+    "Bits",
+    "CodeUse",
     "Evaluation",
     "HammingRanking",
     "HistoryRanking",
     "Ranking",
     "RealRanking",
     "als",
+    "bits_of",
+    "code_use",
     "ease",
     "evaluate",
     "evaluate_codes",
@@ -27,4 +32,5 @@ __all__ = [
     "item_knn",
     "popularity",
     "rank",
+    "twins",
 ]

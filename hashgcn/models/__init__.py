@@ -1,7 +1,7 @@
 """Methods: settings, fit, recommendations and files of each."""
 
 from hashgcn.models.base import METHODS, HashModel
-from hashgcn.models.comparison import Compared, Comparison, compare, remarks, verdict
+from hashgcn.models.comparison import Compared, Comparison, code_remarks, compare, remarks, verdict
 from hashgcn.models.methods import BGCH, HashGNN, HashRec, LightGCN, RecallHash
 from hashgcn.models.metrics import Metrics
 from hashgcn.models.settings import ModelSettings, fields
@@ -18,6 +18,7 @@ __all__ = [
     "Metrics",
     "ModelSettings",
     "RecallHash",
+    "code_remarks",
     "compare",
     "fields",
     "remarks",

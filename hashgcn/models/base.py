@@ -16,7 +16,14 @@ from numpy.typing import ArrayLike
 from hashgcn.data import Dataset, Interactions
 from hashgcn.data.cold import ColdUsers, count_cold
 from hashgcn.errors import NotFittedError
-from hashgcn.evaluate import Evaluation, HammingRanking, evaluate, evaluate_codes
+from hashgcn.evaluate import (
+    CodeUse,
+    Evaluation,
+    HammingRanking,
+    code_use,
+    evaluate,
+    evaluate_codes,
+)
 from hashgcn.graph import BipartiteGraph
 from hashgcn.models.metrics import Metrics, tried
 from hashgcn.models.settings import ModelSettings, fields
@@ -119,7 +126,8 @@ class HashModel:
             start: begin from the embeddings of another fit instead of random ones: the folder of
                 a finished run, or a model that was fitted in this process. Users and items are
                 matched by id; new ones begin with random rows. Pairs that it was trained on are not
-                held out. `metrics.flipped` says how many bits of codes changed.
+                held out. Settings that it chose are taken over, unless they are given, and none are
+                tried. `metrics.flipped` says how many bits of codes changed.
             resume: begin where `run` holds nothing, continue from its checkpoint, bit for bit, or
                 take the model and the metrics of the finished run that it holds.
             progress: show a progress bar.
@@ -191,7 +199,7 @@ class HashModel:
             popularity_bits=network.settings.num_popularity_bits,
         )
         self.recommender = Recommender(users, data.user_ids, index, data.train)
-        self._end = self._end_with(self.recommender, network.state_dict())
+        self._end = self._end_with(self.recommender, network.state_dict(), position.changes)
         flipped = None if warm is None else warm.flipped(users, items)
         epochs = loop.chosen_epochs()
         self.metrics = self._measured(network, graph, data, position, epochs, flipped)
@@ -199,15 +207,13 @@ class HashModel:
             self.save(folder.codes)
             folder.finish(self.metrics.to_json(), settings.selection.selection_metric)
 
-    def _end_with(self, recommender: Recommender, state: dict[str, torch.Tensor]) -> End:
-        form = {
-            "code_length": recommender.index.code_length,
-            "popularity_bits": recommender.index.popularity_bits,  # a trial may have changed them
-            "user_levels": recommender.levels,
-        }
+    def _end_with(
+        self, recommender: Recommender, state: dict[str, torch.Tensor], chosen: Changes
+    ) -> End:
         return End(
             self.method,
-            {name: form[name] for name in form if name in fields(self.network)},
+            self._form(chosen),
+            chosen,
             {name: value.cpu().clone() for name, value in state.items()},
             recommender.seen,
             recommender.user_ids,
@@ -215,6 +221,13 @@ class HashModel:
             recommender.user_codes,
             recommender.index.codes,
         )
+
+    def _form(self, chosen: Changes) -> dict[str, Any]:
+        """The settings that the form of codes depends on, with some settings changed."""
+        asked = self.settings.as_set()
+        resolved = ModelSettings.of(self.network, asked | chosen).resolved()
+        names = ("code_length", "popularity_bits", "user_levels")
+        return {name: resolved[name] for name in names if name in resolved}
 
     def _end_of(self, start: HashModel | str | os.PathLike[str]) -> End:
         """What another fit leaves to one of this model; a ValueError if they do not fit."""
@@ -234,14 +247,15 @@ class HashModel:
                 )
             model = HashModel.load(folder.codes)
             assert model.recommender is not None  # it was loaded
-            end = model._end_with(model.recommender, network_at_end(folder.checkpoint))
+            chosen = metrics_of(folder, model.settings).chosen
+            end = model._end_with(model.recommender, network_at_end(folder.checkpoint), chosen)
         if end.method != self.method:
             raise ValueError(f"start: expected a run of {self.method}, got one of {end.method}")
-        resolved = self.settings.resolved()
+        form = self._form(taken_over(self.settings, end))
         for name, value in end.form.items():
-            if value != resolved[name] and name not in self.settings.selection.tune:
+            if value != form[name]:
                 raise ValueError(
-                    f"start: expected a run with {name} {resolved[name]}, got one with {value}"
+                    f"start: expected a run with {name} {form[name]}, got one with {value}"
                 )
         return end
 
@@ -300,6 +314,7 @@ class HashModel:
             cold_test_users=cold_users,
             cold_test_items=cold_items,
             flipped=flipped,
+            code_use=self.code_use(),
         )
 
     def evaluate(self, data: Dataset, *, cutoffs: Iterable[int] | None = None) -> Evaluation:
@@ -320,6 +335,25 @@ class HashModel:
         cutoffs = s.cutoffs if cutoffs is None else tuple(cutoffs)
         ranking = ranking_of(recommender)
         return evaluate_codes(ranking, data, cutoffs, batch_users=s.eval_users)
+
+    def code_use(self) -> CodeUse:
+        """Dead bits, copied bits and shared codes, of users and items that have pairs in train.
+
+        No other code is used. `metrics` of a fit holds the same.
+
+        Raises:
+            NotFittedError: the model is not fitted.
+
+        Cost: that of evaluate.bits_of for users and for items.
+        """
+        recommender = self._fitted()
+        index, seen = recommender.index, recommender.seen
+        return code_use(
+            recommender.user_codes[seen.degrees() > 0],
+            index.codes[seen.popularity() > 0],
+            index.code_length,
+            index.popularity_bits,
+        )
 
     def recommend(
         self,
@@ -462,7 +496,8 @@ def loop_of(
         test_is_later: see Dataset.
         device, progress, callback: as in HashModel.fit.
         checkpoints: where the state is saved; None saves nothing.
-        warm: what it begins from; None for random values.
+        warm: the end of another run that it begins from, with the settings that this one chose and
+            no trials of its own; None begins from random values.
     """
     settings, known = model.settings, model.settings.resolved()
     selection = settings.selection
@@ -471,9 +506,6 @@ def loop_of(
         selection = selection.model_copy(update={"validation_part": part})
     tune = [x for x in selection.tune if x != "recent_fraction" or train.order is not None]
     asked = settings.as_set()
-    if warm is not None:  # a code keeps its form
-        asked |= {name: warm.end.form[name] for name in tune if name in warm.end.form}
-        tune = [name for name in tune if name not in warm.end.form]
 
     def configure(changes: Changes) -> Configuration:
         s = ModelSettings.of(model.network, asked | changes)
@@ -496,7 +528,7 @@ def loop_of(
         Search(
             {name: known[name] for name in tune},
             model.tunes,
-            selection.trials,
+            selection.trials if warm is None else 1,
             selection.selection_metric,
             possible,
         ),
@@ -508,7 +540,13 @@ def loop_of(
         progress,
         callback or (lambda entry: None),
         warm,
+        {} if warm is None else taken_over(settings, warm.end),
     )
+
+
+def taken_over(settings: ModelSettings, end: End) -> Changes:
+    """What a run takes over of the settings that another one chose: those that are not given."""
+    return {k: v for k, v in end.chosen.items() if k in settings.selection.tune}
 
 
 def metrics_of(folder: Run, settings: ModelSettings) -> Metrics:

@@ -12,7 +12,17 @@ import torch
 
 from hashgcn import metrics
 from hashgcn.data import Dataset, Interactions
-from hashgcn.evaluate import Ranking, als, ease, evaluate, item_knn, popularity, rank
+from hashgcn.evaluate import (
+    CodeUse,
+    Ranking,
+    als,
+    ease,
+    evaluate,
+    item_knn,
+    popularity,
+    rank,
+    twins,
+)
 from hashgcn.models.base import HashModel, loop_of
 from hashgcn.models.methods import LightGCN, RecallHash
 
@@ -28,6 +38,13 @@ TRIED: dict[str, tuple[dict[str, float], ...]] = {
 # ItemKNN beside a run: it has to take no more than a second or two. MovieLens-100K, with 13
 # million pairs of items that a user has and 1.6 million scores, takes 1 to 4 s on one core.
 _MOST_ITEM_PAIRS = _MOST_SCORES = 15_000_000
+# Codes trained on nine public data sets had no dead bits and no copies. Of users without a twin, up
+# to 9% shared a code, 27% of plain ones, and 53% on FilmTrust. Trainings that collapsed left 11 and
+# 14 dead bits of 50, with 76% and 78% of users who shared a code. Items may share theirs and lose
+# little, as popularity orders them: 79% of the sample's do at 32 bits.
+_WASTED_BITS = 0.05
+_SHARED_USERS, _SHARED_ITEMS = 0.3, 0.9
+_LEAST_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -251,6 +268,42 @@ def verdict(rows: Sequence[Compared]) -> str:
     if own < popular.test["recall@50"]:
         text += f" They lose to popularity, which has {popular.test['recall@50']:.4f}."
     return text
+
+
+def code_remarks(use: CodeUse, train: Interactions, taste_bits: int) -> list[str]:
+    """One line on what codes waste, what it means and what to try; [] where they waste little.
+
+    Of shared codes, those of twins do not count: users with the same items, items with the same
+    users. Nothing is said of fewer than 100 users or items, where most bits are alike by chance.
+
+    Args:
+        use: what the codes waste, see HashModel.code_use.
+        train: the pairs that they were trained on.
+        taste_bits: number of their bits that are no popularity bits.
+    """
+    if min(np.count_nonzero(x) for x in (train.degrees(), train.popularity())) < _LEAST_ROWS:
+        return []
+    wasted, tries = [], []
+    for name, dead in (("users", use.constant_user_bits), ("items", use.constant_item_bits)):
+        if dead > _WASTED_BITS * taste_bits:
+            wasted.append(f"{dead} of {taste_bits} taste bits are the same for 99% of {name}")
+            tries.append("learning_rate=0.005" if train.order is None else "recent_scale=0.3")
+    if use.copied_item_bits > _WASTED_BITS * taste_bits:
+        wasted.append(f"{use.copied_item_bits} of {taste_bits} taste bits copy another one")
+        tries.append("learning_rate=0.005")
+    if use.shared_users > _SHARED_USERS or use.shared_items > _SHARED_ITEMS:
+        of_users, of_items = twins(train)  # a pass over all pairs, which most codes save
+        for name, shared, of_twins, most, what in (
+            ("users", use.shared_users, of_users, _SHARED_USERS, "ranking"),
+            ("items", use.shared_items, of_items, _SHARED_ITEMS, "place in every ranking"),
+        ):
+            if shared - of_twins > most * (1 - of_twins):
+                wasted.append(f"{shared:.0%} of {name} share their code, and so their {what}")
+                tries.append("twice the code_length")
+    if not wasted:
+        return []
+    tried = ", ".join(dict.fromkeys(tries))
+    return [f"The codes waste bits: {'; '.join(wasted)}. To try next: {tried}."]
 
 
 def remarks(test: dict[str, float], data: Dataset, metric: str) -> list[str]:

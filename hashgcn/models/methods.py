@@ -39,9 +39,9 @@ class RecallHash(HashModel):
     tunes = {
         "recent_fraction": (0.0,),
         "tau_score": (1.6, 0.63),
+        "epochs": (),
         "learning_rate": (2.0, 0.5),
         "popularity_bits": (1.5, 0.5),
-        "epochs": (),
     }
 
 
@@ -66,7 +66,7 @@ class LightGCN(HashModel):
 
     method = "lightgcn"
     network = LightGCNNetwork
-    tunes = {"temperature": (1.4, 0.7), "learning_rate": (2.0, 0.5), "epochs": ()}
+    tunes = {"temperature": (1.4, 0.7), "epochs": (), "learning_rate": (2.0, 0.5)}
 
 
 class BGCH(HashModel):

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from hashgcn.evaluate import CodeUse
 from hashgcn.settings import described
 from hashgcn.train.checkpoint import Entry, Trial, check_history, names_of, scores_of
 
@@ -52,6 +53,8 @@ class Metrics:
         trials: what was tried, in this order; empty without a selection.
         flipped: of a warm start, the share of bits that differ from the codes it began from: those
             of "users" and of "items" that both runs have, None where they share none.
+        code_use: dead and copied bits and shared codes of the users and items of train, see
+            hashgcn.evaluate.CodeUse; None where it was not measured.
     """
 
     test: dict[str, float]
@@ -69,6 +72,7 @@ class Metrics:
     chosen: dict[str, Any] = field(default_factory=dict)
     trials: list[Tried] = field(default_factory=list)
     flipped: dict[str, float | None] | None = None
+    code_use: CodeUse | None = None
 
     @classmethod
     def of_json(cls, content: Any, cutoffs: Iterable[int]) -> Metrics:

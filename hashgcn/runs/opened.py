@@ -65,7 +65,7 @@ class OpenedRun:
             origin |= {"root": str(moved)} if is_folder_of_sets else {"name": str(moved)}
         if self._moved.get("test") is not None:
             origin["test"] = str(self._moved["test"])
-        return datasets.load(**origin)
+        return datasets.load(**origin, progress=False)
 
     def _of_memory(self, source: dict[str, Any]) -> Dataset:
         recommender = self.model.recommender
@@ -93,7 +93,8 @@ def _origin() -> TypeAdapter[BaseModel]:
     known: dict[str, Any] = {
         x.name: (x.annotation, x.default) for x in reading if x.kind is x.KEYWORD_ONLY
     }
-    known |= {"name": (str, ...), "root": (str | None, None), "test": (str | None, None)}
+    del known["progress"]
+    known |= {"name": (str, ...)} | dict.fromkeys(("root", "test", "item_file"), (str | None, None))
     return TypeAdapter(create_model("Origin", __config__=ConfigDict(extra="forbid"), **known))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -46,7 +46,8 @@ class Loop:
         checkpoints: where the state is saved; None saves nothing.
         show_progress: whether a progress bar is drawn.
         callback: called with each epoch's entry of the history.
-        warm: the end of another run that make_network begins from; None begins from random values.
+        warm: the end of another run that networks begin from; None begins from random values.
+        begin: settings that the first trial, or the refit if there is none, changes.
     """
 
     configure: Callable[[Changes], Configuration]
@@ -59,6 +60,7 @@ class Loop:
     show_progress: bool = False
     callback: Callable[[Any], None] = lambda entry: None
     warm: Start | None = None
+    begin: Changes = field(default_factory=dict)
 
     def run(self, saved: Saved | None = None) -> tuple[Network, BipartiteGraph, Position]:
         """From the beginning, or from a saved state, to the end.
@@ -66,7 +68,7 @@ class Loop:
         Returns:
             The network, the graph of all of train, and the run's last position.
         """
-        first = Position("selection" if self.parts[1].num_pairs else "refit")
+        first = Position("selection" if self.parts[1].num_pairs else "refit", changes=self.begin)
         self.start(first if saved is None else saved.position)
         if saved is not None:
             saved.restore(self.network, self.schedule.optimizer, self.steps)
@@ -83,7 +85,15 @@ class Loop:
         """The part of train that trials are trained on, and the part that is held out."""
         s, seed = self.selection, self.configure({}).settings.seed
         parts = self.train.split(s.validation_fraction, seed, s.validation_part or "random")
-        return parts if self.warm is None else self.warm.hold_out(self.train, parts[1])
+        if self.warm is None or not s.validation_fraction:
+            return parts
+        parts = self.warm.hold_out(self.train, parts[1])
+        if not parts[1].num_pairs:
+            raise ValueError(
+                "validation_fraction: expected one that holds out some train pairs that the start "
+                f"lacks, got none with {s.validation_fraction}"
+            )
+        return parts
 
     def following(self) -> Position:
         """Where the run goes on after a trial: at the next one, or at the refit of the best."""
@@ -187,6 +197,10 @@ class Loop:
         return scores.index(max(scores)) + 1 if scores else self.settings.epochs
 
     def has_stopped_improving(self) -> bool:
-        scores = self.position.scores(self.selection.selection_metric)
-        selecting = self.position.phase == "selection" and scores
-        return bool(selecting) and len(scores) - self.chosen_epochs() >= self.selection.patience
+        position = self.position
+        scores = position.scores(self.selection.selection_metric)
+        if position.phase == "refit" or not scores:
+            return False
+        if self.search.is_hopeless(position.trials, position.history):
+            return True
+        return len(scores) - self.chosen_epochs() >= self.selection.patience

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ class End:
     Attributes:
         method: the name of its method.
         form: the settings that a code's form depends on, by name.
+        chosen: the settings that its best trial changed, by name.
         state: of its network, on the CPU.
         train: its train pairs.
         user_ids, item_ids: the raw ids of its rows, int64 or str.
@@ -32,6 +34,7 @@ class End:
 
     method: str
     form: dict[str, Any]
+    chosen: dict[str, Any]
     state: dict[str, Tensor]
     train: Interactions
     user_ids: np.ndarray
@@ -68,6 +71,7 @@ class Start:
     def identity(self) -> str:
         """A hash of all that the start gives to a run."""
         digest = hashlib.sha256(fingerprint(self.known).encode())
+        digest.update(json.dumps(self.end.chosen, sort_keys=True).encode())
         for rows in (self.users, self.items):
             digest.update(rows.tobytes())
         for name in sorted(self.end.state):

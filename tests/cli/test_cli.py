@@ -36,10 +36,26 @@ def test_evaluate_repeats_the_runs_metrics(run):
     assert again["test"] == written["test"]
     assert again.keys() == {
         *("test", "popularity", "original_order", "ties", "cold_test_users", "cold_test_items"),
-        *("remarks", "evaluation_seconds"),
+        *("code_use", "remarks", "evaluation_seconds"),
     }
+    assert again["code_use"] == written["code_use"] and again["remarks"] == []
     printed = hashgcn("evaluate", run).stdout
     assert printed.split()[:2] == ["popularity", "codes"] and "users and 1,500 items" in printed
+
+
+@pytest.mark.parametrize("method", ["recall_hash", "lightgcn"])
+def test_codes_that_waste_bits_are_named(tmp_path, method):
+    """2,000 users have 4 bits, so that nearly all share their code."""
+    out = tmp_path / "run"
+    options = ("--set", "epochs=1", "--code-length", 4, "--method", method, "--quiet")
+    printed = hashgcn("train", "sample", "--out", out, *options).stdout.splitlines()
+    (line,) = [line for line in printed if line.startswith("The codes waste bits: ")]
+    assert "% of users share their code, and so their ranking" in line
+    assert "To try next: twice the code_length." in line
+    assert line in hashgcn("evaluate", out).stdout.splitlines()
+    assert line in json.loads(hashgcn("evaluate", out, "--json").stdout)["remarks"]
+    use = json.loads((out / "metrics.json").read_text())["code_use"]
+    assert use["shared_users"] > 0.9 and use["shared_items"] > 0.9
 
 
 def test_a_refused_resume_changes_nothing(run):
@@ -130,6 +146,26 @@ def test_a_file_of_events_from_training_to_recommendations(tmp_path):
     written = json.loads((out / "metrics.json").read_text())
     assert json.loads(again.stdout)["test"] == written["test"]
     assert hashgcn("recommend", out, "--user", "u3", "-k", 2).stdout.startswith("u3: ")
+
+
+def test_a_folder_of_events_without_bots_and_old_items(tmp_path):
+    lines = events(tmp_path).read_text().splitlines()
+    bot = [f"bot,{i},1" for i in range(40)]
+    for name, part in (("a", lines[1:400]), ("b", [*bot, *lines[400:]])):
+        (tmp_path / "log").mkdir(exist_ok=True)
+        (tmp_path / "log" / f"{name}.csv").write_text("\n".join([lines[0], *part]) + "\n")
+    stock = tmp_path / "stock.txt"
+    stock.write_text("".join(f"{i}\n" for i in range(30)))
+    out, chosen = tmp_path / "run", ("--item-file", stock, "--max-items-per-user", 20)
+    options = ("--set", "epochs=1", "--set", "validation_fraction=0", "--quiet")
+    source = f"{tmp_path}/log/*.csv"
+    done = hashgcn("train", source, "--out", out, *COLUMNS, *chosen, *options, "--code-length", 32)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("log: 60 users, 30 items, ")
+    assert "310 of items outside item_file, 30 of users above max_items_per_user" in done.stdout
+    assert hashgcn("evaluate", out).returncode == 0  # the run remembers all of it
+    info = hashgcn("data", "info", tmp_path / "log", *COLUMNS).stdout
+    assert "users with most train pairs: bot " in info
 
 
 def test_data_info(tmp_path):

@@ -660,9 +660,7 @@ class TestBadInput:
             read_interactions(path, **COLUMNS, format="parquet", split="last").train.num_users == 3
         )
 
-    def test_folder_and_missing_file(self, tmp_path):
-        with pytest.raises(ValueError, match="expected a file, got a folder"):
-            read_interactions(tmp_path, **COLUMNS)
+    def test_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"nowhere\.csv: no such file"):
             read_interactions(tmp_path / "nowhere.csv", **COLUMNS)
 

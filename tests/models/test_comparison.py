@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from command_line import hashgcn
 
 from hashgcn.data import Dataset, Interactions, generate_sample
-from hashgcn.evaluate import evaluate, popularity
-from hashgcn.models import Compared, RecallHash, compare, comparison, remarks, verdict
+from hashgcn.evaluate import CodeUse, evaluate, popularity
+from hashgcn.models import (
+    Compared,
+    RecallHash,
+    code_remarks,
+    compare,
+    comparison,
+    remarks,
+    verdict,
+)
 
 DATA = generate_sample(num_users=120, num_items=70, mean_degree=14)
 
@@ -127,6 +136,30 @@ def test_remarks(monkeypatch):
     assert first == (
         f"The codes lose to popularity: their recall@50 is 0.0000, popularity has {popular:.4f}."
     )
+
+
+def test_code_remarks():
+    """One line, and only for what is beyond the twins of the data."""
+    pairs = [(u, i) for u in range(100) for i in range(100) if i == u or (u < 40 and i < 40)]
+    train = Interactions.from_pairs(*zip(*pairs, strict=True), 100, 100)  # 0.4 are twins
+    nothing = CodeUse(2, 2, 2, 0.58, 0.94)
+    assert code_remarks(nothing, train, 50) == []
+    (line,) = code_remarks(CodeUse(3, 0, 0, 0.0, 0.0), train, 50)
+    assert line == (
+        "The codes waste bits: 3 of 50 taste bits are the same for 99% of users. "
+        "To try next: learning_rate=0.005."
+    )
+    in_time = replace(train, order=np.arange(train.num_pairs))
+    (line,) = code_remarks(CodeUse(3, 4, 5, 0.59, 0.95), in_time, 50)
+    assert line == (
+        "The codes waste bits: 3 of 50 taste bits are the same for 99% of users; 4 of 50 taste "
+        "bits are the same for 99% of items; 5 of 50 taste bits copy another one; 59% of users "
+        "share their code, and so their ranking; 95% of items share their code, and so their "
+        "place in every ranking. To try next: recent_scale=0.3, learning_rate=0.005, "
+        "twice the code_length."
+    )
+    few = train.where(train.ids < 99)
+    assert code_remarks(CodeUse(3, 4, 5, 0.59, 0.95), few, 50) == []
 
 
 def test_command_line(tmp_path):

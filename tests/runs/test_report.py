@@ -16,7 +16,6 @@ from hashgcn import models
 from hashgcn.data import Interactions
 from hashgcn.data.sample import generate_sample
 from hashgcn.retrieval import HammingIndex, Recommender, pack_levels, unpack_codes
-from hashgcn.retrieval.codes import pack_codes
 from hashgcn.runs import report as run_report
 from hashgcn.runs.opened import OpenedRun, open_run
 from hashgcn.runs.report import numbers
@@ -93,6 +92,14 @@ def test_the_page_is_well_formed_and_has_every_section(page, run):
     assert all(picture.get("aria-label") for picture in pictures)
     cutoff = 50 if run.name != "in time" else 20
     assert f"{run.opened.metrics.test[f'recall@{cutoff}']:.4f}" in page
+
+
+def test_the_page_says_how_codes_use_their_bits(page, run):
+    use = run.opened.metrics.code_use
+    assert use == run.opened.model.code_use()
+    assert f"{use.shared_users:.1%} share their code with another" in page
+    wasted = use.shared_users > 0.3
+    assert ("The codes waste bits" in page) == wasted
 
 
 def test_the_page_needs_nothing_from_outside(page):
@@ -175,17 +182,6 @@ def test_titles_that_cannot_be_read(tmp_path, name, text, columns, words):
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         run_report.read_titles(path, np.array([7]), columns)
     assert words in str(caught.value)
-
-
-def test_bits_of_known_codes():
-    codes = np.array([[1, 1, 1, 1], [1, 1, -1, 1], [-1, -1, 1, 1], [-1, -1, -1, 1]], np.float32)
-    found = numbers.bits(pack_codes(codes), 4)
-    assert found.share.tolist() == [0.5, 0.5, 0.5, 1.0]
-    np.testing.assert_allclose(
-        found.correlation, [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-    )
-    assert found.distinct == 4 and found.constant == 1
-    assert found.mean_correlation == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("levels", [1, 2, 4])

@@ -95,6 +95,15 @@ def test_epochs_follow_the_best_epoch():
     assert best == {"epochs": 2} and {"epochs": 16} not in changes
 
 
+def test_trials_that_fall_behind_are_hopeless():
+    search = Search(START, FACTORS | {"epochs": ()}, 9, "recall@50")
+    first, longer = trial({}, 0.4, 0.5, 0.3), trial({}, 0.1, 0.4, 0.474, 0.5)["history"]
+    assert not search.is_hopeless([], longer)
+    assert [search.is_hopeless([first], longer[:n]) for n in range(5)] == [0, 0, 1, 1, 0]
+    better = trial({"recent_fraction": 0.0}, 0.2, 0.3, 0.6)
+    assert not search.is_hopeless([first, better], longer[:2])
+
+
 @pytest.mark.parametrize(("most", "held_out", "count"), [(3, 10**6, 3), (1, 10**6, 1), (9, 299, 1)])
 def test_a_search_ends_with_its_trials_or_too_few_pairs(most, held_out, count):
     assert len(tried(flat, most, held_out)[0]) == count

@@ -14,6 +14,7 @@ from command_line import hashgcn
 
 from hashgcn.data import Dataset, generate_sample
 from hashgcn.models import METHODS, LightGCN, RecallHash
+from hashgcn.models.base import loop_of
 from hashgcn.retrieval import unpack_codes, unpack_levels
 from hashgcn.runs.folder import Run
 from hashgcn.train import loop as loops
@@ -187,20 +188,8 @@ def test_only_pairs_that_the_start_lacks_are_held_out(both, old):
     assert 0 < len(want) < len(pairs[1])
     assert pairs[3] == want and sorted(pairs[2] + pairs[3]) == pairs[0]
     settings = SETTINGS | {"validation_fraction": 0.5}
-    # Without a new pair there is nothing to choose by.
-    model = RecallHash(**settings).fit(both[0], start=old[1], progress=False)
-    assert model.metrics.validation is None and model.metrics.epochs == 2
-
-
-def test_codes_keep_their_form(both):
-    first = RecallHash(**SETTINGS, popularity_bits=3).fit(both[0], progress=False)
-    second = fitted(both[1], start=first)  # whose trials could choose popularity bits
-    assert second.recommender.index.popularity_bits == 3
-    third = fitted(both[0], start=second)
-    assert third.recommender.index.popularity_bits == 3
-    assert not {"popularity_bits"} & set(third.metrics.chosen)
-    with pytest.raises(ValueError, match="^start: expected a run with popularity_bits 4, got .* 3"):
-        RecallHash(**SETTINGS, popularity_bits=4).fit(both[1], start=second, progress=False)
+    with pytest.raises(ValueError, match="holds out some train pairs that the start lacks, got"):
+        RecallHash(**settings).fit(both[0], start=old[1], progress=False)
 
 
 def test_what_does_not_fit(both, old, tmp_path):
@@ -255,3 +244,17 @@ def test_the_command_line_says_how_much_changed(tmp_path):
     done = hashgcn("train", "sample", "--out", tmp_path / "third", "--from", tmp_path / "none")
     assert done.returncode == 1
     assert done.stderr.startswith("hashgcn: start: expected the folder of a finished run, got")
+
+
+def test_settings_that_the_start_chose_are_taken_over(both):
+    """So that the codes of both weeks mean the same; those that are given are not."""
+    chosen = {"tau_score": 3.21, "popularity_bits": 3, "learning_rate": 0.0123}
+    options = {"code_length": 24, "epochs": 1, "validation_fraction": 0.1}
+    first = RecallHash(**options).fit(both[0], progress=False)
+    end = replace(first._end, chosen=chosen, form=first._end.form | {"popularity_bits": 3})
+    first._end = end
+    given = RecallHash(**options, learning_rate=0.02)
+    loop = loop_of(given, both[1].train, warm=Start(end, both[1].user_ids, both[1].item_ids))
+    assert loop.begin == {"tau_score": 3.21, "popularity_bits": 3} and loop.search.most == 1
+    with pytest.raises(ValueError, match="expected a run with popularity_bits 5, got one with 3"):
+        RecallHash(**options, popularity_bits=5).fit(both[1], start=first, progress=False)

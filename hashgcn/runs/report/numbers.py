@@ -1,4 +1,4 @@
-"""The numbers in the report of a run: bits, distances, popularity, examples."""
+"""The numbers in the report of a run: distances, popularity, examples."""
 
 from __future__ import annotations
 
@@ -14,48 +14,6 @@ from hashgcn.retrieval.codes import unpack_codes, unpack_levels
 # Number of users whose distances are counted.
 _SAMPLE = 2000
 _DECILES = 10
-
-
-@dataclass(frozen=True)
-class Bits:
-    """How a set of codes uses its bits.
-
-    Attributes:
-        share: float64 [f], the share of codes in which each bit is set.
-        correlation: float64 [f, f], the correlation of each pair of bits; 0 for constant bits.
-        distinct: the number of different codes.
-    """
-
-    share: np.ndarray
-    correlation: np.ndarray
-    distinct: int
-
-    @property
-    def constant(self) -> int:
-        """The number of bits that are the same in all codes."""
-        return int(((self.share == 0) | (self.share == 1)).sum())
-
-    @property
-    def mean_correlation(self) -> float:
-        """The mean absolute correlation of all pairs of bits that vary; 0 if there are none."""
-        varying = (self.share > 0) & (self.share < 1)
-        of_pairs = np.abs(self.correlation[np.ix_(varying, varying)])
-        count = len(of_pairs)
-        return float((of_pairs.sum() - count) / (count * (count - 1))) if count > 1 else 0.0
-
-
-def bits(words: np.ndarray, code_length: int) -> Bits:
-    """The balance and correlation of the bits of packed codes, int64 [N, ceil(f / 64)]."""
-    share, product = np.zeros(code_length), np.zeros((code_length, code_length))
-    for start in range(0, len(words), 4096):
-        codes = unpack_codes(words[start : start + 4096], code_length).astype(np.float64)
-        share += codes.sum(0)
-        product += codes.T @ codes
-    mean, product = share / len(words), product / len(words)
-    spread = np.sqrt(np.maximum(1 - mean**2, 0))
-    scale = np.divide(1, spread, out=np.zeros(code_length), where=spread > 0)
-    correlation = (product - np.outer(mean, mean)) * np.outer(scale, scale)
-    return Bits((mean + 1) / 2, correlation, len(np.unique(words, axis=0)))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hashgcn.runs.report.numbers import Bits, Distances
+from hashgcn.evaluate import Bits
+from hashgcn.runs.report.numbers import Distances
 from hashgcn.runs.style import COLOURS, OURS, clean, new_figure
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import numpy as np
 
 from hashgcn import metrics
 from hashgcn.data.cold import count_cold
-from hashgcn.evaluate import evaluate_popularity, evaluate_ties, rank
+from hashgcn.evaluate import bits_of, evaluate_popularity, evaluate_ties, rank
 from hashgcn.files import write_text
 from hashgcn.levels import largest_weight, num_planes
 from hashgcn.models.base import ranking_of
-from hashgcn.models.comparison import remarks
+from hashgcn.models.comparison import code_remarks, remarks
 from hashgcn.retrieval import Recommender
 from hashgcn.runs.curves import training_curves
 from hashgcn.runs.opened import OpenedRun
@@ -162,14 +162,17 @@ def _codes(run: OpenedRun) -> str:
     index, levels = recommender.index, recommender.levels
     length, popularity_bits = index.code_length, index.popularity_bits
     words = {"items": index.codes, "users": recommender.plain_user_codes}
-    sides = {name: numbers.bits(found, length) for name, found in words.items()}
-    text = " ".join(
-        f"{sides[name].distinct:,} different codes for {len(found):,} {name}"
-        f"{_constant(sides[name].constant)}."
-        for name, found in words.items()
+    sides = {name: bits_of(found, length) for name, found in words.items()}
+    use, taste = run.model.code_use(), length - popularity_bits
+    text = (
+        f"Of the users with train pairs, {use.shared_users:.1%} share their code with another, of "
+        f"such items {use.shared_items:.1%}. Of {taste} taste bits, {use.constant_user_bits} are "
+        f"the same for 99% of users and {use.constant_item_bits} for 99% of items, and "
+        f"{use.copied_item_bits} copy another. "
     )
+    text += " ".join([*code_remarks(use, run.data.train, taste), ""])
     text += (
-        " A bit carries most information if it is set in half of the codes, and two bits carry "
+        "A bit carries most information if it is set in half of the codes, and two bits carry "
         "different information if they are not correlated."
     )
     if levels > 1:
@@ -188,10 +191,6 @@ def _codes(run: OpenedRun) -> str:
         picture(lambda: pictures.balance(sides, popularity_bits), "balance of bits"),
         picture(lambda: pictures.correlation(sides, popularity_bits), "correlation of bits"),
     )
-
-
-def _constant(count: int) -> str:
-    return f", with {_count(count, 'constant bit')}" if count else ""
 
 
 def _distances(run: OpenedRun) -> str:
