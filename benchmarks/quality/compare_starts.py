@@ -33,8 +33,8 @@ def main() -> None:
     data = load(options.name, options.root)
     if options.users is not None:
         kept = np.sort(np.random.default_rng(0).permutation(len(data.user_ids))[: options.users])
-        parts = (part.of_users(kept) for part in (data.train, data.test))
-        data = Dataset(options.name, *parts, data.user_ids[kept], data.item_ids)
+        own, wanted = data.train.of_users(kept), data.test.of_users(kept)
+        data = Dataset(options.name, own, wanted, data.user_ids[kept], data.item_ids)
     train = data.train
     old = np.random.default_rng(1).random(train.num_pairs) < 0.95
     pairs = data.user_ids[train.users()[old]], data.item_ids[train.ids[old]]
