@@ -140,8 +140,8 @@ def test_remarks(monkeypatch):
 
 def test_code_remarks():
     """One line, and only for what is beyond the twins of the data."""
-    pairs = [(u, i) for u in range(20) for i in range(20) if i == u or (u < 8 and i < 8)]
-    train = Interactions.from_pairs(*zip(*pairs, strict=True), 20, 20)  # 0.4 are twins
+    pairs = [(u, i) for u in range(100) for i in range(100) if i == u or (u < 40 and i < 40)]
+    train = Interactions.from_pairs(*zip(*pairs, strict=True), 100, 100)  # 0.4 are twins
     nothing = CodeUse(2, 2, 2, 0.58, 0.94)
     assert code_remarks(nothing, train, 50) == []
     (line,) = code_remarks(CodeUse(3, 0, 0, 0.0, 0.0), train, 50)
@@ -149,6 +149,8 @@ def test_code_remarks():
         "The codes waste bits: 3 of 50 taste bits are the same for 99% of users. "
         "To try next: learning_rate=0.005."
     )
+    few = Interactions.from_pairs(*zip(*pairs[:-1], strict=True), 100, 100)
+    assert code_remarks(CodeUse(3, 0, 0, 0.0, 0.0), few, 50) == []
     in_time = replace(train, order=np.arange(train.num_pairs))
     (line,) = code_remarks(CodeUse(3, 4, 5, 0.59, 0.95), in_time, 50)
     assert line == (
