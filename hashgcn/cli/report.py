@@ -82,8 +82,9 @@ def report(
 ) -> None:
     """Write an HTML report of a run.
 
-    It shows curves, quality, codes, distances, popularity and examples, in one HTML file that needs
-    no network.
+    It begins with a verdict in words, and shows curves, quality, codes, distances, popularity and
+    examples, in one HTML file that needs no network. A run without test pairs (--split none) has a
+    report without quality and distances.
 
     Example: hashgcn report runs/plays --titles tracks.csv --title-columns track_id,name
     """

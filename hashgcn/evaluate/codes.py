@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from hashgcn.data import Interactions
-from hashgcn.retrieval.codes import unpack_codes
+from hashgcn.ops import unpack_codes
 
 # A bit that differs for fewer than 1% of the codes is constant, as one that has the same value or
 # the other one in 99.5% of them, a correlation of 0.99, copies another.
@@ -109,7 +110,8 @@ def bits_of(words: np.ndarray, code_length: int) -> Bits:
     share, mean = np.zeros(code_length), np.zeros(code_length)
     product, sampled = np.zeros((code_length, code_length)), 0
     for start in range(0, len(signs), _ROWS * step):
-        codes = unpack_codes(np.ascontiguousarray(signs[start : start + _ROWS * step]), code_length)
+        part = np.array(signs[start : start + _ROWS * step])  # writable, as torch wants it
+        codes = unpack_codes(torch.from_numpy(part), code_length).numpy()
         share += np.count_nonzero(codes > 0, 0)
         codes = codes[::step]
         mean += codes.sum(0)

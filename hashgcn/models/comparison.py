@@ -44,7 +44,7 @@ _MOST_ITEM_PAIRS = _MOST_SCORES = 15_000_000
 # little, as popularity orders them: 79% of the sample's do at 32 bits.
 _WASTED_BITS = 0.05
 _SHARED_USERS, _SHARED_ITEMS = 0.3, 0.9
-_LEAST_ROWS = 100
+_FEWEST = 100  # users and items, of which 99% can be told from all
 
 
 @dataclass(frozen=True)
@@ -273,15 +273,17 @@ def verdict(rows: Sequence[Compared]) -> str:
 def code_remarks(use: CodeUse, train: Interactions, taste_bits: int) -> list[str]:
     """One line on what codes waste, what it means and what to try; [] where they waste little.
 
+    [] too where fewer than 100 users or items have pairs: bits are then constant by chance.
+
     Of shared codes, those of twins do not count: users with the same items, items with the same
-    users. Nothing is said of fewer than 100 users or items, where most bits are alike by chance.
+    users.
 
     Args:
         use: what the codes waste, see HashModel.code_use.
         train: the pairs that they were trained on.
         taste_bits: number of their bits that are no popularity bits.
     """
-    if min(np.count_nonzero(x) for x in (train.degrees(), train.popularity())) < _LEAST_ROWS:
+    if min(np.count_nonzero(train.degrees()), np.count_nonzero(train.popularity())) < _FEWEST:
         return []
     wasted, tries = [], []
     for name, dead in (("users", use.constant_user_bits), ("items", use.constant_item_bits)):

@@ -85,15 +85,7 @@ class Loop:
         """The part of train that trials are trained on, and the part that is held out."""
         s, seed = self.selection, self.configure({}).settings.seed
         parts = self.train.split(s.validation_fraction, seed, s.validation_part or "random")
-        if self.warm is None or not s.validation_fraction:
-            return parts
-        parts = self.warm.hold_out(self.train, parts[1])
-        if not parts[1].num_pairs:
-            raise ValueError(
-                "validation_fraction: expected one that holds out some train pairs that the start "
-                f"lacks, got none with {s.validation_fraction}"
-            )
-        return parts
+        return parts if self.warm is None else self.warm.hold_out(self.train, parts[1])
 
     def following(self) -> Position:
         """Where the run goes on after a trial: at the next one, or at the refit of the best."""

@@ -133,7 +133,7 @@ def test_twins_have_the_same_partners():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="words: expected"):
+    with pytest.raises(ValueError, match="expected words"):
         bits_of(np.zeros((3, 2), np.int64), 64)
-    with pytest.raises(ValueError, match="words: expected"):
+    with pytest.raises(ValueError, match="expected words"):
         bits_of(np.full((3, 1), -1, np.int64), 8)

@@ -149,6 +149,8 @@ def test_code_remarks():
         "The codes waste bits: 3 of 50 taste bits are the same for 99% of users. "
         "To try next: learning_rate=0.005."
     )
+    few = Interactions.from_pairs(*zip(*pairs[:-1], strict=True), 100, 100)
+    assert code_remarks(CodeUse(3, 0, 0, 0.0, 0.0), few, 50) == []
     in_time = replace(train, order=np.arange(train.num_pairs))
     (line,) = code_remarks(CodeUse(3, 4, 5, 0.59, 0.95), in_time, 50)
     assert line == (

@@ -98,8 +98,10 @@ def test_the_page_says_how_codes_use_their_bits(page, run):
     use = run.opened.metrics.code_use
     assert use == run.opened.model.code_use()
     assert f"{use.shared_users:.1%} share their code with another" in page
-    wasted = use.shared_users > 0.3
-    assert ("The codes waste bits" in page) == wasted
+    said = models.code_remarks(
+        use, run.opened.data.train, run.opened.model.settings.network.taste_bits
+    )
+    assert ("The codes waste bits" in page) == bool(said)
 
 
 def test_the_page_needs_nothing_from_outside(page):
@@ -140,12 +142,35 @@ def test_without_titles_raw_ids_are_shown(run, tmp_path):
 
 
 @pytest.mark.parametrize("method", [models.RecallHash, models.LightGCN])
-def test_a_run_without_test_pairs_is_refused(method, tmp_path):
+@pytest.mark.parametrize("validation_fraction", [0.1, 0.0])
+def test_without_test_pairs_the_page_has_what_needs_none(method, validation_fraction, tmp_path):
     nothing = DATA.test.where(np.zeros(DATA.test.num_pairs, dtype=bool))
     data = replace(DATA, test=nothing)
-    run = fitted(method, {"code_length": 32}, data, tmp_path / "run")
-    with pytest.raises(ValueError, match="data: expected test pairs for a report, got none"):
-        run_report.write(run, tmp_path / "report.html")
+    settings = {"code_length": 32, "validation_fraction": validation_fraction}
+    opened = fitted(method, settings, data, tmp_path / "run")
+    page = written(Case("", opened), tmp_path / "report.html")
+    root = tree(page)
+    left = [name for name in SECTIONS if name not in ("Quality", "Distances")]
+    assert [node.text for node in root.iter("h2")] == left
+    assert len(list(root.iter("svg"))) == 4
+    said = root.find(".//p").text
+    if validation_fraction:
+        value = opened.metrics.validation["recall@50"]
+        assert f"no test pairs. Recall@50 is {value:.4f} on the held-out part" in said
+    else:
+        assert "neither test pairs nor a held-out part of train" in said
+    assert "test items" not in page and "used once" not in page
+    cards = [node for node in root.iter("div") if node.get("class") == "card"]
+    assert len(cards) > 6  # of items and of users
+
+
+def test_the_verdict_says_quality_and_coverage(page, run):
+    said = tree(page).find(".//p").text
+    metric = run.opened.model.settings.selection.selection_metric
+    assert f"on test is {run.opened.metrics.test[metric]:.4f}; of a popularity ranking it" in said
+    ids = run.opened.model.recommend(run.opened.data.user_ids, 10).ids
+    found = set(ids.ravel().tolist()) & set(run.opened.data.item_ids.tolist())
+    assert f"Of all items, {len(found) / len(run.opened.data.item_ids):.0%} in the top 10" in said
 
 
 def test_read_titles(tmp_path):

@@ -133,7 +133,11 @@ def test_nobody_in_common(both, old):
         user_ids=np.array([f"new {x}" for x in both[1].user_ids.tolist()]),
         item_ids=np.array([f"new {x}" for x in both[1].item_ids.tolist()]),
     )
-    found, fresh = fitted(other, start=old[1]), fitted(other)
+    rate = {"learning_rate": 0.015}  # that of a fresh start
+    found, fresh = (
+        RecallHash(**SETTINGS, **rate).fit(other, progress=False, start=start)
+        for start in (old[1], None)
+    )
     assert found.metrics.flipped == {"users": None, "items": None}
     np.testing.assert_array_equal(found.recommender.user_codes, fresh.recommender.user_codes)
 
@@ -188,8 +192,8 @@ def test_only_pairs_that_the_start_lacks_are_held_out(both, old):
     assert 0 < len(want) < len(pairs[1])
     assert pairs[3] == want and sorted(pairs[2] + pairs[3]) == pairs[0]
     settings = SETTINGS | {"validation_fraction": 0.5}
-    with pytest.raises(ValueError, match="holds out some train pairs that the start lacks, got"):
-        RecallHash(**settings).fit(both[0], start=old[1], progress=False)
+    found = RecallHash(**settings).fit(both[0], start=old[1], progress=False).metrics
+    assert found.validation is None and len(found.history) == SETTINGS["epochs"]
 
 
 def test_what_does_not_fit(both, old, tmp_path):
@@ -256,5 +260,8 @@ def test_settings_that_the_start_chose_are_taken_over(both):
     given = RecallHash(**options, learning_rate=0.02)
     loop = loop_of(given, both[1].train, warm=Start(end, both[1].user_ids, both[1].item_ids))
     assert loop.begin == {"tau_score": 3.21, "popularity_bits": 3} and loop.search.most == 1
+    rows = both[1].user_ids, both[1].item_ids
+    free = loop_of(RecallHash(code_length=24), both[1].train, warm=Start(end, *rows))
+    assert free.begin == {**chosen, "learning_rate": 0.005, "epochs": 2}
     with pytest.raises(ValueError, match="expected a run with popularity_bits 5, got one with 3"):
         RecallHash(**options, popularity_bits=5).fit(both[1], start=first, progress=False)

@@ -88,9 +88,12 @@ def example_items(train: Interactions, count: int) -> np.ndarray:
 
 
 def example_users(train: Interactions, test: Interactions, count: int) -> np.ndarray:
-    """Up to `count` rows of users with train and test items, from few train items to many."""
+    """Up to `count` rows of users, from few train items to many.
+
+    All have train items, and test items unless there are none at all.
+    """
     degrees = train.degrees()
-    known = np.flatnonzero((degrees > 0) & (test.degrees() > 0))
+    known = np.flatnonzero((degrees > 0) & ((test.degrees() > 0) | (test.num_pairs == 0)))
     known = known[np.argsort(degrees[known], kind="stable")]
     places = (np.arange(count) + 0.5) / count * len(known)
     return known[np.unique(places.astype(int))] if len(known) else known

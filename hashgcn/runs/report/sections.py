@@ -22,6 +22,7 @@ from hashgcn.runs.report import numbers, pictures
 from hashgcn.runs.report.page import document, picture
 
 _CUTOFFS = (1, 2, 5, 10, 20, 50, 100)
+_COVERED = (10, 50)  # the lengths of rankings of which the report says how many items occur in them
 _ITEMS, _NEIGHBOURS = 9, 6
 _USERS, _LIKED, _RECOMMENDED = 6, 8, 8
 
@@ -34,26 +35,25 @@ def write(run: OpenedRun, path: Path, titles: np.ndarray | None = None) -> None:
         path: the file to write.
         titles: the title of each item by row, see read_titles; None to show raw ids.
 
-    Raises:
-        ValueError: the data has no test pairs, which the report needs.
+    Without test pairs it leaves out what is measured on them: quality and distances.
 
     Note:
         Equal runs give equal pages. Cost: one evaluation of all users, and the distances of all
         items from 2,000 users.
     """
-    if not run.data.test.num_pairs:
-        raise ValueError(f"data: expected test pairs for a report, got none in {run.data.name}")
     if titles is None:
         titles = np.array([str(raw) for raw in run.data.item_ids.tolist()])
-    longest = min(max(_cutoffs(run)), run.data.train.num_items)
+    # A run without test pairs may have been given some since.
+    tested = run.data.test.num_pairs > 0 and bool(run.metrics.test)
+    longest = min(max(*_cutoffs(run), *_COVERED), run.data.train.num_items)
     ranked = rank(ranking_of(_recommender(run)), run.data.train, longest)
-    popular = evaluate_popularity(run.data, sorted({*_cutoffs(run), *_CUTOFFS}))
+    popular = evaluate_popularity(run.data, sorted({*_cutoffs(run), *_CUTOFFS})) if tested else {}
     parts = [
-        _head(run, popular),
+        _head(run, ranked, popular),
         _training(run),
-        _quality(run, ranked, popular),
+        *([_quality(run, ranked, popular)] if tested else []),
         _codes(run),
-        _distances(run),
+        *([_distances(run)] if tested else []),
         _popularity(run, ranked),
         _neighbours(run, titles),
         _users(run, ranked, titles),
@@ -74,14 +74,46 @@ def _title(run: OpenedRun) -> str:
     return f"{type(run.model).__name__} on {run.data.name}"
 
 
-def _head(run: OpenedRun, popular: dict[str, float]) -> str:
+def _verdict(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> str:
+    """What came out, in words: quality, coverage, and what is wrong."""
+    data, found, selection = run.data, run.metrics, run.model.settings.selection
+    metric = selection.selection_metric
+    measure, cutoff = metric.split("@")
+    name = f"{'NDCG' if measure == 'ndcg' else 'Recall'}@{cutoff}"
+    if popular:
+        said = [f"{name} on test is {found.test[metric]:.4f}; of a popularity ranking it is "]
+        said[0] += f"{popular[metric]:.4f}."
+    elif found.validation is not None:
+        said = [f"The run has no test pairs. {name} is {found.validation[metric]:.4f} on the "]
+        said[0] += "held-out part of train."
+    else:
+        said = [
+            "The run has neither test pairs nor a held-out part of train: quality is not known."
+        ]
+    shares = [
+        f"{numbers.coverage(ranked[:, :k], data.train.num_items):.0%} in the top {k}"
+        for k in _COVERED
+    ]
+    said.append(f"Of all items, {' and '.join(shares)} of at least one user.")
+    taste_bits = run.model.settings.network.taste_bits
+    said += code_remarks(run.model.code_use(), data.train, taste_bits)
+    said += remarks(found.test, data, metric) if popular else []
+    return " ".join(said)
+
+
+def _head(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> str:
     data, found, cutoffs = run.data, run.metrics, sorted(_cutoffs(run))
     cutoff = cutoffs[len(cutoffs) // 2]
     tiles = []
     for measure, name in (("recall", "Recall"), ("ndcg", "NDCG")):
-        value, base = (x[f"{measure}@{cutoff}"] for x in (found.test, popular))
-        times = f"{value / base:.1f} × popularity ranking" if base else "popularity ranking: 0"
-        tiles.append((f"{value:.4f}", f"{name}@{cutoff} on test; {times}"))
+        key = f"{measure}@{cutoff}"
+        if popular:
+            value, base = found.test[key], popular[key]
+            times = f"{value / base:.1f} × popularity ranking" if base else "popularity ranking: 0"
+            tiles.append((f"{value:.4f}", f"{name}@{cutoff} on test; {times}"))
+        elif found.validation is not None:
+            text = f"{name}@{cutoff} on a held-out part of train"
+            tiles.append((f"{found.validation[key]:.4f}", text))
     recommender, size = _recommender(run), found.bytes_per_item["codes"]
     planes = num_planes(recommender.levels)
     graded = f"; users have {planes} bits a dimension" if planes > 1 else ""
@@ -100,7 +132,9 @@ def _head(run: OpenedRun, popular: dict[str, float]) -> str:
     )
     values = [(name, str(value)) for name, value in run.model.settings.resolved().items()]
     settings = _details("Settings", _table(("setting", "value"), values))
-    return f'<h1>{html.escape(_title(run))}</h1>\n<div class="tiles">{shown}</div>\n{settings}'
+    head = f"<h1>{html.escape(_title(run))}</h1>"
+    verdict = f"<p>{html.escape(_verdict(run, ranked, popular))}</p>"
+    return f'{head}\n{verdict}\n<div class="tiles">{shown}</div>\n{settings}'
 
 
 def _training(run: OpenedRun) -> str:
@@ -111,14 +145,16 @@ def _training(run: OpenedRun) -> str:
     else:
         text = (
             f"The number of epochs, {epochs}, was chosen on a held-out part of train. Then the "
-            "model was trained again on all of train. The test pairs were used once, at the end."
+            "model was trained again on all of train."
         )
+        if found.test:
+            text += " The test pairs were used once, at the end."
     drawn = picture(lambda: training_curves(found.history, metric, epochs), "training curves")
     return _section("Training", text, drawn)
 
 
 def _quality(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> str:
-    longest = ranked.shape[1]
+    longest = min(max(_cutoffs(run)), ranked.shape[1])
     cutoffs = [k for k in sorted({*_cutoffs(run), *_CUTOFFS}) if k <= longest]
     users = np.arange(len(ranked))
     found = metrics.evaluate_rankings(ranked, users, run.data.test, cutoffs)
@@ -148,8 +184,6 @@ def _quality(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> s
             f"{_count(items_without, 'test item')} without train pairs "
             f"{'is' if items_without == 1 else 'are'} never found."
         )
-    metric = run.model.settings.selection.selection_metric
-    text = " ".join([text, *remarks(run.metrics.test, run.data, metric)])
     sizes = run.metrics.bytes_per_item
     if len(sizes) > 1:
         text += f" Bytes per item: {', '.join(f'{name} {size}' for name, size in sizes.items())}."
@@ -170,7 +204,6 @@ def _codes(run: OpenedRun) -> str:
         f"the same for 99% of users and {use.constant_item_bits} for 99% of items, and "
         f"{use.copied_item_bits} copy another. "
     )
-    text += " ".join([*code_remarks(use, run.data.train, taste), ""])
     text += (
         "A bit carries most information if it is set in half of the codes, and two bits carry "
         "different information if they are not correlated."
@@ -207,11 +240,9 @@ def _popularity(run: OpenedRun, ranked: np.ndarray) -> str:
     data, index = run.data, _recommender(run).index
     tenth = numbers.decile_of_items(data.train)
     k = min(min(_cutoffs(run)), ranked.shape[1])
-    parts = {
-        "train": data.train.ids,
-        "test": data.test.ids,
-        f"top {k} of all users": ranked[:, :k],
-    }
+    parts = {"train": data.train.ids, f"top {k} of all users": ranked[:, :k]}
+    if data.test.num_pairs:
+        parts = {"train": data.train.ids, "test": data.test.ids, **parts}
     text = (
         f"{numbers.coverage(ranked[:, :k], data.train.num_items):.0%} of the items are in the top "
         f"{k} of at least one user."
@@ -258,7 +289,7 @@ def _users(run: OpenedRun, ranked: np.ndarray, titles: np.ndarray) -> str:
     order = "the latest" if data.train.order is not None else "the most popular"
     text = (
         f"Users with few to many items, each with {order} of their train items and with "
-        "recommendations, of which the test items are marked."
+        f"recommendations{', of which the test items are marked' if data.test.num_pairs else ''}."
     )
     return _section("Users", text, _cards(cards))
 
