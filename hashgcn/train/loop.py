@@ -113,9 +113,9 @@ class Loop:
     def run_epochs(self, epochs: int) -> None:
         """The rest of the phase: a number of epochs, fewer where they stop improving."""
         position, metric = self.position, self.selection.selection_metric
-        total, done = epochs * self.steps, position.epoch * self.steps + position.step
+        done = position.epoch * self.steps + position.step
         name = "refit" if position.phase == "refit" else f"trial {len(position.trials) + 1}"
-        with Progress(name, total, done, metric, self.show_progress) as bar:
+        with Progress(name, epochs, self.steps, done, metric, self.show_progress) as bar:
             while position.epoch < epochs and not self.has_stopped_improving():
                 self.run_epoch(bar)
 
@@ -143,7 +143,7 @@ class Loop:
             raise
         self.finish_epoch(loss.item() / self.steps, validation)
         self.save()
-        bar.show(position.history[-1]["loss"], position.history)
+        bar.end_epoch(position.history)
         self.callback(position.history[-1])
 
     def validate(self) -> dict[str, float] | None:

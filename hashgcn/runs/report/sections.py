@@ -95,7 +95,8 @@ def _verdict(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> s
         for k in _COVERED
     ]
     said.append(f"Of all items, {' and '.join(shares)} of at least one user.")
-    taste_bits = run.model.settings.network.taste_bits
+    index = run.model.index()
+    taste_bits = index.code_length - index.popularity_bits
     said += code_remarks(run.model.code_use(), data.train, taste_bits)
     said += remarks(found.test, data, metric) if popular else []
     return " ".join(said)
@@ -130,7 +131,8 @@ def _head(run: OpenedRun, ranked: np.ndarray, popular: dict[str, float]) -> str:
         f'<div class="tile"><b>{html.escape(value)}</b><small>{html.escape(text)}</small></div>'
         for value, text in tiles
     )
-    values = [(name, str(value)) for name, value in run.model.settings.resolved().items()]
+    used = run.model.settings.resolved() | run.metrics.chosen
+    values = [(name, str(value)) for name, value in used.items()]
     settings = _details("Settings", _table(("setting", "value"), values))
     head = f"<h1>{html.escape(_title(run))}</h1>"
     verdict = f"<p>{html.escape(_verdict(run, ranked, popular))}</p>"
