@@ -289,7 +289,9 @@ def code_remarks(use: CodeUse, train: Interactions, taste_bits: int) -> list[str
     for name, dead in (("users", use.constant_user_bits), ("items", use.constant_item_bits)):
         if dead > _WASTED_BITS * taste_bits:
             wasted.append(f"{dead} of {taste_bits} taste bits are the same for 99% of {name}")
-            tries.append("learning_rate=0.005" if train.order is None else "recent_scale=0.3")
+            tries.append("learning_rate=0.005")
+            if train.order is not None:
+                tries.append("recent_scale=0.3 where recent items count")
     if use.copied_item_bits > _WASTED_BITS * taste_bits:
         wasted.append(f"{use.copied_item_bits} of {taste_bits} taste bits copy another one")
         tries.append("learning_rate=0.005")

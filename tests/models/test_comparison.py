@@ -157,8 +157,8 @@ def test_code_remarks():
         "The codes waste bits: 3 of 50 taste bits are the same for 99% of users; 4 of 50 taste "
         "bits are the same for 99% of items; 5 of 50 taste bits copy another one; 59% of users "
         "share their code, and so their ranking; 95% of items share their code, and so their "
-        "place in every ranking. To try next: recent_scale=0.3, learning_rate=0.005, "
-        "twice the code_length."
+        "place in every ranking. To try next: learning_rate=0.005, recent_scale=0.3 "
+        "where recent items count, twice the code_length."
     )
     few = train.where(train.ids < 99)
     assert code_remarks(CodeUse(3, 4, 5, 0.59, 0.95), few, 50) == []
