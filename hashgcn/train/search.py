@@ -28,8 +28,8 @@ class Search:
     A setting's value is multiplied by one of its factors, and by the same again as long as that
     helps; only if the first factor does not help, the next one is tried. The number of epochs is
     doubled where a trial was best in its second half, or set to the epoch at which it was best, so
-    that the learning rate falls to 0 by then. After the last setting it is the first one's turn
-    again, until no change helps or there are as many trials as allowed.
+    that the learning rate falls to 0 by then; this is kept unless it loses. After the last setting
+    it is the first one's turn again, until no change helps or there are as many trials as allowed.
 
     What is tried next depends on the trials so far alone, so that a resumed run tries the same.
 
@@ -83,13 +83,19 @@ class Search:
                         if not self.possible(changes):
                             break
                         trial = yield best, changes
-                        if self._score(trial) <= (1 + _GAIN) * self._score(best):
+                        if not self._gains(trial, best):
                             break
                         best = trial
                     if best is not before:
                         helped = True
                         break
         yield best, None
+
+    def _gains(self, trial: Trial, best: Trial) -> bool:
+        """Whether a trial is better by enough; one of fewer epochs need not be worse."""
+        epochs = (x["changes"].get("epochs", self.start.get("epochs", 0)) for x in (trial, best))
+        needed = 1.0 if next(epochs) < next(epochs) else 1 + _GAIN
+        return self._score(trial) >= needed * self._score(best)
 
     def _score(self, trial: Trial) -> float:
         return max(scores_of(trial["history"], self.metric))

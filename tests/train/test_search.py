@@ -83,13 +83,17 @@ def test_settings_that_do_not_exist_are_not_tried():
 
 
 def test_gains_within_the_noise_change_nothing():
-    assert tried(lambda tau_score, **settings: [0.5 + (tau_score == 3.0) * 0.002])[1] == {}
+    noise = tried(lambda tau_score, **settings: [0.5 + (tau_score == 3.0) * 0.002], epochs=1)
+    assert noise[1] == {} and {"tau_score": 3.0} in noise[0]
 
 
 def test_epochs_follow_the_best_epoch():
     """Longer where the last quarter is best, to the best epoch where it lies before."""
     changes, best = tried(lambda epochs, **settings: np.linspace(0.1, 0.3 * epochs / 8, epochs))
     assert best["epochs"] >= 32 and {"epochs": 16} in changes
+    same = [0.1, 0.2, 0.15, 0.1]
+    assert tried(lambda epochs, **settings: same if epochs > 2 else [0.1, 0.2])[1] == {"epochs": 2}
+    assert tried(lambda epochs, **settings: same if epochs > 2 else [0.1, 0.19])[1] == {}
     early = [0.1, 0.2, 0.15, 0.1]
     changes, best = tried(lambda epochs, **settings: early if epochs > 2 else [0.1, 0.25])
     assert best == {"epochs": 2} and {"epochs": 16} not in changes
@@ -133,7 +137,7 @@ def test_a_fit_refits_what_was_best(data, whole):
     assert len(trials) == 4 and chosen in [x["changes"] for x in trials]
     scores = [x["validation"]["recall@50"] for x in trials]
     best = next(x for x in trials if x["changes"] == chosen)
-    assert max(scores) <= 1.005 * best["validation"]["recall@50"]
+    assert max(scores) < 1.005 * best["validation"]["recall@50"]
     # Given the settings that were chosen, and nothing to try, a fit gives the same codes.
     again = RecallHash(**SETTINGS | chosen | {"trials": 1}).fit(data, progress=False)
     assert outcome(again)[:3] == whole[:3]
