@@ -60,11 +60,11 @@ def matrix() -> Any:
     return csr_matrix((np.ones(train.num_pairs, np.float32), train.ids, train.ptr), shape)
 
 
-def model(name: str) -> Any:
+def model(name: str, **more: Any) -> Any:
     from hashgcn.models import METHODS
 
     method, settings = TRAINED[name]
-    return METHODS[method](**COMMON | settings)
+    return METHODS[method](**COMMON | settings | more)
 
 
 def codes() -> dict[str, dict[str, Any]]:
@@ -83,9 +83,10 @@ def resumed(checkpoint: Path) -> str:
     """The hash of the codes that a run ends with which goes on from a checkpoint."""
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copy(checkpoint, Path(scratch) / checkpoint.name)
-        fitted = model("recallhash, signswish").fit(
-            data(), run=scratch, resume=True, progress=False
-        )
+        name = "recallhash, signswish"
+        # It knows no trials, which then count as the defaults, and a validation part as it was.
+        first = {"validation_part": "random", "tune": tuple(type(model(name)).tunes)}
+        fitted = model(name, **first).fit(data(), run=scratch, resume=True, progress=False)
     words = fitted.recommender.user_codes.tobytes() + fitted.recommender.index.codes.tobytes()
     return hashlib.sha256(words).hexdigest()[:16]
 
