@@ -93,9 +93,10 @@ class Search:
 
     def _gains(self, trial: Trial, best: Trial) -> bool:
         """Whether a trial is better by enough; one of fewer epochs need not be worse."""
-        epochs = (x["changes"].get("epochs", self.start.get("epochs", 0)) for x in (trial, best))
-        needed = 1.0 if next(epochs) < next(epochs) else 1 + _GAIN
-        return self._score(trial) >= needed * self._score(best)
+        mine, its = (x["changes"].get("epochs", self.start.get("epochs")) for x in (trial, best))
+        if mine is not None and its is not None and mine < its:
+            return self._score(trial) >= self._score(best)
+        return self._score(trial) > (1 + _GAIN) * self._score(best)
 
     def _score(self, trial: Trial) -> float:
         return max(scores_of(trial["history"], self.metric))

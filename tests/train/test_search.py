@@ -87,6 +87,11 @@ def test_gains_within_the_noise_change_nothing():
     assert noise[1] == {} and {"tau_score": 3.0} in noise[0]
 
 
+def test_nothing_is_learned_from_scores_of_0():
+    changes, best = tried(lambda **settings: [0.0], epochs=1)
+    assert best == {} and len(changes) == 6
+
+
 def test_epochs_follow_the_best_epoch():
     """Longer where the last quarter is best, to the best epoch where it lies before."""
     changes, best = tried(lambda epochs, **settings: np.linspace(0.1, 0.3 * epochs / 8, epochs))
