@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from hashgcn.data import generate_sample, load, read_interactions
-from hashgcn.models import METHODS, RecallHash
+from hashgcn.models import METHODS, RecallHash, fields
 from hashgcn.models.base import loop_of
+from hashgcn.settings import from_text
 from hashgcn.train import loop as loops
 from hashgcn.train.checkpoint import Trial
 from hashgcn.train.search import LEAST_PAIRS, Search
@@ -173,6 +174,10 @@ def test_a_search_that_is_resumed_ends_with_the_same_codes(
 
 
 def test_settings_that_are_given_are_not_changed():
+    known = fields(RecallHash.network)
+    assert from_text(["tune="], known) == {"tune": []}
+    assert from_text(["tune=epochs,tau_score"], known) == {"tune": ["epochs", "tau_score"]}
+    assert RecallHash(tune=[]).settings.selection.tune == ()
     assert RecallHash().settings.selection.tune == tuple(RecallHash.tunes)
     model = RecallHash(tau_score=3.0, epochs=2)
     assert not {"tau_score", "epochs"} & set(model.settings.selection.tune)
