@@ -54,7 +54,7 @@ def from_text(pairs: Iterable[str], fields: dict[str, FieldInfo]) -> dict[str, A
         if not separator or not key:
             raise ValueError(f"--set: expected KEY=VALUE, got {pair!r}")
         is_list = key in fields and get_origin(fields[key].annotation) is tuple
-        given[key] = value.split(",") if is_list and value else [] if is_list else value
+        given[key] = (value.split(",") if value else []) if is_list else value
     return given
 
 
