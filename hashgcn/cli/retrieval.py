@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from tqdm import tqdm
 
 from hashgcn.cli import options
 from hashgcn.cli.tables import counted, printable
@@ -15,6 +14,7 @@ from hashgcn.runs.folder import Run
 
 if TYPE_CHECKING:
     import numpy as np
+    from tqdm import tqdm
 
     from hashgcn.retrieval import Recommender
     from hashgcn.retrieval.export.recommendations import Batches
@@ -107,6 +107,8 @@ def recommend(
         popularity_weight=popularity_weight,
     )
     if out is not None:
+        from tqdm import tqdm
+
         total = len(recommender.user_codes if wanted is None else wanted)
         with tqdm(desc="recommend", total=total, unit="user", disable=quiet) as bar:
             write_recommendations(_shown(batches, bar), out)

@@ -108,7 +108,7 @@ def train(
         typer.echo(f"hashgcn: {out} held the finished run; these are its metrics", err=True)
     index = model.index()
     taste_bits = index.code_length - index.popularity_bits
-    said = code_remarks(model.code_use(), interactions.train, taste_bits)
+    said = code_remarks(metrics.code_use or model.code_use(), interactions.train, taste_bits)
     if metrics.test:
         said += remarks(metrics.test, interactions, model.settings.selection.selection_metric)
     if as_json:

@@ -158,11 +158,8 @@ def compare(
     given = {"seed": seed, **(settings or {})}
     models = {f"codes {f}": RecallHash(code_length=f, **given) for f in sorted(set(code_lengths))}
     teacher = LightGCN(code_length=64, **given)
-    chosen_on = loop_of(teacher, data.train, data.test_is_later).selection
-    seed = teacher.settings.train.seed
-    part, held_out = data.train.split(
-        chosen_on.validation_fraction, seed, chosen_on.validation_part or "random"
-    )
+    chosen_on, seed = teacher.settings.selection, teacher.settings.train.seed
+    part, held_out = loop_of(teacher, data.train, data.test_is_later).parts
     if not held_out.num_pairs:
         raise ValueError(
             "validation_fraction: expected one that holds out some train pairs, got none with "
